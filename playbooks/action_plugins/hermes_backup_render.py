@@ -1,0 +1,134 @@
+"""Fill in a host's ``hermes_backup_*`` variables on the controller, and say of every value where it stands.
+
+The answer goes into a private file and not into the task's result, because it holds secrets and results are logged.
+Each variable is filled in by itself, so that one bad template hides no other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+
+from ansible._internal._datatag._tags import Origin, SourceWasEncrypted, VaultedValue
+from ansible.errors import AnsibleError
+from ansible.parsing.vault import EncryptedString
+from ansible.plugins.action import ActionBase
+
+PREFIX = "hermes_backup_"
+_NOT_OURS = ("hostvars", "groups", "vars", "ansible_facts", "hermes_run")
+
+
+class ActionModule(ActionBase):
+    """The task ``hermes_backup_render: {folder: …}``; it needs no connection."""
+
+    TRANSFERS_FILES = False
+    _requires_connection = False
+    _VALID_ARGS = frozenset({"folder"})
+
+    def run(self, tmp=None, task_vars=None):
+        """Write ``<folder>/<hash of the host's name>.json``, mode 0600."""
+        del tmp
+        raw = {name: value for name, value in task_vars.items() if name.startswith(PREFIX)}
+        values, errors = {}, []
+        for name, value in raw.items():
+            try:
+                values[name] = self._templar.template(value)
+            except AnsibleError:
+                values[name] = self._leaf_by_leaf(value, (name,), errors)
+        answer = {
+            "host": task_vars["inventory_hostname"],
+            "groups": task_vars["group_names"],
+            "connection": self._text(task_vars.get("ansible_connection", "ssh")),
+            "become": self._text(task_vars.get("ansible_become", False)).lower() in ("true", "yes", "on", "1"),
+            "values": values,
+            "errors": errors,
+            "spots": [*_spots(values, ())],
+            "variables": {name: _spot(value) for name, value in raw.items()},
+            "secrets": sorted({*_secrets(values), *self._vaulted(task_vars)}),
+        }
+        name = hashlib.sha256(str(answer["host"]).encode("utf-8", "surrogateescape")).hexdigest()
+        file = os.path.join(self._task.args["folder"], name + ".json")
+        with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as out:
+            json.dump(_plain(answer), out)
+        return {"changed": False}
+
+    def _text(self, value):
+        try:
+            return str(self._templar.template(value))
+        except AnsibleError:
+            return ""
+
+    def _leaf_by_leaf(self, value, path, errors):
+        """Fill in what can be filled in, and note every template that cannot."""
+        if isinstance(value, dict):
+            return _like(value, {key: self._leaf_by_leaf(it, (*path, str(key)), errors) for key, it in value.items()})
+        if isinstance(value, list):
+            return _like(value, [self._leaf_by_leaf(it, (*path, at), errors) for at, it in enumerate(value)])
+        try:
+            return self._templar.template(value)
+        except AnsibleError as error:
+            what = getattr(error, "message", "") or str(error)
+            errors.append({"path": list(path), "what": str(what), "spot": _spot(value)})
+            return None
+
+    def _vaulted(self, task_vars):
+        """Everything that lies in the vault, so that nothing that is printed shows it."""
+        for name, value in task_vars.items():
+            if name not in _NOT_OURS and not name.startswith("ansible_"):
+                yield from _secrets(value)
+
+
+def _secrets(value):
+    if isinstance(value, dict):
+        for item in value.values():
+            yield from _secrets(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _secrets(item)
+    elif (
+        isinstance(value, EncryptedString) or VaultedValue.is_tagged_on(value) or SourceWasEncrypted.is_tagged_on(value)
+    ):
+        try:
+            yield str(value)
+        except AnsibleError:  # it cannot be decrypted, so it cannot be printed either
+            return
+
+
+def _spots(value, path):
+    spot = _spot(value)
+    if spot and path:
+        yield [list(path), spot]
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _spots(item, (*path, str(key)))
+    elif isinstance(value, list):
+        for at, item in enumerate(value):
+            yield from _spots(item, (*path, at))
+
+
+def _spot(value):
+    origin = Origin.get_tag(value)
+    if origin is None or not origin.path:
+        return None
+    return [str(origin.path), origin.line_num or 0, origin.col_num or 0]
+
+
+def _like(value, copy):
+    origin = Origin.get_tag(value)
+    return copy if origin is None else origin.tag(copy)
+
+
+def _plain(value):
+    """Return a value without tags, as JSON knows it."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set)):
+        return [_plain(item) for item in value]
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float):
+        return float(value)
+    return str(value)

@@ -1,0 +1,139 @@
+#!/usr/bin/python
+"""Start a pipeline on a host and leave it running."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: hermes_backup_start
+short_description: Start a pipeline of hermes-backup, detached
+description:
+  - Writes the rendered configuration of the host and starts the agent in a session of its own.
+options:
+  job:
+    description:
+      - JSON with C(run_id), C(host), C(pipeline), C(agent), C(config_dir), C(config), C(arguments).
+    type: str
+    required: true
+author: hermes-backup
+"""
+
+EXAMPLES = r"""
+- name: Start
+  hermes_backup_start:
+    job: "{{ lookup('ansible.builtin.file', path) }}"
+"""
+
+RETURN = r"""
+pid:
+  description: The agent's process.
+  type: int
+  returned: success
+started_at:
+  description: When it started, in the kernel's ticks.
+  type: int
+  returned: success
+status:
+  description: Path of the status file.
+  type: str
+  returned: success
+log:
+  description: Path of what the agent prints.
+  type: str
+  returned: success
+"""
+
+import glob
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.hermes_backup_host import folder, started_at, state_folder, status_file
+
+KEPT_LOGS = 10
+KEPT_VARIABLES = ("HOME", "USER", "LOGNAME", "TMPDIR", "TZ", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "SSH_AUTH_SOCK")
+PLACES = ("~/.local/bin", "/usr/local/bin", "/opt/hermes-backup/bin")
+
+
+def find_agent(given):
+    """Return the program's path, or None."""
+    if given:
+        path = os.path.expanduser(given)
+        return path if os.path.isabs(path) and os.path.isfile(path) and os.access(path, os.X_OK) else None
+    search = os.pathsep.join([os.environ.get("PATH", os.defpath)] + [os.path.expanduser(it) for it in PLACES])
+    return shutil.which("hermes-backup", path=search)
+
+
+def write_private(path, text):
+    """Replace a file by one of mode 0600."""
+    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+    descriptor, beside = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".new-")
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+    os.replace(beside, path)
+
+
+def environment():
+    """Return what the agent gets of this environment: nothing that changes what its tools do."""
+    kept = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
+    kept.setdefault("HOME", os.path.expanduser("~"))
+    path = os.environ.get("PATH", os.defpath)
+    kept.update(PATH=os.pathsep.join([path, "/usr/local/bin", "/usr/sbin", "/sbin"]), LANG="C.UTF-8", LC_ALL="C.UTF-8")
+    return kept
+
+
+def start(agent, job, config_dir, log):
+    """Start the agent in its own session, without anything of ours that it could hold or wait for."""
+    command = [agent, "agent", "run", job["pipeline"], "--host", job["host"], "--config", config_dir]
+    command += ["--run-id", job["run_id"], "--json"] + job["arguments"]
+    out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            cwd="/",
+            env=environment(),
+            start_new_session=True,
+        )
+    finally:
+        os.close(out)
+
+
+def forget_old_logs(beside):
+    """Keep the last logs only."""
+    logs = sorted(glob.glob(os.path.join(glob.escape(os.path.dirname(beside)), "agent-*.log")), key=os.path.getmtime)
+    for path in logs[:-KEPT_LOGS]:
+        os.unlink(path)
+
+
+def main():
+    """Run the module."""
+    module = AnsibleModule(argument_spec={"job": {"type": "str", "required": True, "no_log": True}})
+    job = json.loads(module.params["job"])
+    agent = find_agent(job["agent"])
+    if agent is None:
+        what = "no program at %s" % job["agent"] if job["agent"] else "hermes-backup is not installed"
+        module.fail_json(msg=what, error={"name": "HB-AGENT-MISSING", "what": what})
+    os.umask(0o077)
+    config = dict(job["config"], state=state_folder(job["config"]["state"]))
+    config_dir = folder(job["config_dir"], "/etc/hermes-backup", "~/.config/hermes-backup")
+    status = status_file(config["state"], job["host"], job["pipeline"])
+    log = os.path.join(os.path.dirname(status), "agent-%s.log" % job["run_id"])
+    try:
+        write_private(os.path.join(config_dir, job["host"] + ".json"), json.dumps(config))
+        os.makedirs(os.path.dirname(status), mode=0o700, exist_ok=True)
+        process = start(agent, job, config_dir, log)
+        forget_old_logs(log)
+    except OSError as error:
+        what = "%s: %s" % (error.strerror, error.filename)
+        module.fail_json(msg=what, error={"name": "HB-STAGE-FAILED", "what": what})
+    ticks = started_at(process.pid)
+    module.exit_json(changed=True, pid=process.pid, started_at=ticks or 0, status=status, log=log)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+"""The program ``hermes-backup``: its commands, and how it ends."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hermes_backup import __version__
+from hermes_backup.cli import agent, init, prune, restore, run, snapshots, validate
+from hermes_backup.cli.screen import show_fault
+from hermes_backup.errors import MEANINGS, ExitCode, Fault
+
+_EPILOG = "Exit codes: " + "; ".join(f"{int(code)} {meaning}" for code, meaning in MEANINGS.items()) + "."
+
+app = typer.Typer(
+    name="hermes-backup",
+    help="Declarative, encrypted, proven backups of Hermes Agent homes, on one host or many.",
+    epilog=_EPILOG,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+_agent = typer.Typer(help="Run pipelines on this host, without Ansible.", no_args_is_help=True)
+_agent.command("run", epilog=_EPILOG)(agent.run)
+for command in (
+    run.run, snapshots.list_snapshots, snapshots.verify, restore.restore, prune.prune, validate.validate,
+    validate.show, init.init,
+):  # fmt: skip
+    app.command(command.__name__.removesuffix("_snapshots"), epilog=_EPILOG)(command)
+app.add_typer(_agent, name="agent")
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
+) -> None:
+    if version:
+        typer.echo(f"hermes-backup {__version__}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the program; its exit code says how it went."""
+    _prepare_environment()
+    try:
+        code = app(standalone_mode=False)
+    except Fault as fault:
+        show_fault(fault, as_json="--json" in sys.argv)
+        code = fault.kind.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        code = ExitCode.INTERRUPTED
+    sys.exit(int(code or 0))
+
+
+def _prepare_environment() -> None:
+    """Let nothing in the environment change what rclone does, and let our own rclone and Ansible be found first."""
+    for name in [it for it in os.environ if it.startswith(("AWS_", "RCLONE_"))]:
+        del os.environ[name]
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"

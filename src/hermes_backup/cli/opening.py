@@ -1,0 +1,37 @@
+"""An inventory opened for commands that look at snapshots on the trusted machine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from hermes_backup.pipeline.config import HostConfig
+
+INVENTORY = typer.Argument(help="A path, or a name: ./inventory/NAME, ~/.config/hermes-backup/inventory/NAME, …")
+PIPELINE = typer.Option("--pipeline", "-p", help="Only this pipeline.")
+LIMIT = typer.Option("--limit", "-l", help="Only these hosts, groups or patterns; !NAME leaves out.")
+JSON = typer.Option("--json", help="Print the result as JSON.")
+SOURCE = typer.Option("--from", help="Only this remote or store.")
+
+
+def open_hosts(wanted: str, limit: Sequence[str] = ()) -> tuple[tuple[HostConfig, ...], Path]:
+    """Return the configurations of the chosen hosts, and the folder of their pinned keys.
+
+    Raises:
+        Fault: INVENTORY_MISSING, HOST_MISSING, or what is wrong with these hosts.
+    """
+    from hermes_backup.fleet.choice import choose
+    from hermes_backup.fleet.demo import prepared
+    from hermes_backup.fleet.inventory import find_inventory
+    from hermes_backup.fleet.render import render
+
+    inventory = prepared(find_inventory(wanted))
+    fleet = render(inventory)
+    hosts = choose(fleet, limit)
+    fleet.demand_sound(hosts)
+    return tuple(it.config for it in hosts if it.config is not None), inventory.pins

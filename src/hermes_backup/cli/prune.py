@@ -1,0 +1,84 @@
+"""``hermes-backup prune``: thin out what the rules of a pipeline let go, where this machine's credentials reach."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hermes_backup.cli.opening import INVENTORY, JSON, LIMIT, PIPELINE, SOURCE, open_hosts
+from hermes_backup.errors import Fault
+
+if TYPE_CHECKING:
+    from hermes_backup.stages.prune import Thinned
+
+
+def prune(
+    inventory: Annotated[str, INVENTORY],
+    limit: Annotated[list[str] | None, LIMIT] = None,
+    pipeline: Annotated[str, PIPELINE] = "",
+    source: Annotated[str, SOURCE] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print each snapshot with the rule that keeps it.")] = False,
+    as_json: Annotated[bool, JSON] = False,
+) -> None:
+    """Delete snapshots that no rule keeps: only ours, only with a valid manifest, never the last verified one."""
+    from hermes_backup.cli.screen import console, described, print_json, show_fault
+    from hermes_backup.pipeline.places import backups, pinned_key, places_of
+    from hermes_backup.stages.prune import rules_of, thin
+
+    hosts, pins = open_hosts(inventory, limit or ())
+    now = datetime.now(timezone.utc)
+    done: list[tuple[str, str, Thinned]] = []
+    faults: list[Fault] = []
+    for config in hosts:
+        for one in backups(config, pipeline):
+            rules = rules_of(one.stages)
+            if rules is None:
+                continue
+            with pinned_key(pins, config.host) as pinned:
+                for place in places_of(config, one, source):
+                    try:
+                        thinned = thin(place, (config.host, one.name), rules, pinned, now, dry_run=dry_run)
+                    except Fault as fault:
+                        faults.append(Fault(fault.kind, fault.what, where=place.label, mend=fault.mend))
+                    else:
+                        done.append((config.host, one.name, thinned))
+    if as_json:
+        print_json({"dry_run": dry_run, "errors": [described(it) for it in faults], "places": [_data(it) for it in done]})
+    else:
+        _print(done, dry_run=dry_run)
+        for it in faults:
+            show_fault(it)
+    raise typer.Exit(int(faults[0].kind.exit_code) if faults else 0)
+
+
+def _data(item: tuple[str, str, Thinned]) -> dict[str, object]:
+    host, pipeline, it = item
+    decisions = [{"snapshot": str(one.name), "keep": one.keep, "reasons": list(one.reasons)} for one in it.decisions]
+    deleted = [str(name) for name in it.pruned.deleted]
+    return {"host": host, "pipeline": pipeline, "place": it.place, "decisions": decisions, "deleted": deleted,
+            "freed": it.pruned.freed, "unproven": [f"{one.where}: {one.what}" for one in it.unproven]}  # fmt: skip
+
+
+def _print(done: list[tuple[str, str, Thinned]], *, dry_run: bool) -> None:
+    from rich.table import Table
+
+    from hermes_backup.cli.screen import console
+    from hermes_backup.fleet.amounts import show_size
+
+    screen = console()
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    for heading in ("host", "pipeline", "snapshot", "", "kept by", "place"):
+        table.add_column(heading, overflow="fold")
+    for host, pipeline, it in done:
+        for one in it.decisions:
+            said = "[green]keep[/green]" if one.keep else "[red]delete[/red]" if dry_run else "[red]deleted[/red]"
+            table.add_row(host, pipeline, str(one.name), said, ", ".join(one.reasons) or "no rule", it.place)
+    screen.print(table if table.row_count else "nothing to prune")
+    for _, _, it in done:
+        gone = sum(not one.keep for one in it.decisions)
+        total = f"{gone} would go" if dry_run else f"{len(it.pruned.deleted)} deleted, {show_size(it.pruned.freed)} freed"
+        screen.print(f"{it.place}: {total}", markup=False)
+        for fault in it.unproven:
+            screen.print(f"warning: left alone: {fault.where}: {fault.what}", style="yellow", markup=False)

@@ -1,0 +1,63 @@
+"""``hermes-backup restore``: a snapshot back into a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hermes_backup.cli.opening import INVENTORY, JSON, PIPELINE, SOURCE, open_hosts
+from hermes_backup.cli.progress import Narrator, progress_bar
+
+
+def restore(
+    inventory: Annotated[str, INVENTORY],
+    host: Annotated[str, typer.Argument(help="The host whose home it was.")],
+    snapshot: Annotated[str, typer.Argument(help="latest, a sequence number, or a name.")] = "latest",
+    to: Annotated[Path, typer.Option("--to", help="The folder to make; it must not hold anything yet.")] = ...,  # type: ignore[assignment]  # typer's way to say required
+    pipeline: Annotated[str, PIPELINE] = "",
+    source: Annotated[str, SOURCE] = "",
+    as_json: Annotated[bool, JSON] = False,
+) -> None:
+    """Bring a home back into a folder: proven before it is decrypted, checked before it is placed."""
+    import time
+
+    from hermes_backup.cli.screen import console, print_json
+    from hermes_backup.errors import PIPELINE_MISSING, Fault
+    from hermes_backup.fleet.amounts import show_seconds, show_size
+    from hermes_backup.pipeline.places import backups, pinned_key
+    from hermes_backup.pipeline.restoring import choose
+    from hermes_backup.pipeline.restoring import restore as bring_back
+
+    started = time.monotonic()
+    (config, *_), pins = open_hosts(inventory, [host])
+    made = backups(config, pipeline)
+    if not made:
+        raise Fault(PIPELINE_MISSING, f"no pipeline of host {config.host} makes snapshots")
+    chosen = choose(config, made[0], snapshot, source)
+    with pinned_key(pins, config.host) as pinned, progress_bar(quiet=as_json) as tell:
+        narrator = Narrator(tell)
+        done = bring_back(config, made[0], chosen, to, pinned, narrator)
+    findings = [{"what": it.what, "evidence": it.evidence} for it in done.report.findings]
+    partial = [{"path": it.path, "reason": it.reason} for it in done.manifest.partial]
+    seconds = time.monotonic() - started
+    if as_json:
+        print_json(
+            {"snapshot": str(done.manifest.name), "from": done.source, "to": str(done.target), "files": done.manifest.files,
+             "bytes": done.manifest.bytes, "seconds": round(seconds, 3), "databases": findings, "partial": partial,
+             "warnings": narrator.warnings}
+        )  # fmt: skip
+        return
+    screen = console()
+    size = show_size(done.manifest.bytes)
+    screen.print(
+        f"restored {done.manifest.name} of {config.host} from {done.source} to {done.target}: "
+        f"{done.manifest.files} files, {size}, in {show_seconds(seconds)}",
+        style="green",
+        markup=False,
+    )
+    for it in done.report.findings:
+        screen.print(f"  {it.what}: {it.evidence}", markup=False)
+    for warning in [*narrator.warnings, *(f"partial since the backup: {it['path']}: {it['reason']}" for it in partial)]:
+        screen.print(f"warning: {warning}", style="yellow", markup=False)

@@ -1,0 +1,73 @@
+"""``hermes-backup run``: a pipeline on the hosts of an inventory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from hermes_backup.fleet.outcome import HostRun
+
+_STAGE = "may be given again."
+
+
+def run(
+    inventory: Annotated[
+        str, typer.Argument(help="A path, or a name: ./inventory/NAME, ~/.config/hermes-backup/inventory/NAME, …")
+    ] = "demo",
+    pipeline: Annotated[str, typer.Option("--pipeline", "-p", help="The pipeline.")] = "nightly",
+    limit: Annotated[
+        list[str] | None, typer.Option("--limit", "-l", help="Only these hosts, groups or patterns; !NAME leaves out.")
+    ] = None,
+    only: Annotated[list[str] | None, typer.Option(help=f"Run only this stage; {_STAGE}")] = None,
+    skip: Annotated[list[str] | None, typer.Option(help=f"Leave this stage out; {_STAGE}")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Examine everything, change nothing.")] = False,
+    if_changed: Annotated[bool, typer.Option("--if-changed", help="End early if a home is as last time.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Run a pipeline on every host of an inventory, and watch it."""
+    from hermes_backup.cli.live import watcher
+    from hermes_backup.fleet.choice import choose
+    from hermes_backup.fleet.demo import prepared
+    from hermes_backup.fleet.inventory import find_inventory
+    from hermes_backup.fleet.outcome import exit_code
+    from hermes_backup.fleet.play import interruptible
+    from hermes_backup.fleet.render import render
+    from hermes_backup.fleet.run import Run, new_run_id
+    from hermes_backup.pipeline.agent import Options
+
+    fleet = render(prepared(find_inventory(inventory)), examine_keys=True)
+    hosts = choose(fleet, limit or ())
+    fleet.demand_sound(hosts)
+    options = Options(new_run_id(), tuple(only or ()), tuple(skip or ()), dry_run, if_changed)
+    with watcher([host.name for host in hosts], quiet=as_json) as seen:
+        job = Run(fleet, hosts, pipeline, options, seen)
+        with interruptible(job.interrupt):
+            runs = job.execute()
+    code = exit_code(runs, interrupted=job.interrupted)
+    _print(runs, fleet.warnings, {"run_id": options.run_id, "pipeline": pipeline, "exit_code": int(code)}, as_json)
+    raise typer.Exit(int(code))
+
+
+def _print(runs: Sequence[HostRun], warnings: Sequence[str], about: Mapping[str, Any], as_json: bool) -> None:
+    from hermes_backup.cli.screen import console, described, print_json
+    from hermes_backup.fleet.view import summary
+
+    if as_json:
+        hosts = {
+            run.host: {
+                "exit_code": int(run.exit_code),
+                "status": None if run.status is None else run.status.model_dump(mode="json"),
+                "error": None if run.fault is None else described(run.fault),
+            }
+            for run in runs
+        }
+        print_json({**about, "warnings": list(warnings), "hosts": hosts})
+        return
+    screen = console()
+    screen.print(summary(runs, screen.width))
+    for warning in warnings:
+        screen.print(f"warning: {warning}", style="yellow", markup=False)

@@ -1,0 +1,111 @@
+"""The terminal: its colours, and how a fault is told to people and to programs."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from rich.console import Console
+    from rich.text import Text
+
+    from hermes_backup.errors import Fault
+    from hermes_backup.pipeline.status import Status
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Return a console; without colours where the output is no terminal or NO_COLOR is set."""
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    plain = not stream.isatty() or bool(os.environ.get("NO_COLOR"))
+    return Console(file=stream, no_color=plain, highlight=False, soft_wrap=plain and not stream.isatty())
+
+
+def tell(fault: Fault, *, as_json: bool = False) -> int:
+    """Print a fault, or each that it holds: for people on standard error, for programs on standard output.
+
+    Returns:
+        The exit code that belongs to it.
+    """
+    faults = faults_of(fault)
+    if as_json:
+        print_json({"error": described(faults[0]), "errors": [described(it) for it in faults]})
+    else:
+        screen = console(stderr=True)
+        for it in faults:
+            show_fault(screen, it)
+    return int(fault.kind.exit_code)
+
+
+def show_fault(screen: Console, fault: Fault) -> None:
+    """Print what happened and where, its name, and what mends it."""
+    screen.print(fault_text(fault))
+
+
+def fault_text(fault: Fault) -> Text:
+    """Return what happened and where, its name, and what mends it."""
+    from rich.text import Text
+
+    from hermes_backup.fleet.amounts import harmless
+
+    text = Text()
+    if fault.where:
+        text.append(harmless(f"{fault.where}: "), style="bold")
+    text.append(harmless(fault.what), style="red")
+    text.append(f" [{fault.kind.name}]", style="dim")
+    for line in harmless(fault.mend).splitlines():
+        text.append(f"\n    {line}", style="cyan")
+    return text
+
+
+def faults_of(fault: Fault) -> Sequence[Fault]:
+    """Return the faults that one fault stands for: itself, or those that it holds."""
+    inner: Sequence[Fault] = getattr(fault, "faults", ())
+    return inner or (fault,)
+
+
+def described(fault: Fault) -> Mapping[str, Any]:
+    """Return a fault as it stands in JSON."""
+    return {
+        "name": fault.kind.name,
+        "what": fault.what,
+        "where": fault.where,
+        "mend": fault.mend,
+        "exit_code": int(fault.kind.exit_code),
+    }
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON on standard output, and nothing else."""
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
+
+
+@contextmanager
+def follow(path: Path, *, quiet: bool) -> Iterator[None]:
+    """Show the run of this process that writes its status to ``path``, as long as the block lasts."""
+    from hermes_backup.cli.live import following, watcher
+
+    if quiet:
+        yield
+        return
+    with watcher() as seen, following(path, seen):
+        yield
+
+
+def show_status(status: Status, *, as_json: bool) -> None:
+    """Print how a run ended."""
+    if as_json:
+        print_json(status.model_dump(mode="json"))
+        return
+    from hermes_backup.fleet.outcome import ended
+    from hermes_backup.fleet.view import summary
+
+    screen = console()
+    screen.print(summary([ended(status.host, status)], screen.width))

@@ -1,0 +1,1 @@
+"""Many hosts through ansible-runner: inventories, plays, events into a live view."""

@@ -1,0 +1,65 @@
+"""How a run went: on one host, and on all of them together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from hermes_backup.errors import HOSTS_FAILED, STAGE_FAILED, ExitCode, Fault, catalog
+
+if TYPE_CHECKING:
+    from hermes_backup.pipeline.status import Status
+
+
+@dataclass(frozen=True)
+class HostRun:
+    """How a run went on one host: its last status if it had one, and the fault if it failed."""
+
+    host: str
+    status: Status | None
+    fault: Fault | None = None
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """The exit code of this host's run."""
+        if self.fault is not None:
+            return self.fault.kind.exit_code
+        return ExitCode(self.status.exit_code or 0) if self.status is not None else ExitCode.HOSTS
+
+
+def exit_code(runs: Sequence[HostRun], *, interrupted: bool) -> ExitCode:
+    """Return the exit code of a run: a single host's own; of several, that some failed, or that some are partial."""
+    codes = {run.exit_code for run in runs}
+    if interrupted:
+        return ExitCode.INTERRUPTED
+    if len(runs) == 1:
+        return runs[0].exit_code
+    if codes - {ExitCode.OK, ExitCode.PARTIAL}:
+        return ExitCode.HOSTS
+    return ExitCode.PARTIAL if ExitCode.PARTIAL in codes else ExitCode.OK
+
+
+def ended(host: str, status: Status) -> HostRun:
+    """Return the run of a host whose agent wrote its last status."""
+    trouble = status.error
+    if trouble is None:
+        return HostRun(host, status)
+    return HostRun(host, status, fault_from(host, trouble.model_dump()))
+
+
+def fault_from(host: str, error: Mapping[str, Any]) -> Fault:
+    """Return the fault that an agent or a module told by its name; one that is not known here counts as a stage's."""
+    kinds = {kind.name: kind for kind in catalog()}
+    kind = kinds.get(str(error.get("name", "")), STAGE_FAILED)
+    where = ": ".join(part for part in (host, str(error.get("where") or "")) if part)
+    return Fault(kind, str(error.get("what", "")), where=where, mend=str(error.get("mend") or ""))
+
+
+def broken(host: str, result: Mapping[str, Any]) -> Fault:
+    """Return the fault of a task that failed: the one that it names, else what Ansible says."""
+    error = result.get("error")
+    if isinstance(error, Mapping):
+        return fault_from(host, error)
+    said = [str(result.get(name) or "").strip() for name in ("msg", "module_stderr", "exception")]
+    return Fault(HOSTS_FAILED, next(filter(None, said), "a task failed"), where=host)

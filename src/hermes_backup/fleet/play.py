@@ -1,0 +1,240 @@
+"""One playbook run through ansible-runner, and how it is interrupted.
+
+What is known of ansible-runner 2.4 and ansible-core 2.19, and answered here:
+
+- it copies the whole environment to the children and into its artifacts: the environment is replaced by a clean one;
+- it writes variables, events and artifacts to disk: they lie in a fresh private folder, in memory where there is
+  a tmpfs, and go with the run;
+- its return code is unreliable: the outcome is read from the event ``playbook_on_stats``;
+- its own cancelling kills ansible-playbook and leaves workers alive: SIGINT first, and the kill after a grace.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import tempfile
+import threading
+import time
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hermes_backup.errors import FLEET_MISSING, Fault
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+KILL_AFTER = 10.0
+"""Seconds that ansible-playbook gets to end by itself after an interrupt."""
+_KINDS = {
+    "runner_on_ok": "ok",
+    "runner_on_failed": "failed",
+    "runner_on_unreachable": "unreachable",
+    "runner_retry": "retry",
+}
+_KEPT = ("HOME", "USER", "LOGNAME", "PATH", "TMPDIR", "TZ", "TERM", "KRB5CCNAME")
+_KEPT_PREFIXES = ("ANSIBLE_", "SSH_", "XDG_", "LC_")
+_OUTPUT_KEPT = 400
+
+
+@dataclass(frozen=True)
+class Event:
+    """What a task said of a host: ``kind`` is ok, failed, unreachable or retry."""
+
+    kind: str
+    host: str
+    task: str
+    result: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a playbook ended.
+
+    Attributes:
+        hosts: those that the play reached the end with; None when the play did not even start.
+        output: the last lines that Ansible said, for an error that belongs to no host.
+    """
+
+    hosts: frozenset[str] | None
+    failed: frozenset[str]
+    unreachable: frozenset[str]
+    interrupted: bool
+    output: str
+
+
+@dataclass
+class Play:
+    """A playbook to be run once.
+
+    Attributes:
+        sources: inventory sources, the weakest first.
+        variables: extra variables; they override everything.
+        files: private files beside them, by name; the folder is the variable ``hermes_run.folder``.
+    """
+
+    playbook: Path
+    sources: Sequence[Path]
+    variables: Mapping[str, Any] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+    forks: int = 20
+    on_event: Callable[[Event], None] = lambda _: None
+    on_tick: Callable[[], None] = lambda: None
+    """Called about five times a second."""
+    collect: Callable[[Path], None] = lambda _: None
+    """Called with the private folder before it goes."""
+    _pid: int = 0
+    _interrupted_at: float | None = None
+    _stats: Mapping[str, Any] | None = None
+    _output: list[str] = field(default_factory=list)
+
+    def run(self) -> Outcome:
+        """Run the playbook to its end.
+
+        Raises:
+            Fault: FLEET_MISSING when Ansible is not installed.
+        """
+        runner = _runner_module()
+        with _private_folder() as folder:
+            self._write(folder)
+            made = runner.init_runner(
+                private_data_dir=str(folder),
+                project_dir=str(Path.cwd()),
+                playbook=str(self.playbook),
+                inventory=[str(source) for source in self.sources],
+                envvars=_environment(folder),
+                forks=self.forks,
+                quiet=True,
+                event_handler=self._on_event,
+                cancel_callback=self._tick,
+            )
+            for name in [it for it in made.config.env if not _kept(it)]:
+                del made.config.env[name]
+            made.run()
+            self.collect(folder / "private")
+        return self._outcome()
+
+    def interrupt(self) -> None:
+        """Ask Ansible to end; it is killed when it does not within :data:`KILL_AFTER` seconds."""
+        if self._interrupted_at is None:
+            self._interrupted_at = time.monotonic()
+        if self._pid:
+            _signal(self._pid, signal.SIGINT)
+
+    def _write(self, folder: Path) -> None:
+        private = folder / "private"
+        private.mkdir(mode=0o700)
+        for name, text in self.files.items():
+            _private_file(private / name, text)
+        env = folder / "env"
+        env.mkdir(mode=0o700)
+        (folder / "tmp").mkdir(mode=0o700)
+        run = {**self.variables.get("hermes_run", {}), "folder": str(private), "root": os.geteuid() == 0}
+        _private_file(env / "extravars", json.dumps({**self.variables, "hermes_run": run}))
+        _private_file(env / "settings", json.dumps({"pexpect_timeout": 0.2, "suppress_output_file": True}))
+
+    def _on_event(self, event: Mapping[str, Any]) -> bool:
+        if event.get("pid") and not self._pid:
+            self._pid = int(event["pid"])
+            if self._interrupted_at is not None:
+                _signal(self._pid, signal.SIGINT)
+        kind, data = str(event.get("event", "")), event.get("event_data") or {}
+        if kind == "playbook_on_stats":
+            self._stats = data
+        elif kind in _KINDS:
+            result = data.get("res") or {}
+            self.on_event(Event(_KINDS[kind], str(data.get("host", "")), str(data.get("task", "")), result))
+        if kind in ("error", "verbose", "warning", "") and event.get("stdout"):
+            self._output = [*self._output, str(event["stdout"])][-_OUTPUT_KEPT:]
+        return False
+
+    def _tick(self) -> bool:
+        """Return whether ansible-playbook must be killed: at once while it has not begun anything."""
+        self.on_tick()
+        if self._interrupted_at is None:
+            return False
+        return not self._pid or time.monotonic() - self._interrupted_at > KILL_AFTER
+
+    def _outcome(self) -> Outcome:
+        stats = self._stats or {}
+        hosts = None if self._stats is None else frozenset(stats.get("processed", {}))
+        return Outcome(
+            hosts=hosts,
+            failed=frozenset(stats.get("failures", {})),
+            unreachable=frozenset(stats.get("dark", {})),
+            interrupted=self._interrupted_at is not None,
+            output="\n".join(self._output).strip(),
+        )
+
+
+@contextmanager
+def interruptible(interrupt: Callable[[], None]) -> Iterator[None]:
+    """Call ``interrupt`` at SIGINT and SIGTERM instead of dying, as long as the block lasts in the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def handle(*_: object) -> None:
+        interrupt()
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _runner_module() -> Any:
+    try:
+        import ansible.release  # type: ignore[import-untyped]  # noqa: F401 - both are needed, and a missing one must be told before anything runs
+        from ansible_runner import interface
+    except ImportError as error:
+        raise Fault(FLEET_MISSING, f"{error.name} is not installed") from None
+    return interface
+
+
+@contextmanager
+def _private_folder() -> Iterator[Path]:
+    shared = Path("/dev/shm")  # noqa: S108 - the folder within is private and new
+    parent = shared if shared.is_dir() and os.access(shared, os.W_OK | os.X_OK) else None
+    with tempfile.TemporaryDirectory(prefix="hermes-backup-", dir=parent, ignore_cleanup_errors=True) as name:
+        yield Path(name)
+
+
+def _private_file(file: Path, text: str) -> None:
+    with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as out:  # noqa: PTH123 - pathlib cannot open a descriptor
+        out.write(text)
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    programs = str(Path(sys.executable).parent)
+    return {
+        "PATH": os.pathsep.join([programs, os.environ.get("PATH", os.defpath)]),
+        "LANG": "C.UTF-8",
+        "LC_ALL": "C.UTF-8",
+        "ANSIBLE_LOCAL_TEMP": str(folder / "tmp"),
+        "ANSIBLE_HOST_KEY_CHECKING": "True",
+        "ANSIBLE_PIPELINING": "True",
+        "ANSIBLE_NOCOLOR": "True",
+        "ANSIBLE_GATHERING": "explicit",
+        "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "True",
+        "ANSIBLE_DUPLICATE_YAML_DICT_KEY": "error",
+        "ANSIBLE_PYTHON_INTERPRETER": os.environ.get("ANSIBLE_PYTHON_INTERPRETER", "auto_silent"),
+        "ANSIBLE_DEPRECATION_WARNINGS": "False",
+        "ANSIBLE_LOCALHOST_WARNING": "False",
+    }
+
+
+def _kept(name: str) -> bool:
+    ours = ("AWX_", "RUNNER_", "LANG")
+    return name in _KEPT or name.startswith((*_KEPT_PREFIXES, *ours))
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)

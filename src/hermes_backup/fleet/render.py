@@ -1,0 +1,214 @@
+"""The configuration of every host of an inventory: filled in by Ansible, checked by us, each fault with its place."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING
+
+from hermes_backup.errors import CONFIG_INVALID, HOST_MISSING, INTERRUPTED, Fault
+from hermes_backup.fleet.answers import Answer, read_answers
+from hermes_backup.fleet.checks import Found, check_host
+from hermes_backup.fleet.demo import prepared
+from hermes_backup.fleet.inventory import Inventory, data_folder, find_inventory
+from hermes_backup.fleet.places import Places
+from hermes_backup.fleet.play import Outcome, Play, interruptible
+from hermes_backup.fleet.problems import demand
+from hermes_backup.fleet.recipients import examine, read_keys
+from hermes_backup.pipeline.locate import Document, read, shown
+from hermes_backup.pipeline.model import nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+
+    from hermes_backup.pipeline.config import HostConfig
+
+PREFIX = "hermes_backup_"
+_ALIKE = 0.9
+
+
+@dataclass(frozen=True)
+class FleetHost:
+    """A host: what it is to run, and how it is reached.
+
+    Attributes:
+        config: None when something is wrong with it.
+        agent: path of the program on the host; empty to have it looked up there.
+        config_dir: the folder of the rendered configuration on the host; empty for the host's default.
+        secrets: everything of its variables that lies in Ansible's vault.
+    """
+
+    name: str
+    groups: tuple[str, ...]
+    connection: str
+    config: HostConfig | None
+    agent: str
+    config_dir: str
+    secrets: tuple[str, ...]
+    is_here: bool
+    """It is this machine, and this user."""
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """The hosts of an inventory, and everything that is wrong with them."""
+
+    inventory: Inventory
+    hosts: tuple[FleetHost, ...]
+    found: tuple[Found, ...]
+    warnings: tuple[str, ...] = ()
+
+    def host(self, name: str = "") -> FleetHost:
+        """Return the host of this name; of a fleet of one, that one without a name.
+
+        Raises:
+            Fault: HOST_MISSING.
+        """
+        if not name and len(self.hosts) == 1:
+            return self.hosts[0]
+        names = [it.name for it in self.hosts]
+        if name not in names:
+            what = f"inventory {self.inventory.name} has no host {name!r}" if name else "there are several hosts"
+            raise Fault(HOST_MISSING, what, mend=nearest(name, names))
+        return self.hosts[names.index(name)]
+
+    def demand_sound(self, hosts: Iterable[FleetHost] | None = None) -> None:
+        """Make sure that nothing is wrong with these hosts, or with any.
+
+        Raises:
+            Fault: the one fault there is; Faults: all of them, sorted by place.
+        """
+        names = {it.name for it in (self.hosts if hosts is None else hosts)}
+        demand(it.fault for it in self.found if hosts is None or not it.hosts or it.hosts & names)
+
+
+def defaults_file() -> Path:
+    """The file with every variable and its default."""
+    return data_folder("playbooks") / "defaults" / "variables.yml"
+
+
+def render(inventory: Inventory, *, examine_keys: bool = False, forks: int = 20) -> Fleet:
+    """Fill in and check the configuration of every host; nothing is connected to.
+
+    With ``examine_keys`` gpg looks at the recipients' keys, too.
+
+    Raises:
+        Fault: CONFIG_YAML for broken files, before Ansible starts; CONFIG_INVALID when Ansible refuses the
+            inventory; FLEET_MISSING; INTERRUPTED. What is wrong with single settings is in the fleet that is returned.
+    """
+    documents = _documents(inventory)
+    answers: list[Answer] = []
+    play = Play(
+        playbook=data_folder("playbooks") / "render.yml",
+        sources=(defaults_file(), inventory.hosts_file),
+        variables=dict(inventory.settings),
+        forks=forks,
+        collect=lambda folder: answers.extend(read_answers(folder)),
+    )
+    with interruptible(play.interrupt):
+        outcome = play.run()
+    if outcome.interrupted:
+        raise Fault(INTERRUPTED, "stopped while the inventory was read")
+    if outcome.hosts is None or not answers or len(answers) != len(outcome.hosts):
+        raise Fault(CONFIG_INVALID, _refusal(outcome), where=shown(inventory.hosts_file))
+    keys = read_keys(inventory.keys, examine=examine_keys)
+    now = datetime.now(timezone.utc)
+    hosts: list[FleetHost] = []
+    found = [*_misspelt(inventory, documents), *keys.found]
+    warnings: dict[str, None] = {}
+    for answer in answers:
+        places = Places(inventory, answer, documents)
+        config, problems = check_host(answer, places, keys.armored, defaults_file())
+        hosts.append(_host(answer, config))
+        found += problems
+        if config is not None and examine_keys:
+            for it in examine(config, places, keys, now):
+                if isinstance(it, str):
+                    warnings[it] = None
+                else:
+                    found.append(it)
+    return Fleet(inventory, tuple(hosts), _merged(found), tuple(warnings))
+
+
+def host_config(wanted: str, host: str = "") -> HostConfig:
+    """Return the configuration of one host of an inventory; ``host`` may be left out where there is only one.
+
+    Raises:
+        Fault: INVENTORY_MISSING, HOST_MISSING, or whatever is wrong with that host.
+    """
+    fleet = render(prepared(find_inventory(wanted)))
+    chosen = fleet.host(host)
+    fleet.demand_sound([chosen])
+    if chosen.config is None:
+        raise Fault(CONFIG_INVALID, f"host {chosen.name} has no configuration", where=fleet.inventory.name)
+    return chosen.config
+
+
+def _documents(inventory: Inventory) -> Mapping[Path, Document]:
+    documents: dict[Path, Document] = {}
+    faults: list[Fault] = []
+    for file in (*inventory.yaml_files(), defaults_file()):
+        try:
+            documents[file] = read(file)
+        except Fault as fault:
+            faults.append(fault)
+    demand(faults)
+    return documents
+
+
+def _host(answer: Answer, config: HostConfig | None) -> FleetHost:
+    agent, folder = (answer.values.get(PREFIX + it) for it in ("agent", "config_dir"))
+    return FleetHost(
+        name=answer.host,
+        groups=answer.groups,
+        connection=answer.connection,
+        config=config,
+        agent=agent if isinstance(agent, str) else "",
+        config_dir=folder if isinstance(folder, str) else "",
+        secrets=answer.secrets,
+        is_here=answer.connection == "local" and not answer.become,
+    )
+
+
+def known_variables(documents: Mapping[Path, Document]) -> tuple[str, ...]:
+    """Every variable that an inventory may set: those of the file of defaults."""
+    return tuple(it.name for it in documents[defaults_file()].definitions() if it.name.startswith(PREFIX))
+
+
+def _misspelt(inventory: Inventory, documents: Mapping[Path, Document]) -> Iterator[Found]:
+    known = known_variables(documents)
+    for file, document in documents.items():
+        if file == defaults_file():
+            continue
+        for key in document.definitions():
+            nested = key.depth > 0 and file != inventory.hosts_file
+            ours = key.name.startswith(PREFIX)
+            alike = ours or difflib.get_close_matches(key.name, known, n=1, cutoff=_ALIKE)
+            if alike and not nested and key.name not in known:
+                fault = Fault(
+                    CONFIG_INVALID,
+                    f"unknown variable {key.name!r}",
+                    where=str(key.spot),
+                    mend=nearest(key.name, known),
+                )
+                yield Found(key.spot, fault, frozenset())
+
+
+def _merged(found: Iterable[Found]) -> tuple[Found, ...]:
+    """One entry for what is wrong in one place, whichever hosts it concerns; sorted by place."""
+    merged: dict[tuple[str, str], Found] = {}
+    for it in sorted(found, key=lambda it: it.spot):
+        key = (it.fault.where, it.fault.what)
+        before = merged.get(key)
+        hosts = it.hosts if before is None else before.hosts | it.hosts
+        merged[key] = Found(it.spot, it.fault, hosts)
+    return tuple(merged.values())
+
+
+def _refusal(outcome: Outcome) -> str:
+    if outcome.hosts is not None and not outcome.hosts:
+        return "the inventory names no hosts"
+    lines = [line for line in outcome.output.splitlines() if line.strip()]
+    return "Ansible refuses the inventory: " + (" ".join(lines[:6]) or "it said nothing")

@@ -1,0 +1,204 @@
+"""A pipeline run on many hosts: started, followed, and stopped when the operator says so."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, Protocol
+
+from hermes_backup.errors import CONFIG_INVALID, HOST_UNREACHABLE, INTERRUPTED, Fault
+from hermes_backup.fleet.inventory import data_folder
+from hermes_backup.fleet.outcome import HostRun, broken, ended
+from hermes_backup.fleet.pins import pin
+from hermes_backup.fleet.play import Event, Outcome, Play
+from hermes_backup.fleet.render import Fleet, FleetHost, defaults_file
+from hermes_backup.pipeline.agent import Options, chosen
+from hermes_backup.pipeline.config import HostConfig, pipeline_of
+from hermes_backup.pipeline.status import Status
+
+_FORKS_AT_MOST = 50
+_START = "Start"
+_TAIL = 500
+
+
+class Watcher(Protocol):
+    """Whoever looks at a run while it goes."""
+
+    def changed(self, host: str, status: Status) -> None:
+        """A host is further, or done."""
+
+    def note(self, text: str) -> None:
+        """Something that concerns the whole run."""
+
+
+class Run:
+    """One run of a pipeline on some hosts of a fleet. Use it once.
+
+    Raises:
+        Fault: PIPELINE_MISSING, PIPELINE_ORDER or CONFIG_INVALID when a host could not run this; nothing runs then.
+    """
+
+    def __init__(
+        self, fleet: Fleet, hosts: Sequence[FleetHost], pipeline: str, options: Options, watcher: Watcher
+    ) -> None:
+        self._fleet = fleet
+        self._hosts = {host.name: host for host in hosts}
+        self._watcher = watcher
+        self._run_id = options.run_id
+        self._jobs = {host.name: _job(host, pipeline, options) for host in hosts}
+        self._ended: dict[str, HostRun] = {}
+        self._status_files: dict[str, Path] = {}
+        self._seen: dict[str, datetime] = {}
+        self._began = False
+        self._play: Play | None = None
+        self._interrupted = False
+
+    @property
+    def interrupted(self) -> bool:
+        """Somebody wanted the run to end."""
+        return self._interrupted
+
+    def execute(self) -> tuple[HostRun, ...]:
+        """Run the pipeline on every host to its end, and return how it went, in the order of the hosts.
+
+        Raises:
+            Fault: FLEET_MISSING, or CONFIG_INVALID when Ansible could not even start.
+        """
+        outcome = self._played("run.yml", list(self._hosts))
+        if outcome.hosts is None and not self._interrupted and not self._began:
+            raise Fault(CONFIG_INVALID, f"Ansible did not run: {outcome.output}", where=self._fleet.inventory.name)
+        if self._interrupted or outcome.hosts is None:
+            self._stop([name for name in self._hosts if name not in self._ended])
+        for name in self._hosts:
+            self._ended.setdefault(name, HostRun(name, None, broken(name, {"msg": outcome.output[-_TAIL:]})))
+        return tuple(self._pinned(self._ended[name]) for name in self._hosts)
+
+    def interrupt(self) -> None:
+        """End the run on every host; :meth:`execute` returns when they have cleaned up. Safe in a signal handler."""
+        self._interrupted = True
+        if self._play is not None:
+            self._play.interrupt()
+
+    def _played(self, playbook: str, hosts: Sequence[str]) -> Outcome:
+        files = {name: f"{number}.json" for number, name in enumerate(hosts)}
+        self._play = Play(
+            playbook=data_folder("playbooks") / playbook,
+            sources=(defaults_file(), self._fleet.inventory.hosts_file),
+            variables={
+                **dict(self._fleet.inventory.settings),
+                "hermes_run": {"id": self._run_id, "hosts": list(hosts), "jobs": files},
+            },
+            files={file: json.dumps(self._jobs[name]) for name, file in files.items()},
+            forks=min(len(hosts), _FORKS_AT_MOST),
+            on_event=self._on_event,
+            on_tick=self._look,
+        )
+        if self._interrupted and playbook == "run.yml":
+            self._play.interrupt()
+        return self._play.run()
+
+    def _stop(self, hosts: Sequence[str]) -> None:
+        if not hosts:
+            return
+        self._watcher.note(f"stopping {', '.join(hosts)}")
+        self._played("stop.yml", hosts)
+        for name in hosts:
+            self._ended.setdefault(name, HostRun(name, None, Fault(INTERRUPTED, "stopped", where=name)))
+
+    def _on_event(self, event: Event) -> None:
+        self._began = True
+        status = _status(event.result)
+        if event.kind == "unreachable":
+            what = str(event.result.get("msg") or "no answer")
+            if event.task != _START:
+                what += "; a run that was under way there may go on"
+            self._end(HostRun(event.host, None, Fault(HOST_UNREACHABLE, what, where=event.host)))
+        elif status is not None and status.state != "running":
+            self._watcher.changed(event.host, status)
+            self._end(ended(event.host, status))
+        elif event.kind == "failed":
+            self._end(HostRun(event.host, status, broken(event.host, event.result)))
+        elif status is not None:
+            self._changed(event.host, status)
+        elif event.task == _START and event.kind == "ok" and self._hosts[event.host].is_here:
+            self._status_files[event.host] = Path(event.result["status"])
+
+    def _look(self) -> None:
+        """Read the status of runs on this machine directly: finer and cheaper than by the module."""
+        for name, file in self._status_files.items():
+            if name in self._ended:
+                continue
+            try:
+                status = Status.read(file)
+            except (OSError, ValueError):
+                continue
+            if status.run_id == self._run_id and status.state == "running":
+                self._changed(name, status)
+
+    def _changed(self, host: str, status: Status) -> None:
+        if self._seen.get(host) != status.updated:
+            self._seen[host] = status.updated
+            self._watcher.changed(host, status)
+
+    def _end(self, run: HostRun) -> None:
+        self._ended[run.host] = run
+
+    def _pinned(self, run: HostRun) -> HostRun:
+        if run.status is None or run.status.public_key is None:
+            return run
+        try:
+            if pin(self._fleet.inventory.pins, run.host, run.status.public_key):
+                self._watcher.note(f"pinned the signing key of {run.host} in {self._fleet.inventory.pins}")
+        except Fault as fault:
+            return HostRun(run.host, run.status, fault)
+        except OSError as error:
+            what = f"the host's key cannot be pinned: {error.strerror}"
+            return HostRun(run.host, run.status, Fault(CONFIG_INVALID, what, where=str(error.filename)))
+        return run
+
+
+def new_run_id() -> str:
+    """Return an id that no other run has: the time and some chance."""
+    return f"{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
+
+
+def _job(host: FleetHost, pipeline: str, options: Options) -> Mapping[str, Any]:
+    config = _config(host)
+    made = pipeline_of(config, pipeline)
+    if made.runs_on == "controller":
+        what = f"pipeline {pipeline!r} runs on the controller, not on host {host.name}"
+        raise Fault(CONFIG_INVALID, what, mend=f"Use: hermes-backup {pipeline}")
+    chosen(made, options)
+    arguments = [word for it in options.only for word in ("--only", it)]
+    arguments += [word for it in options.skip for word in ("--skip", it)]
+    arguments += ["--dry-run"] if options.dry_run else []
+    arguments += ["--if-changed"] if options.if_changed else []
+    return {
+        "run_id": options.run_id,
+        "host": host.name,
+        "pipeline": pipeline,
+        "agent": host.agent or _own_agent(host),
+        "config_dir": host.config_dir,
+        "config": config.model_dump(mode="json"),
+        "arguments": arguments,
+    }
+
+
+def _own_agent(host: FleetHost) -> str:
+    beside = Path(sys.executable).parent / "hermes-backup"
+    return str(beside) if host.connection == "local" and beside.exists() else ""
+
+
+def _config(host: FleetHost) -> HostConfig:
+    if host.config is None:
+        raise Fault(CONFIG_INVALID, f"the configuration of host {host.name} is not sound")
+    return host.config
+
+
+def _status(result: Mapping[str, Any]) -> Status | None:
+    data = result.get("status")
+    return Status.model_validate(data) if isinstance(data, Mapping) else None

@@ -1,0 +1,68 @@
+"""What is in force for a host, every default filled in and every secret masked, as plain data."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from hermes_backup.errors import CONFIG_INVALID, Fault
+from hermes_backup.pipeline.config import HostConfig, pipeline_of
+
+if TYPE_CHECKING:
+    from hermes_backup.fleet.render import FleetHost
+    from hermes_backup.pipeline.model import Pipeline
+
+MASK = "********"
+_SECRET_NAME = re.compile(r"(?i)pass(word|phrase|wd)?$|secret|token|api_?key|key_id|access_key|private|rclone_config")
+_NOT_SECRET = ("passphrase_credential",)
+_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+(?=@)")
+_SHORTEST_PART = 4
+
+
+def effective(host: FleetHost, pipeline: str = "") -> Mapping[str, Any]:
+    """Return the settings and pipelines of a host, or only those of one pipeline.
+
+    Raises:
+        Fault: PIPELINE_MISSING.
+    """
+    config = _config(host)
+    names = [pipeline] if pipeline else list(config.pipelines)
+    pipelines = {name: _pipeline(pipeline_of(config, name)) for name in names}
+    settings = config.model_dump(mode="json", exclude={"version", "host", "public_keys", "pipelines"})
+    beside = {"agent": host.agent, "config_dir": host.config_dir, "public_keys": len(config.public_keys)}
+    data = {"host": host.name, **({} if pipeline else {**settings, **beside}), "pipelines": pipelines}
+    masked: Mapping[str, Any] = mask(data, host.secrets)
+    return masked
+
+
+def mask(value: Any, secrets: Sequence[str], name: str = "") -> Any:
+    """Return the value with everything masked that has a secret's name, lies in the vault, or is in an address."""
+    if isinstance(value, Mapping):
+        return {key: mask(item, secrets, str(key)) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [mask(item, secrets, name) for item in value]
+    if not isinstance(value, str) or not value:
+        return value
+    if value in secrets or (_SECRET_NAME.search(name) and name not in _NOT_SECRET):
+        return MASK
+    for secret in sorted(secrets, key=len, reverse=True):
+        if len(secret) >= _SHORTEST_PART:
+            value = value.replace(secret, MASK)
+    return _CREDENTIALS.sub(MASK, value)
+
+
+def _config(host: FleetHost) -> HostConfig:
+    if host.config is None:
+        raise Fault(CONFIG_INVALID, f"the configuration of host {host.name} is not sound")
+    return host.config
+
+
+def _pipeline(pipeline: Pipeline) -> Mapping[str, Any]:
+    schedule = None if pipeline.schedule is None else pipeline.schedule.model_dump(mode="json", exclude_none=True)
+    return {
+        "schedule": schedule,
+        "runs_on": pipeline.runs_on,
+        "if_changed": pipeline.if_changed,
+        "stages": [{it.name: it.model_dump(mode="json", by_alias=True) or None} for it in pipeline.stages],
+    }

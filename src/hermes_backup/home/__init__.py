@@ -1,0 +1,1 @@
+"""What a Hermes home is: layout, exclusions, databases."""

@@ -1,0 +1,109 @@
+"""Which files of a home are databases: told by their first bytes, whatever they are called."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from hermes_backup.home.facts import HEADER
+from hermes_backup.home.layout import is_known_database
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from hermes_backup.home.selection import Selection
+
+Journal = Literal["wal", "rollback", "unknown"]
+_WAL_MAGIC = (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")
+_HEADER_BYTES = 100
+
+
+@dataclass(frozen=True)
+class Found:
+    """A database, or what is left of one; ``name`` is relative to the root.
+
+    - ``live``: a database; copying one with a ``rollback`` journal keeps its writers waiting meanwhile.
+    - ``orphan-wal``: ``name`` is a log with content whose database is gone.
+    - ``damaged``: it should be a database, by its name or the log beside it, and does not start as one.
+    - ``empty``: hermes-agent keeps a database under this name, and the file has no bytes.
+    """
+
+    name: bytes
+    kind: Literal["live", "orphan-wal", "damaged", "empty"]
+    journal: Journal = "unknown"
+
+
+def find(root: Path, selection: Selection) -> tuple[Found, ...]:
+    """Look at every selected file's first bytes, and in every selected folder for logs without a database.
+
+    Files that vanish or cannot be read meanwhile are left to those who archive them.
+    """
+    base = os.fsencode(root.resolve())
+    logs = {log for folder in _folders(selection) for log in _logs(base, folder)}
+    found = [_orphan(base, log) for log in logs]
+    found += [
+        _classify(base, entry.name, has_log=entry.name + b"-wal" in logs)
+        for entry in selection.entries
+        if entry.kind == "file" and (entry.size or is_known_database(entry.name) or entry.name + b"-wal" in logs)
+    ]
+    return tuple(sorted((one for one in found if one is not None), key=lambda one: one.name))
+
+
+def _folders(selection: Selection) -> list[bytes]:
+    return [b"", *(entry.name + b"/" for entry in selection.entries if entry.kind == "dir")]
+
+
+def _logs(base: bytes, folder: bytes) -> list[bytes]:
+    """Return the names of the files with content that end in -wal."""
+    logs = []
+    with contextlib.suppress(OSError), os.scandir(base + b"/" + folder) as children:
+        for child in children:
+            if child.name.endswith(b"-wal") and child.is_file(follow_symlinks=False):
+                with contextlib.suppress(FileNotFoundError):
+                    if child.stat(follow_symlinks=False).st_size:
+                        logs.append(folder + child.name)
+    return logs
+
+
+def _orphan(base: bytes, log: bytes) -> Found | None:
+    name = log.removesuffix(b"-wal")
+    if os.path.lexists(base + b"/" + name):
+        return None
+    start = _start(base + b"/" + log)
+    if start is None or not (start[:4] in _WAL_MAGIC or is_known_database(name)):
+        return None
+    return Found(log, "orphan-wal", "wal")
+
+
+def _classify(base: bytes, name: bytes, *, has_log: bool) -> Found | None:
+    start = _start(base + b"/" + name)
+    if start is None:
+        return None
+    if start.startswith(HEADER):
+        return Found(name, "live", _journal(start))
+    if not start and not has_log:
+        return Found(name, "empty")
+    return Found(name, "damaged") if has_log or is_known_database(name) else None
+
+
+def _journal(start: bytes) -> Journal:
+    """Read how a database is written to: https://sqlite.org/fileformat.html, bytes 18 and 19."""
+    versions: dict[bytes, Journal] = {b"\2\2": "wal", b"\1\1": "rollback"}
+    return versions.get(start[18:20], "unknown")
+
+
+def _start(path: bytes) -> bytes | None:
+    """Return a regular file's first bytes, None when there are none to be had; a link is never followed."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        return os.read(descriptor, _HEADER_BYTES) if stat.S_ISREG(os.fstat(descriptor).st_mode) else None
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)

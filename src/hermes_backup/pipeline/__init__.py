@@ -1,0 +1,1 @@
+"""The pipeline: its model, loading with positions, type check, executor, events."""

@@ -1,0 +1,221 @@
+"""A run on its own host: folders, lock, keys and status around the executor. It knows nothing of Ansible."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from hermes_backup.errors import DISK_FULL, INTERRUPTED, PIPELINE_ORDER, STAGE_FAILED, ExitCode, Fault, Kind
+from hermes_backup.home.layout import DEFAULT_EXCLUDES
+from hermes_backup.home.selection import Rules, select
+from hermes_backup.pipeline.config import HostConfig, pipeline_of
+from hermes_backup.pipeline.events import Recorder
+from hermes_backup.pipeline.executor import execute, preflight
+from hermes_backup.pipeline.folders import private_folder, remove
+from hermes_backup.pipeline.interruption import interruptible
+from hermes_backup.pipeline.lock import locked
+from hermes_backup.pipeline.model import Pipeline
+from hermes_backup.pipeline.order import misplaced
+from hermes_backup.pipeline.status import State, Status
+from hermes_backup.snapshots.signing import HostKey
+from hermes_backup.stages.context import Context, Teardown
+from hermes_backup.stages.ledger import Ledger
+from hermes_backup.stages.stage import Stage
+from hermes_backup.stages.things import Home, Snapshot
+from hermes_backup.streams.keys import private_keyring
+from hermes_backup.streams.private import write_private
+
+_RUN = "run-"
+
+
+@dataclass(frozen=True)
+class Options:
+    """How one run differs from what its pipeline declares."""
+
+    run_id: str
+    only: tuple[str, ...] = ()
+    skip: tuple[str, ...] = ()
+    dry_run: bool = False
+    if_changed: bool = False
+
+
+def run_pipeline(config: HostConfig, name: str, options: Options) -> Status:
+    """Run a pipeline of this host to its end, and return its last status; the status file follows it meanwhile.
+
+    Raises:
+        Fault: LOCKED, PIPELINE_MISSING, PIPELINE_ORDER, or a state folder that cannot be made; any other failure is
+            in the status.
+    """
+    pipeline = pipeline_of(config, name)
+    stages = chosen(pipeline, options)
+    folder = _private(_state(config, name))
+    with interruptible(), locked(folder / "lock"):
+        now = datetime.now(timezone.utc)
+        status = Status(
+            run_id=options.run_id, pid=os.getpid(), host=config.host, pipeline=name, started=now, updated=now
+        )
+        recorder = Recorder(folder, status)
+        try:
+            return _recorded(config, pipeline, stages, options, recorder, folder)
+        except KeyboardInterrupt:
+            return _failed(recorder, Fault(INTERRUPTED, "stopped by a signal", where=recorder.status.stage))
+        except Fault as fault:
+            return _failed(recorder, fault)
+        except OSError as error:
+            said = f"{error.strerror}: {error.filename}"
+            return _failed(recorder, Fault(_kind(error), said, where=recorder.status.stage))
+
+
+def _failed(recorder: Recorder, fault: Fault) -> Status:
+    state: State = "interrupted" if fault.kind is INTERRUPTED else "failed"
+    return recorder.finish(state, fault.kind.exit_code, fault)
+
+
+def status_path(config: HostConfig, name: str) -> Path:
+    """Return where a pipeline's status file lies."""
+    return _state(config, name) / "status.json"
+
+
+def _state(config: HostConfig, name: str) -> Path:
+    return Path(config.state).expanduser() / config.host / name
+
+
+def _kind(error: OSError) -> Kind:
+    return DISK_FULL if error.errno in (errno.ENOSPC, errno.EDQUOT) else STAGE_FAILED
+
+
+def chosen(pipeline: Pipeline, options: Options) -> tuple[Stage, ...]:
+    """Return the stages that a run with ``--only`` or ``--skip`` has.
+
+    Raises:
+        Fault: PIPELINE_ORDER when they do not fit together any more, or a name is none of the pipeline's.
+    """
+    names = {stage.name for stage in pipeline.stages}
+    unknown = sorted({*options.only, *options.skip} - names)
+    if unknown:
+        mend = f"its stages: {', '.join(stage.name for stage in pipeline.stages)}"
+        raise Fault(PIPELINE_ORDER, f"pipeline {pipeline.name} has no stage {unknown[0]!r}", mend=mend)
+    stages = tuple(
+        it
+        for it in pipeline.stages
+        if (not options.only or it.name in options.only) and it.name not in options.skip
+    )
+    wrong = misplaced(stages)
+    if wrong is not None:
+        raise Fault(PIPELINE_ORDER, f"without the stages left out, {wrong.what}", where=pipeline.name)
+    return stages
+
+
+def _recorded(
+    config: HostConfig,
+    pipeline: Pipeline,
+    stages: tuple[Stage, ...],
+    options: Options,
+    recorder: Recorder,
+    folder: Path,
+) -> Status:
+    with _context(config, pipeline, options, recorder, folder) as context:
+        home = Home(_home(config), _rules(config))
+        if options.dry_run:
+            plan = _plan(stages, home, context)
+            return recorder.finish("planned", ExitCode.OK, plan=plan)
+        value = execute(stages, home, context, recorder)
+    return _conclude(value, recorder)
+
+
+@contextmanager
+def _context(
+    config: HostConfig, pipeline: Pipeline, options: Options, recorder: Recorder, folder: Path
+) -> Iterator[Context]:
+    """Make the private folder, the keyring and the host's key of a run; all but the key go when the run goes."""
+    with ExitStack() as stack:
+        for left in folder.glob(f"{_RUN}*"):
+            remove(left)  # of a run that was killed; this one holds the lock
+        private = stack.enter_context(private_folder(folder, _RUN))
+        keyring = stack.enter_context(private_keyring(config.public_keys))
+        host_key = stack.enter_context(HostKey.ensure(folder.parent / "gnupg", config.host))
+        recorder.key(host_key.public())
+        yield Context(
+            host=config.host,
+            pipeline=pipeline.name,
+            now=recorder.status.started,
+            folder=private,
+            ledger=Ledger(folder),
+            keyring=keyring,
+            gnupghome=Path(config.gnupghome).expanduser() if config.gnupghome else None,
+            host_key=host_key,
+            pinned=None,
+            rclone_config=_rclone_config(config, private),
+            own_controller=config.own_controller,
+            if_changed=options.if_changed or pipeline.if_changed,
+            settings=_settings(config, pipeline),
+            listener=recorder,
+            teardown=Teardown(),
+        )
+
+
+def _plan(stages: tuple[Stage, ...], home: Home, context: Context) -> tuple[str, ...]:
+    """Say what a run would do: everything is examined, nothing is written outside the private folder."""
+    preflight(stages, context)
+    said: list[str] = []
+    if stages[0].takes:
+        seen = select(home.root, home.rules)
+        said.append(f"read {len(seen.entries)} entries, {seen.bytes} bytes, of {home.root}")
+    for stage in stages:
+        said += [f"{stage.name}: {sentence}" for sentence in stage.plan(context)]
+    return tuple(said)
+
+
+def _conclude(value: Any, recorder: Recorder) -> Status:
+    state: State = "done"
+    if isinstance(value, Snapshot):
+        recorder.describe(value.manifest, tuple(place.label for place in value.places))
+        state = "unchanged" if value.unchanged else "partial" if value.manifest.partial else "done"
+    return recorder.finish(state, ExitCode.PARTIAL if state == "partial" else ExitCode.OK)
+
+
+def _home(config: HostConfig) -> Path:
+    home = config.home
+    if home.startswith("~") and config.owner:
+        home = f"~{config.owner}{home[1:]}"
+    return Path(home).expanduser()
+
+
+def _rules(config: HostConfig) -> Rules:
+    return Rules(
+        patterns=(DEFAULT_EXCLUDES if config.exclude is None else config.exclude) + config.exclude_extra
+    )
+
+
+def _rclone_config(config: HostConfig, folder: Path) -> Path | None:
+    if not config.rclone_config:
+        return None
+    path = folder / "rclone.conf"
+    write_private(path, config.rclone_config.encode())
+    return path
+
+
+def _settings(config: HostConfig, pipeline: Pipeline) -> str:
+    """Hash what is declared: a snapshot made under other settings never counts as the same."""
+    stages = [(stage.name, stage.model_dump_json()) for stage in pipeline.stages]
+    said = (config.home, config.exclude, config.exclude_extra, stages)
+    return hashlib.sha256(repr(said).encode()).hexdigest()
+
+
+def _private(folder: Path) -> Path:
+    try:
+        for it in (folder.parent, folder):
+            it.mkdir(parents=True, exist_ok=True, mode=0o700)
+            it.chmod(0o700)
+    except OSError as error:
+        raise Fault(
+            STAGE_FAILED, f"cannot make the state folder: {error.strerror}", where=str(folder)
+        ) from None
+    return folder

@@ -1,0 +1,41 @@
+"""The rendered configurations that lie on this machine, one file for each home that is declared here."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import platformdirs
+
+from hermes_backup.errors import AGENT_CONFIG_MISSING, HOST_MISSING, Fault
+from hermes_backup.pipeline.config import HostConfig, load
+
+
+def config_folder() -> Path:
+    """Return where this user's configurations lie: ``/etc/hermes-backup`` for root."""
+    return Path("/etc/hermes-backup") if os.geteuid() == 0 else platformdirs.user_config_path("hermes-backup")
+
+
+def configured(folder: Path | None, host: str = "") -> HostConfig:
+    """Read the configuration of ``host``, or the only one there is.
+
+    Raises:
+        Fault: AGENT_CONFIG_MISSING, HOST_MISSING, CONFIG_INVALID.
+    """
+    where = folder or config_folder()
+    files = {path.stem: path for path in sorted(where.glob("*.json"))}
+    if not files:
+        raise Fault(AGENT_CONFIG_MISSING, "no configuration lies here", where=str(where))
+    if not host and len(files) > 1:
+        raise Fault(
+            HOST_MISSING, "several homes are declared here", mend=f"give --host, one of: {', '.join(files)}"
+        )
+    path = files.get(host) if host else next(iter(files.values()))
+    if path is None:
+        raise Fault(
+            HOST_MISSING,
+            f"{host!r} is not declared here",
+            where=str(where),
+            mend=f"known: {', '.join(files)}",
+        )
+    return load(path.read_text(encoding="utf-8"), str(path))

@@ -1,0 +1,50 @@
+"""The type check of a pipeline: does each stage get what it takes?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hermes_backup.stages.stage import Stage
+from hermes_backup.stages.things import Home
+
+
+@dataclass(frozen=True)
+class Misplaced:
+    """A stage that stands where its input is not made."""
+
+    position: int
+    what: str
+    mend: str
+
+
+def misplaced(stages: Sequence[Stage]) -> Misplaced | None:
+    """Return the first stage that cannot work where it stands; a pipeline starts from the home or from nothing."""
+    have: type | None = Home
+    for position, stage in enumerate(stages):
+        if position == 0 and not stage.takes:
+            have = None
+        if (stage.takes and have not in stage.takes) or (not stage.takes and position):
+            return Misplaced(position, _complaint(stage, have, position), _mend(stage, position, stages))
+        have = stage.gives
+    return None
+
+
+def _complaint(stage: Stage, have: type | None, position: int) -> str:
+    if not stage.takes:
+        return f"{stage.name} starts a pipeline, so it cannot follow another stage"
+    wanted = " or a ".join(kind.__name__ for kind in stage.takes)
+    offered = "the pipeline starts with" if position == 0 else "the stage before gives"
+    return f"{stage.name} takes a {wanted}, but {offered} a {have.__name__ if have else 'nothing'}"
+
+
+def _mend(stage: Stage, position: int, stages: Sequence[Stage]) -> str:
+    if not stage.takes:
+        return f"put {stage.name} first"
+    for later in stages[position + 1 :]:
+        if later.gives in stage.takes:
+            return f"put {stage.name} after {later.name}"
+    if any(earlier.gives in stage.takes for earlier in stages[:position]) or Home in stage.takes:
+        return f"put {stage.name} earlier"
+    makers = {"Stream": "archive", "Snapshot": "store or push", "Tree": "extract", "Report": "check"}
+    return f"put {makers.get(stage.takes[0].__name__, 'a stage that makes it')} before {stage.name}"

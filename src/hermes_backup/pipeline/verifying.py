@@ -1,0 +1,119 @@
+"""Verification without any private key: signature, chain, size, hash, and the packets that gpg wrapped the data in."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from hermes_backup.errors import CHAIN_BROKEN, DATA_DAMAGED, Fault
+from hermes_backup.pipeline.config import HostConfig
+from hermes_backup.pipeline.model import Pipeline
+from hermes_backup.snapshots.catalog import Catalog, Known, Listed, check_chain, find, load_manifests
+from hermes_backup.snapshots.manifest import Manifest, Part
+from hermes_backup.snapshots.names import SnapshotName, folder_of
+from hermes_backup.snapshots.place import Place
+from hermes_backup.snapshots.signing import Pinned
+from hermes_backup.streams.packets import Packets, inspect
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is known of one snapshot in one place; without a fault it is proven as far as no private key is needed."""
+
+    place: str
+    name: SnapshotName
+    size: int
+    fault: Fault | None = None
+
+
+@dataclass(frozen=True)
+class Verified:
+    """A place that was verified: a verdict for each snapshot, and what is odd about their order."""
+
+    place: str
+    verdicts: tuple[Verdict, ...]
+    chain: tuple[Fault, ...]
+    warnings: tuple[str, ...]
+    foreign: int
+
+
+def verify(
+    config: HostConfig,
+    pipeline: Pipeline,
+    place: Place,
+    catalog: Catalog,
+    pinned: Pinned,
+    *,
+    wanted: str = "",
+    progress: Callable[[str, int, int], None],
+) -> Verified:
+    """Verify one snapshot, or all of a place: every byte is read.
+
+    Raises:
+        Fault: SNAPSHOT_MISSING, REMOTE_UNREACHABLE.
+    """
+    listed: Sequence[Listed] = [find(catalog.listed, wanted)] if wanted else catalog.listed
+    loaded = load_manifests(place, config.host, pipeline.name, listed, pinned)
+    verdicts = []
+    for one, known in zip(listed, loaded, strict=True):
+        fault = known if isinstance(known, Fault) else _bytes(place, config.host, pipeline.name, known, progress)
+        verdicts.append(Verdict(place.label, one.name, one.size, fault))
+    problems = check_chain(it for it in loaded if isinstance(it, Known))
+    grave = tuple(Fault(CHAIN_BROKEN, it.text, where=place.label) for it in problems if it.grave)
+    warnings = tuple(it.text for it in problems if not it.grave)
+    return Verified(place.label, tuple(verdicts), grave, warnings, len(catalog.foreign))
+
+
+def _bytes(
+    place: Place, host: str, pipeline: str, known: Known, progress: Callable[[str, int, int], None]
+) -> Fault | None:
+    for part in known.manifest.parts:
+        try:
+            _part(place, f"{folder_of(host, pipeline)}/{part.name}", part, known.manifest, progress)
+        except Fault as fault:
+            return Fault(fault.kind, fault.what, where=str(known.name))
+    return None
+
+
+def _part(
+    place: Place, path: str, part: Part, manifest: Manifest, progress: Callable[[str, int, int], None]
+) -> None:
+    digest = hashlib.sha256()
+    done = 0
+
+    def hashed() -> Iterable[bytes]:
+        nonlocal done
+        for chunk in place.read(path):
+            digest.update(chunk)
+            done += len(chunk)
+            progress(part.name, done, part.size)
+            yield chunk
+
+    packets = inspect(hashed()) if part.name.endswith(".gpg") else _plain(hashed())
+    if done != part.size:
+        raise Fault(DATA_DAMAGED, f"{part.name} has {done} bytes of {part.size}")
+    if digest.hexdigest() != part.sha256:
+        raise Fault(DATA_DAMAGED, f"{part.name} has another SHA-256 than its manifest says")
+    _demand(packets, part, manifest)
+
+
+def _plain(chunks: Iterable[bytes]) -> Packets:
+    for chunk in chunks:
+        del chunk
+    return Packets(0, 0, protected=False)
+
+
+def _demand(packets: Packets, part: Part, manifest: Manifest) -> None:
+    """A part that is not encrypted as its manifest says would be readable by others, or by nobody."""
+    if manifest.encryption == "none":
+        return
+    if not packets.protected:
+        raise Fault(DATA_DAMAGED, f"{part.name} is not encrypted with integrity protection")
+    if manifest.encryption == "recipients" and packets.recipients != len(manifest.recipients):
+        said = f"{packets.recipients} recipients, the manifest names {len(manifest.recipients)}"
+        raise Fault(DATA_DAMAGED, f"{part.name} is encrypted to {said}")
+    if manifest.encryption == "passphrase" and not packets.passphrases:
+        raise Fault(DATA_DAMAGED, f"{part.name} is not encrypted with a passphrase")
+
+

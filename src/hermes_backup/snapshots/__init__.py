@@ -1,0 +1,1 @@
+"""What a snapshot is: names, manifest, signatures, places, catalog, retention."""

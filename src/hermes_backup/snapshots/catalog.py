@@ -1,0 +1,230 @@
+"""What lies in a place: snapshots finished and not, their manifests, and whether they follow each other."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from hermes_backup.errors import DATA_DAMAGED, MANIFEST_BAD, SNAPSHOT_MISSING, Fault
+from hermes_backup.snapshots.manifest import Manifest, check_belongs, from_json
+from hermes_backup.snapshots.names import (
+    RESTORE_TEXT,
+    Role,
+    SnapshotName,
+    folder_of,
+    manifest_name,
+    parse_file,
+    role_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from hermes_backup.snapshots.place import Place, StoredFile
+    from hermes_backup.snapshots.signing import Pinned
+
+_NEAREST = 3
+State = Literal["complete", "incomplete", "broken"]
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A snapshot as the listing of a place shows it: a name and its files."""
+
+    name: SnapshotName
+    files: tuple[StoredFile, ...]
+
+    @property
+    def size(self) -> int:
+        """The bytes of all its files."""
+        return sum(file.size for file in self.files)
+
+    @property
+    def state(self) -> State:
+        """``incomplete``: no manifest, so never finished; ``broken``: a manifest without its one data file."""
+        if self.file("manifest") is None:
+            return "incomplete"
+        return "complete" if len(self._of("data")) == 1 else "broken"
+
+    @property
+    def complete(self) -> bool:
+        """Whether manifest and data are there."""
+        return self.state == "complete"
+
+    @property
+    def suffix(self) -> str:
+        """The suffix of the data, such as ``.tar.zst.gpg``; empty when there is none."""
+        data = self.file("data")
+        return data.name[len(str(self.name)) :] if data else ""
+
+    def file(self, role: Role) -> StoredFile | None:
+        """Return its file of this role."""
+        return next(iter(self._of(role)), None)
+
+    def _of(self, role: Role) -> tuple[StoredFile, ...]:
+        stem = len(str(self.name))
+        return tuple(file for file in self.files if role_of(file.name[stem:]) == role)
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """The snapshots of one pipeline in one place, oldest first, and the files there that are not ours."""
+
+    listed: tuple[Listed, ...]
+    foreign: tuple[StoredFile, ...]
+
+
+@dataclass(frozen=True)
+class Known:
+    """A snapshot whose manifest is signed by the pinned key and agrees with name and listing."""
+
+    listed: Listed
+    manifest: Manifest
+    manifest_sha256: str
+
+    @property
+    def name(self) -> SnapshotName:
+        """The snapshot's name."""
+        return self.listed.name
+
+
+@dataclass(frozen=True)
+class ChainProblem:
+    """Something odd in the order of snapshots; what is not ``grave`` is a warning."""
+
+    text: str
+    grave: bool = True
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def read_catalog(place: Place, host: str, pipeline: str) -> Catalog:
+    """Return what lies in a place for a pipeline of a host.
+
+    Raises:
+        Fault: REMOTE_UNREACHABLE, STAGE_FAILED, CONFIG_INVALID for names that cannot be folders.
+    """
+    return arrange(place.list(folder_of(host, pipeline)))
+
+
+def arrange(files: Iterable[StoredFile]) -> Catalog:
+    """Return the catalog of a folder's files: ours by snapshot, the others as they are."""
+    ours: dict[SnapshotName, list[StoredFile]] = {}
+    foreign: list[StoredFile] = []
+    for file in files:
+        parsed = parse_file(file.name)
+        if parsed:
+            ours.setdefault(parsed[0], []).append(file)
+        elif file.name != RESTORE_TEXT:
+            foreign.append(file)
+    return Catalog(tuple(Listed(name, tuple(ours[name])) for name in sorted(ours)), tuple(foreign))
+
+
+def load_manifests(
+    place: Place, host: str, pipeline: str, listed: Sequence[Listed], pinned: Pinned
+) -> tuple[Known | Fault, ...]:
+    """Return for each listed snapshot, in the same order, what is known of it, or the Fault that keeps it unknown.
+
+    Such a Fault is SIGNATURE_BAD, MANIFEST_BAD or DATA_DAMAGED and names the snapshot.
+
+    Raises:
+        Fault: REMOTE_UNREACHABLE, DISK_FULL: the manifests could not be fetched.
+    """
+    signed = [one.name for one in listed if one.file("manifest")]
+    with tempfile.TemporaryDirectory(prefix="hermes-backup-") as scratch:
+        target = Path(scratch)
+        place.fetch_many(folder_of(host, pipeline), [manifest_name(name) for name in signed], target)
+        contents = {name: (target / manifest_name(name)) for name in signed}
+        read = {name: path.read_bytes() for name, path in contents.items() if path.exists()}
+    texts = pinned.read_all(list(read.values()), [str(name) for name in read])
+    read_texts = dict(zip(read, texts, strict=True))
+    loaded: list[Known | Fault] = []
+    for one in listed:
+        text = read_texts.get(one.name)
+        if text is None:
+            loaded.append(Fault(MANIFEST_BAD, "it has no manifest: it was never finished", where=str(one.name)))
+        elif isinstance(text, Fault):
+            loaded.append(text)
+        else:
+            loaded.append(_known(one, text, read[one.name], host, pipeline))
+    return tuple(loaded)
+
+
+def check_chain(knowns: Iterable[Known]) -> tuple[ChainProblem, ...]:
+    """Return what is wrong with the order of snapshots.
+
+    Neighbours in sequence are linked by the hash of the older one's manifest. Gaps are normal, because of
+    retention; a time before its predecessor's is a warning, because clocks are set.
+    """
+    ordered = sorted(knowns, key=lambda known: known.name)
+    problems: list[ChainProblem] = []
+    for older, newer in itertools.pairwise(ordered):
+        step = newer.name.sequence - older.name.sequence
+        if step == 0:
+            problems.append(ChainProblem(f"{older.name} and {newer.name} have the same sequence number"))
+        elif step == 1 and newer.manifest.previous != older.manifest_sha256:
+            problems.append(ChainProblem(f"{newer.name} does not name {older.name} as its predecessor"))
+        if step and newer.name.time < older.name.time:
+            problems.append(ChainProblem(f"{newer.name} was begun before {older.name}", grave=False))
+    return tuple(problems)
+
+
+def find(listed: Sequence[Listed], wanted: str) -> Listed:
+    """Return the finished snapshot that is wanted: ``latest``, a sequence number, or a full name.
+
+    Raises:
+        Fault: SNAPSHOT_MISSING, with the nearest that there are.
+    """
+    complete = [one for one in listed if one.complete]
+    if wanted == "latest" and complete:
+        return max(complete, key=lambda one: one.name)
+    number = int(wanted) if wanted.isascii() and wanted.isdigit() else None
+    matching = [one for one in listed if str(one.name) == wanted or one.name.sequence == number]
+    match [one for one in matching if one.complete]:
+        case [one]:
+            return one
+        case [_, *_]:
+            what = f"several snapshots have the number {wanted}: {_names(matching)}"
+        case _ if matching:
+            what = f"snapshot {_names(matching)} is {matching[0].state}"
+        case _:
+            what = f"there is no snapshot {wanted[:60]!r}"
+    near = sorted(_nearest(complete, number, wanted), key=lambda one: one.name)
+    raise Fault(SNAPSHOT_MISSING, f"{what}; {f'nearest: {_names(near)}' if near else 'there is none at all'}")
+
+
+def _known(one: Listed, text: str, content: bytes, host: str, pipeline: str) -> Known | Fault:
+    try:
+        manifest = from_json(text)
+        check_belongs(manifest, host, pipeline, one.name)
+        _check_sizes(manifest, one)
+    except Fault as fault:
+        return Fault(fault.kind, fault.what, where=str(one.name))
+    return Known(one, manifest, hashlib.sha256(content).hexdigest())
+
+
+def _check_sizes(manifest: Manifest, one: Listed) -> None:
+    sizes = {file.name: file.size for file in one.files}
+    for part in manifest.parts:
+        if part.name not in sizes:
+            raise Fault(DATA_DAMAGED, f"{part.name} is not there")
+        if sizes[part.name] != part.size:
+            raise Fault(DATA_DAMAGED, f"{part.name} has {sizes[part.name]} bytes of {part.size}")
+
+
+def _nearest(complete: Sequence[Listed], number: int | None, wanted: str) -> list[Listed]:
+    if number is None:
+        prefix = wanted.partition("-")[0]
+        number = int(prefix) if prefix.isascii() and prefix.isdigit() else None
+    if number is None:
+        return sorted(complete, key=lambda one: one.name)[-_NEAREST:]
+    return sorted(complete, key=lambda one: abs(one.name.sequence - number))[:_NEAREST]
+
+
+def _names(listed: Iterable[Listed]) -> str:
+    return ", ".join(str(one.name) for one in listed)

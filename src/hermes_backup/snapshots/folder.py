@@ -1,0 +1,251 @@
+"""Snapshots in a folder of this machine.
+
+Folders are 0700 and files 0600 whatever the umask. A file is written under a temporary name beside its own,
+synced, and then linked to its name, so that a name never shows half a file and is never overwritten. While it
+is written it is locked: a temporary file that can be locked belongs to nobody and may go.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from hermes_backup.errors import DISK_FULL, SNAPSHOT_MISSING, STAGE_FAILED, Fault, Kind
+from hermes_backup.snapshots.place import CHUNK, StoredFile, check_path, is_temporary, temporary_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+_NO_HARD_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS)  # FAT, some FUSE mounts
+_WORDS = {
+    errno.EROFS: "the file system is mounted read-only",
+    errno.EACCES: "permission denied",
+    errno.ELOOP: "a symbolic link stands where a folder or file should be",
+    errno.EEXIST: "it exists already, and is not overwritten",
+    errno.EFBIG: "the file is larger than the file system or the limit of this process allows",
+}
+
+
+class FolderPlace:
+    """The folder ``root`` as a place; it is made, 0700, when the first file is written."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @property
+    def label(self) -> str:
+        """The folder's path."""
+        return str(self.root)
+
+    def list(self, folder: str) -> tuple[StoredFile, ...]:
+        """See Place."""
+        with _faults(self.root / folder), contextlib.suppress(FileNotFoundError), self._opened(folder) as fd:
+            found = [StoredFile(name, info.st_size) for name, info in _regular_files(fd)]
+            return tuple(sorted((f for f in found if not is_temporary(f.name)), key=lambda f: f.name))
+        return ()
+
+    def read(self, path: str) -> Iterator[bytes]:
+        """See Place."""
+        folder, name = _split(path)
+        with _faults(self.root / path):
+            try:
+                with self._opened(folder) as directory:
+                    fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+            except FileNotFoundError:
+                raise Fault(SNAPSHOT_MISSING, "there is no such file", where=str(self.root / path)) from None
+            with os.fdopen(fd, "rb", buffering=0) as file:
+                while chunk := file.read(CHUNK):
+                    yield chunk
+
+    def sink(self, path: str) -> FolderSink:
+        """See Place."""
+        folder, name = _split(path)
+        with _faults(self.root / path):
+            return FolderSink(self._made(folder), name, self.root / path)
+
+    def put(self, path: str, data: bytes, *, replace: bool = False) -> str:
+        """See Place."""
+        with self.sink(path) as sink:
+            sink.write(data)
+            return sink.commit(replace=replace)
+
+    def delete(self, path: str) -> None:
+        """See Place."""
+        folder, name = _split(path)
+        with _faults(self.root / path), contextlib.suppress(FileNotFoundError), self._opened(folder) as fd:
+            os.unlink(name, dir_fd=fd)
+            os.fsync(fd)
+
+    def fetch_many(self, folder: str, names: Sequence[str], target: Path) -> None:
+        """See Place."""
+        there = {file.name for file in self.list(folder)}
+        for name in names:
+            if name not in there:
+                continue
+            with _faults(target / name), os.fdopen(os.open(target / name, _NEW_FILE, 0o600), "wb") as copy:
+                for chunk in self.read(f"{folder}/{name}"):
+                    copy.write(chunk)
+
+    def sweep(self, folder: str) -> tuple[str, ...]:
+        """See Place. Whatever a live run is writing is locked, and stays."""
+        swept: list[str] = []
+        with _faults(self.root / folder), contextlib.suppress(FileNotFoundError), self._opened(folder) as fd:
+            for name, _ in _regular_files(fd):
+                if is_temporary(name) and _nobody_writes(name, fd):
+                    os.unlink(name, dir_fd=fd)
+                    swept.append(name)
+        return tuple(sorted(swept))
+
+    @contextlib.contextmanager
+    def _opened(self, folder: str) -> Iterator[int]:
+        fd = os.open(self.root, _DIRECTORY)
+        try:
+            for segment in check_path(folder).split("/"):
+                inner = os.open(segment, _DIRECTORY | os.O_NOFOLLOW, dir_fd=fd)
+                os.close(fd)
+                fd = inner
+            yield fd
+        finally:
+            os.close(fd)
+
+    def _made(self, folder: str) -> int:
+        check_path(folder)
+        if not self.root.exists():
+            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fd = os.open(self.root, _DIRECTORY)
+        try:
+            for segment in folder.split("/"):
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(segment, 0o700, dir_fd=fd)
+                    os.fsync(fd)
+                inner = os.open(segment, _DIRECTORY | os.O_NOFOLLOW, dir_fd=fd)
+                os.close(fd)
+                fd = inner
+        except BaseException:
+            os.close(fd)
+            raise
+        return fd
+
+
+class FolderSink:
+    """A file on its way into an open folder, which it closes in the end. See Sink."""
+
+    def __init__(self, directory: int, name: str, path: Path) -> None:
+        self._directory = directory
+        self._name = name
+        self._path = path
+        self._temporary = temporary_name(name)
+        self._size = 0
+        self._open = True
+        try:
+            self._fd = os.open(self._temporary, _NEW_FILE, 0o600, dir_fd=directory)
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BaseException:
+            os.close(directory)
+            raise
+
+    def write(self, chunk: bytes) -> None:
+        """See Sink."""
+        with _faults(self._path):
+            view = memoryview(chunk)
+            while view:
+                view = view[os.write(self._fd, view) :]
+        self._size += len(chunk)
+
+    def commit(self, *, replace: bool = False) -> str:
+        """See Sink. Only ``replace`` overwrites a file of this name."""
+        with _faults(self._path):
+            try:
+                os.fsync(self._fd)
+                if (size := os.fstat(self._fd).st_size) != self._size:
+                    what = f"the file has {size} bytes, and {self._size} were written"
+                    raise Fault(STAGE_FAILED, what, where=str(self._path))
+                self._publish(replace=replace)
+                os.fsync(self._directory)
+            finally:
+                self.abort()
+        return "size checked, synced to disk"
+
+    def abort(self) -> None:
+        """See Sink."""
+        if not self._open:
+            return
+        self._open = False
+        with contextlib.suppress(OSError):
+            os.unlink(self._temporary, dir_fd=self._directory)
+        os.close(self._fd)
+        os.close(self._directory)
+
+    def __enter__(self) -> FolderSink:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.abort()
+
+    def _publish(self, *, replace: bool) -> None:
+        here = self._directory
+        if replace:
+            os.replace(self._temporary, self._name, src_dir_fd=here, dst_dir_fd=here)
+            return
+        try:
+            os.link(self._temporary, self._name, src_dir_fd=here, dst_dir_fd=here, follow_symlinks=False)
+        except OSError as error:
+            if error.errno not in _NO_HARD_LINKS:
+                raise
+            # without hard links a look before the rename must do; the run's lock keeps other writers away
+            with contextlib.suppress(FileNotFoundError):
+                os.stat(self._name, dir_fd=here, follow_symlinks=False)
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST)) from None
+            os.replace(self._temporary, self._name, src_dir_fd=here, dst_dir_fd=here)
+
+
+@contextlib.contextmanager
+def _faults(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        kind, words = _kind_of(error)
+        raise Fault(kind, words, where=str(path)) from error
+
+
+def _kind_of(error: OSError) -> tuple[Kind, str]:
+    code = error.errno or 0
+    if code in _NO_ROOM:
+        return DISK_FULL, "no room left" if code == errno.ENOSPC else "the disk quota is used up"
+    return STAGE_FAILED, _WORDS.get(code, error.strerror or str(error))
+
+
+def _split(path: str) -> tuple[str, str]:
+    folder, _, name = check_path(path).rpartition("/")
+    if not folder:
+        raise ValueError(f"a file of a place lies in a folder: {path!r}")
+    return folder, name
+
+
+def _regular_files(directory: int) -> Iterator[tuple[str, os.stat_result]]:
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            with contextlib.suppress(FileNotFoundError):  # gone since the folder was read
+                info = entry.stat(follow_symlinks=False)
+                if stat.S_ISREG(info.st_mode):
+                    yield os.fsdecode(entry.name), info
+
+
+def _nobody_writes(name: str, directory: int) -> bool:
+    fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    else:
+        return True
+    finally:
+        os.close(fd)

@@ -1,0 +1,249 @@
+"""The host's key, and what it signed.
+
+Anyone who has a recipient's public key can make an archive. So the host signs each manifest in clear, and
+whoever restores accepts only what gpg gives back as signed by the one key pinned for that host.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import gnupg
+
+from hermes_backup.errors import HOST_KEY_MISSING, KEY_INVALID, SIGNATURE_BAD, STAGE_FAILED, Fault
+from hermes_backup.snapshots import signatures
+from hermes_backup.streams import process
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+_STAGE = "sign"
+_SOCKET_PATH = 107  # unix(7): sun_path without its closing zero
+_LONGEST_SOCKET = "/S.gpg-agent.browser"
+# no options of a user; a clock before the key's birth must not stop a backup (prune minds the clock)
+_OPTIONS = ("--no-options", "--no-auto-key-locate", "--ignore-time-conflict", "--ignore-valid-from")
+_KEY = """\
+Key-Type: EDDSA
+Key-Curve: ed25519
+Key-Usage: sign
+Name-Real: hermes-backup {host}
+Expire-Date: 0
+%no-protection
+%commit
+"""
+
+
+class HostKey:
+    """The key that a host signs its manifests with: ed25519, for signing only, without passphrase or expiry.
+
+    Use it as a context manager: leaving it ends the gpg-agent that signing started.
+    """
+
+    def __init__(self, folder: Path, fingerprint: str) -> None:
+        self.folder = folder
+        self.fingerprint = fingerprint
+
+    @classmethod
+    def ensure(cls, folder: Path, host: str) -> HostKey:
+        """Return the key in ``folder`` (a GNUPGHOME, 0700), made for ``host`` when there is none yet.
+
+        Raises:
+            Fault: KEY_INVALID when gpg cannot make a key or the folder holds several, TOOL_MISSING.
+        """
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.chmod(0o700)
+        with _alone(folder), _gpg(folder) as gpg:
+            if not gpg.list_keys(secret=True):
+                made = gpg.gen_key(_KEY.format(host=host))
+                if not made.fingerprint:
+                    raise Fault(KEY_INVALID, f"gpg made no key: {_words(made.stderr)}", where=str(folder))
+            return cls(folder, _only(gpg.list_keys(secret=True).fingerprints, folder))
+
+    @classmethod
+    def load(cls, folder: Path) -> HostKey:
+        """Return the key in ``folder``.
+
+        Raises:
+            Fault: HOST_KEY_MISSING, KEY_INVALID when there are several, TOOL_MISSING.
+        """
+        if not folder.is_dir():
+            raise Fault(HOST_KEY_MISSING, "there is no host key", where=str(folder))
+        with _alone(folder), _gpg(folder) as gpg:
+            return cls(folder, _only(gpg.list_keys(secret=True).fingerprints, folder))
+
+    def public(self) -> str:
+        """Return the public key, armored: what is pinned."""
+        with _alone(self.folder), _gpg(self.folder) as gpg:
+            return str(gpg.export_keys(self.fingerprint, minimal=True))
+
+    def sign(self, text: str) -> bytes:
+        """Return the text signed in clear; it ends in a newline, and no line is longer than gpg signs whole.
+
+        Raises:
+            Fault: STAGE_FAILED when gpg does not sign, or gives back another text than it was given.
+        """
+        with _alone(self.folder), _gpg(self.folder) as gpg:
+            signed = gpg.sign(text.encode(), keyid=self.fingerprint, clearsign=True)
+            if not signed or not signed.data:
+                what = f"the host's key does not sign: {_words(signed.stderr)}"
+                raise Fault(STAGE_FAILED, what, where=str(self.folder))
+            data = bytes(signed.data)
+        with (
+            tempfile.TemporaryDirectory(prefix="hb-") as scratch,
+            Pinned.load(self.public(), Path(scratch)) as pinned,
+        ):
+            if pinned.read(data) != text:
+                raise Fault(STAGE_FAILED, "gpg signed another text than it was given", where=str(self.folder))
+        return data
+
+    def close(self) -> None:
+        """End the gpg-agent of this key; signing again starts another."""
+        with _alone(self.folder), _short(self.folder) as home:
+            _end_agents(home)
+
+    def __enter__(self) -> HostKey:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+class Pinned:
+    """One host's public key: the only one whose signature counts. A context manager, as HostKey."""
+
+    def __init__(self, home: Path, fingerprint: str) -> None:
+        self._home = home
+        self.fingerprint = fingerprint
+
+    @classmethod
+    def load(cls, armored: str, scratch: Path) -> Pinned:
+        """Return the one key in ``armored``; ``scratch`` is an existing folder to work in.
+
+        Raises:
+            Fault: KEY_INVALID when it is not exactly one public key, TOOL_MISSING.
+        """
+        if "PRIVATE KEY" in armored:
+            raise Fault(KEY_INVALID, "the file holds a private key where a public one belongs")
+        home = Path(tempfile.mkdtemp(prefix="pinned-", dir=scratch))
+        with _gpg(home, "--no-autostart") as gpg:
+            gpg.import_keys(armored)
+            return cls(home, _only(gpg.list_keys().fingerprints, home))
+
+    def read(self, asc: bytes) -> str:
+        """Return the text that the pinned key signed, as gpg gives it out.
+
+        Raises:
+            Fault: SIGNATURE_BAD for anything but one whole text with one valid signature by the pinned key.
+        """
+        (text,) = self.read_all([asc])
+        if isinstance(text, Fault):
+            raise text
+        return text
+
+    def read_many(self, paths: Sequence[Path]) -> list[str | Fault]:
+        """Return the signed text of each file, or the Fault that ``read`` would raise, in one call of gpg."""
+        return self.read_all([path.read_bytes() for path in paths], [path.name for path in paths])
+
+    def read_all(self, contents: Sequence[bytes], names: Sequence[str] = ()) -> list[str | Fault]:
+        """Return what ``read_many`` returns, for contents in memory; ``names`` are for the errors."""
+        names = names or [""] * len(contents)
+        with tempfile.TemporaryDirectory(prefix="read-", dir=self._home) as scratch:
+            shaped = [index for index, content in enumerate(contents) if signatures.is_one_signed_text(content)]
+            for index in shaped:
+                Path(scratch, f"{index}.asc").write_bytes(contents[index])
+            verdicts = self._verdicts(Path(scratch), shaped)
+            return [
+                self._text(Path(scratch, str(index)), verdicts.get(index, "it is not one signed text"), name)
+                for index, name in enumerate(names)
+            ]
+
+    def close(self) -> None:
+        """Remove the copy of the key."""
+        shutil.rmtree(self._home, ignore_errors=True)
+
+    def __enter__(self) -> Pinned:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def _verdicts(self, scratch: Path, indexes: Sequence[int]) -> dict[int, str]:
+        # one gpg for many: it writes the text of N.asc to N, and its status lines say which file is which
+        options = ("--batch", "--no-tty", "--no-autostart", *_OPTIONS, "--trust-model", "always")
+        argv: list[process.Argument] = ["gpg", "--homedir", self._home, *options, "--status-fd", "1"]
+        argv += ["--multifile", "--decrypt", "--"]
+        verdicts: dict[str, str] = {}
+        left = [f"{index}.asc" for index in indexes]
+        while left:
+            done = process.run([*argv, *left], stage=_STAGE, cwd=scratch)
+            seen = dict(signatures.blocks(done.stdout.decode("utf-8", "replace")))
+            if not seen:
+                break
+            verdicts.update((name, signatures.problem(lines, self.fingerprint)) for name, lines in seen.items())
+            left = [name for name in left if name not in seen]  # gpg stops at a bad signature (seen with 2.2)
+        return {index: verdicts.get(f"{index}.asc", "gpg did not look at it") for index in indexes}
+
+    def _text(self, path: Path, problem: str, name: str) -> str | Fault:
+        if not problem:
+            try:
+                return path.read_bytes().decode("utf-8")
+            except (OSError, UnicodeDecodeError):
+                problem = "gpg gave out no text"
+        return Fault(SIGNATURE_BAD, problem, where=name)
+
+
+@contextlib.contextmanager
+def _gpg(folder: Path, *options: str) -> Iterator[gnupg.GPG]:
+    with _short(folder) as home:
+        gpg = gnupg.GPG(
+            gpgbinary=process.find("gpg"),
+            gnupghome=str(home),
+            options=[*_OPTIONS, *options],
+            env=process.clean_environment(),
+        )
+        gpg.encoding = "utf-8"
+        yield gpg
+
+
+@contextlib.contextmanager
+def _short(folder: Path) -> Iterator[Path]:
+    """Give the folder a name short enough for the agent's sockets in it: gpg takes a link for the folder."""
+    if len(os.fsencode(folder)) + len(_LONGEST_SOCKET) <= _SOCKET_PATH:
+        yield folder
+        return
+    with tempfile.TemporaryDirectory(prefix="hb-") as short:
+        link = Path(short) / "h"
+        link.symlink_to(folder)
+        yield link
+        _end_agents(link)  # its socket's path ends with the link
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keep two pipelines of one host from making two keys, or ending each other's agent in the middle."""
+    with (folder / ".hermes-backup.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _end_agents(home: Path) -> None:
+    with contextlib.suppress(Fault):
+        process.run(["gpgconf", "--homedir", home, "--kill", "all"], stage=_STAGE)
+
+
+def _only(fingerprints: Sequence[str], folder: Path) -> str:
+    if len(fingerprints) != 1:
+        kind = KEY_INVALID if fingerprints else HOST_KEY_MISSING
+        raise Fault(kind, f"{len(fingerprints)} keys where one is expected", where=str(folder))
+    return str(fingerprints[0])
+
+
+def _words(stderr: str) -> str:
+    said = [line for line in stderr.splitlines() if line.startswith("gpg:")]
+    return said[-1] if said else "gpg says nothing"

@@ -1,0 +1,168 @@
+"""Stage ``archive``: the home as one stream, from an exact list of names."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from hermes_backup.errors import STAGE_FAILED, Fault
+from hermes_backup.home.databases import DatabaseFacts
+from hermes_backup.home.printable import printable
+from hermes_backup.home.selection import Partial, Rules, Selection, select
+from hermes_backup.stages.context import Context
+from hermes_backup.stages.stage import Stage
+from hermes_backup.stages.stream import Archive as MadeArchive
+from hermes_backup.stages.stream import Contents, Stream
+from hermes_backup.stages.things import Home
+from hermes_backup.streams.coder import Chunks
+from hermes_backup.streams.compression import Algorithm, Compress
+from hermes_backup.streams.members import Follower, Member
+from hermes_backup.streams.process import find
+from hermes_backup.streams.tar import CHANGED, NameList, changed_while_read, make
+
+
+class Compression(BaseModel):
+    """How the archive is compressed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    algorithm: Algorithm = "zstd"
+    """zstd, lz4, gzip or none."""
+    level: Annotated[int, Field(ge=1, le=19)] | None = None
+    """The algorithm's own level; zstd 3, lz4 1 and gzip 6 if not given."""
+    workers: Annotated[int, Field(ge=0, le=64)] = 0
+    """Threads for zstd; 0 is one for each core."""
+    long: bool = True
+    """zstd's long-distance matching: finds what repeats far apart, within what a plain ``zstd -d`` accepts."""
+
+    def coder(self) -> Compress:
+        """Return the coder that these settings describe."""
+        default = {"zstd": 3, "lz4": 1, "gzip": 6, "none": 0}[self.algorithm]
+        return Compress(self.algorithm, self.level or default, self.workers, self.long)
+
+
+class Archive(Stage):
+    """Make one stream of the home: numeric owners, modes, extended attributes, ACLs, holes and links as they are."""
+
+    name: ClassVar[str] = "archive"
+    takes: ClassVar[tuple[type, ...]] = (Home,)
+    gives: ClassVar[type] = Stream
+
+    format: Literal["tar"] = "tar"
+    """The archive's format."""
+    compression: Compression = Compression()
+    """How it is compressed."""
+    exclude: tuple[str, ...] = ()
+    """gitignore patterns, rooted at the home, beside those of the inventory."""
+    exclude_if_present: tuple[str, ...] = ()
+    """Names of files that mark a folder whose content is left out."""
+    cachedir_tag: bool = True
+    """Leave out the content of folders that a CACHEDIR.TAG marks as caches."""
+    one_file_system: bool = True
+    """Do not descend into other file systems."""
+
+    def preflight(self, context: Context) -> None:
+        """Make sure that tar is there."""
+        del context
+        find("tar", self.name)
+
+    def plan(self, context: Context) -> tuple[str, ...]:
+        """Say how."""
+        del context
+        return (f"archive as {self.format}, compressed by {self.compression.algorithm}",)
+
+    def run(self, value: Any, context: Context) -> Stream:
+        """Choose what goes in, and describe the stream; nothing runs until somebody pulls."""
+        home: Home = value
+        rules = replace(
+            home.rules,
+            patterns=home.rules.patterns + self.exclude,
+            cachedir_tag=self.cachedir_tag,
+            exclude_if_present=home.rules.exclude_if_present + self.exclude_if_present,
+            one_file_system=self.one_file_system,
+        )
+        making = _Making(home, rules, context)
+        made = MadeArchive(self.format, f".{self.format}", rules.patterns, making.chunks, making.contents)
+        return Stream(made, self.compression.coder())
+
+
+class _Making:
+    """A tar archive of a home that can be made, more than once if need be; the last time is what counts."""
+
+    def __init__(self, home: Home, rules: Rules, context: Context) -> None:
+        self._home = home
+        self._context = context
+        self._selection = select(home.root, rules)
+        for pattern in self._selection.unmatched:
+            context.listener.warn("archive", f"the exclusion {pattern!r} matches nothing")
+        self._lists = _write_lists(home, self._selection, context)
+        self._follower = Follower()
+        self._partial: tuple[Partial, ...] = ()
+
+    def chunks(self) -> Chunks:
+        """Make the archive and follow it."""
+        self._follower = Follower()
+        total = self._selection.bytes
+        for chunk in make(self._lists, stage="archive", ended=self._ended):
+            self._follower.feed(chunk)
+            self._context.listener.progress("archive", min(self._follower.size, total), total)
+            yield chunk
+
+    def contents(self) -> Contents:
+        """Compare what went in with what was chosen."""
+        members = tuple(sorted(self._follower.close(), key=lambda it: it.name))
+        there = {member.name for member in members}
+        chosen = (it.name for it in self._selection.entries)
+        missing = tuple(
+            Partial(printable(it), "vanished or could not be read") for it in chosen if it not in there
+        )
+        partial = (*self._home.partial, *self._selection.skipped, *missing, *self._partial)
+        return Contents(
+            members, self._follower.size, _digest(members), _archived(self._home, there), _once(partial)
+        )
+
+    def _ended(self, code: int, said: str) -> None:
+        if code not in (0, CHANGED):
+            raise Fault(STAGE_FAILED, f"tar ended with {code}: {said}", where="archive")
+        changed = dict.fromkeys(changed_while_read(said))
+        self._partial = tuple(Partial(name, "changed while it was read") for name in changed)
+
+
+def _write_lists(home: Home, selection: Selection, context: Context) -> tuple[NameList, ...]:
+    chosen = [it.name for it in selection.entries if it.name not in home.replaced]
+    extra = sorted(home.as_they_lie - {it.name for it in selection.entries})
+    lists = [NameList(home.root, context.folder / "names")]
+    _write_names(lists[0], [*chosen, *extra])
+    if home.staged is not None and home.replaced:
+        lists.append(NameList(home.staged, context.folder / "staged-names"))
+        _write_names(lists[1], sorted(home.replaced & {it.name for it in selection.entries}))
+    return tuple(lists)
+
+
+def _write_names(names: NameList, wanted: Iterable[bytes]) -> None:
+    names.path.write_bytes(b"".join(it + b"\0" for it in wanted))
+
+
+def _archived(home: Home, there: set[bytes]) -> tuple[DatabaseFacts, ...]:
+    names = {printable(it) for it in there}
+    return tuple(it for it in home.databases if it.name in names)
+
+
+def _once(partial: Sequence[Partial]) -> tuple[Partial, ...]:
+    first: dict[str, Partial] = {}
+    for it in partial:
+        first.setdefault(it.path, it)
+    return tuple(first.values())
+
+
+def _digest(members: Sequence[Member]) -> str:
+    """Hash everything that a restore would bring back but times: the same digest means an unchanged home."""
+    whole = hashlib.sha256()
+    for it in members:
+        row = (it.name, it.kind, it.size, it.mode, it.uid, it.gid, it.link, it.sha256)
+        whole.update(repr(row).encode() + b"\n")
+    return whole.hexdigest()

@@ -1,0 +1,83 @@
+"""Stage ``command``: what else must happen around a backup, as argument lists; never through a shell."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, ClassVar
+
+from pydantic import model_validator
+
+from hermes_backup.errors import COMMAND_FAILED, Fault
+from hermes_backup.stages.context import Context
+from hermes_backup.stages.stage import Stage
+from hermes_backup.stages.things import Home
+from hermes_backup.stages.units import Duration
+from hermes_backup.streams.process import run
+
+Argv = tuple[str, ...]
+_SHOWN = 500
+
+
+class Command(Stage):
+    """Run commands before the copy, after success, on failure, and always at the end."""
+
+    name: ClassVar[str] = "command"
+    takes: ClassVar[tuple[type, ...]] = (Home,)
+    gives: ClassVar[type] = Home
+
+    before: Argv = ()
+    """Runs when the pipeline reaches this stage; if it fails, the run fails."""
+    after: Argv = ()
+    """Runs when all stages are done; if it fails, the run fails, but the snapshot stays."""
+    on_failure: Argv = ()
+    """Runs when the run fails."""
+    always: Argv = ()
+    """Runs at the end, however the run ends."""
+    timeout: Duration = timedelta(minutes=10)
+    """How long each command may take."""
+
+    @model_validator(mode="after")
+    def _something_to_do(self) -> Command:
+        if not (self.before or self.after or self.on_failure or self.always):
+            raise ValueError("give at least one of before, after, on_failure, always, each a list of words")
+        return self
+
+    def plan(self, context: Context) -> tuple[str, ...]:
+        """Say which commands."""
+        del context
+        moments = {
+            "before": self.before,
+            "after": self.after,
+            "on failure": self.on_failure,
+            "always": self.always,
+        }
+        return tuple(f"run {' '.join(argv)} ({moment})" for moment, argv in moments.items() if argv)
+
+    def run(self, value: Any, context: Context) -> Home:
+        """Run ``before`` and arrange the others."""
+        home: Home = value
+        teardown = context.teardown
+        if self.always:
+            teardown.always.callback(self._call(self.always))
+        if self.on_failure:
+            teardown.failed.append(self._call(self.on_failure))
+        if self.before:
+            self._call(self.before)()
+        if self.after:
+            teardown.succeeded.append(self._call(self.after))
+        return home
+
+    def _call(self, argv: Argv) -> Callable[[], None]:
+        def call() -> None:
+            shown = " ".join(argv)
+            try:
+                done = run(argv, stage=self.name, timeout=self.timeout.total_seconds())
+            except subprocess.TimeoutExpired:
+                raise Fault(COMMAND_FAILED, f"{shown}: not done in time", where=self.name) from None
+            if done.returncode != 0:
+                said = (done.stderr.strip() or done.stdout.decode("utf-8", "replace").strip())[-_SHOWN:]
+                raise Fault(COMMAND_FAILED, f"{shown}: ended with {done.returncode}: {said}", where=self.name)
+
+        return call

@@ -1,0 +1,135 @@
+"""Copying a finished snapshot from a place that holds it to others: another attempt, or a push after a store."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from hermes_backup.errors import PUSH_FAILED, Fault
+from hermes_backup.snapshots.names import RESTORE_TEXT, folder_of, manifest_name
+from hermes_backup.snapshots.place import Place
+from hermes_backup.stages.context import Context
+from hermes_backup.stages.things import Snapshot
+
+_PAUSE = 2.0  # seconds before the second attempt; doubled each time
+
+
+@dataclass(frozen=True)
+class Target:
+    """A place to write to, for a stage; ``attempts`` counts the first one too."""
+
+    stage: str
+    place: Place
+    attempts: int = 1
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A target that did not take a snapshot, and why."""
+
+    target: Target
+    fault: Fault
+
+
+def copy_to(snapshot: Snapshot, targets: Sequence[Target], context: Context) -> Snapshot:
+    """Copy a finished snapshot to more places.
+
+    Raises:
+        Fault: PUSH_FAILED when a place did not take it.
+    """
+    if snapshot.unchanged:
+        return snapshot
+    outcomes = [_copy_patiently(snapshot, target, target.attempts, context) for target in targets]
+    failures = [it for it in outcomes if it is not None]
+    return remember(widen(snapshot, targets, failures), failures, context)
+
+
+def retry(snapshot: Snapshot, failures: Sequence[Failure], context: Context) -> Snapshot:
+    """Give the targets that failed their further attempts, from a place that holds the snapshot.
+
+    Raises:
+        Fault: PUSH_FAILED when a place still did not take it.
+    """
+    still: list[Failure] = []
+    for failure in failures:
+        left = failure.target.attempts - 1
+        outcome = _copy_patiently(snapshot, failure.target, left, context) if left else failure
+        still += [outcome] if outcome is not None else []
+    return remember(widen(snapshot, [it.target for it in failures], still), still, context)
+
+
+def widen(snapshot: Snapshot, targets: Sequence[Target], failures: Sequence[Failure]) -> Snapshot:
+    """Return the snapshot with those targets among its places that did not fail."""
+    failed = {id(it.target) for it in failures}
+    added = tuple(it.place for it in targets if id(it) not in failed)
+    return replace(snapshot, places=snapshot.places + added)
+
+
+def remember(snapshot: Snapshot, failures: Sequence[Failure], context: Context) -> Snapshot:
+    """Note in the ledger where the snapshot lies.
+
+    Raises:
+        Fault: PUSH_FAILED when a place is missing.
+    """
+    last = context.ledger.last()
+    labels = tuple(place.label for place in snapshot.places)
+    if last is not None and last.manifest.name == snapshot.name:
+        context.ledger.record(last.model_copy(update={"places": labels}))
+    context.listener.published(snapshot.manifest, labels)
+    if failures:
+        raise summary(failures, labels)
+    return snapshot
+
+
+def summary(failures: Sequence[Failure], held: Sequence[str]) -> Fault:
+    """Say in one fault which targets failed, why, and who holds the snapshot all the same."""
+    first = failures[0]
+    said = "; ".join(f"{it.target.place.label}: {it.fault.what}" for it in failures)
+    rest = f" (held by {', '.join(held)})" if held else " (nothing is published)"
+    kind = first.fault.kind if len(failures) == 1 else PUSH_FAILED
+    return Fault(kind, said + rest, where=first.target.stage, mend=first.fault.mend)
+
+
+def _copy_patiently(snapshot: Snapshot, target: Target, attempts: int, context: Context) -> Failure | None:
+    pause = _PAUSE
+    fault = Fault(PUSH_FAILED, "no place that holds the snapshot can be read")
+    for attempt in range(attempts):
+        if attempt:
+            time.sleep(pause)
+            pause *= 2
+        for source in snapshot.places:
+            try:
+                _copy(snapshot, source, target.place, context)
+            except Fault as error:
+                fault = error
+                context.listener.note(target.stage, f"{target.place.label}: {error.what}")
+            else:
+                return None
+    return Failure(target, fault)
+
+
+def _copy(snapshot: Snapshot, source: Place, target: Place, context: Context) -> None:
+    folder = folder_of(context.host, context.pipeline)
+    names = [part.name for part in snapshot.manifest.parts]
+    target.put(f"{folder}/{RESTORE_TEXT}", b"".join(source.read(f"{folder}/{RESTORE_TEXT}")), replace=True)
+    done: list[str] = []
+    try:
+        for name in [*names, manifest_name(snapshot.name)]:
+            with target.sink(f"{folder}/{name}") as sink:
+                for chunk in source.read(f"{folder}/{name}"):
+                    sink.write(chunk)
+                sink.commit()
+            done.append(name)
+    except BaseException:
+        for name in done:
+            withdraw(target, f"{folder}/{name}")
+        raise
+
+
+def withdraw(place: Place, path: str) -> None:
+    """Remove a file that lacks its manifest, where the credentials allow it; without a manifest it counts for nothing."""
+    try:
+        place.delete(path)
+    except Fault:
+        return

@@ -1,0 +1,98 @@
+"""Stage ``decrypt``: fetch the bytes, prove them against the manifest, and only then decrypt."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any, ClassVar
+
+from hermes_backup.errors import DATA_DAMAGED, Fault
+from hermes_backup.snapshots.index import from_bytes
+from hermes_backup.snapshots.manifest import Part
+from hermes_backup.snapshots.names import folder_of
+from hermes_backup.snapshots.place import Place
+from hermes_backup.stages.context import Context
+from hermes_backup.stages.encrypt import credential
+from hermes_backup.stages.stage import Stage
+from hermes_backup.stages.things import Plaintext, Snapshot
+from hermes_backup.streams.coder import Chunks, Coder, join, read_chunks
+from hermes_backup.streams.compression import Decompress, algorithm_of
+from hermes_backup.streams.gpg import Decrypt as GpgDecrypt
+from hermes_backup.streams.members import Member
+
+
+class Decrypt(Stage):
+    """Bring the snapshot's files here, check size and hash, and decrypt them on the way to the next stage."""
+
+    name: ClassVar[str] = "decrypt"
+    takes: ClassVar[tuple[type, ...]] = (Snapshot,)
+    gives: ClassVar[type] = Plaintext
+
+    passphrase_credential: str | None = None
+    """For snapshots encrypted with a passphrase: as in ``encrypt``."""
+
+    def run(self, value: Any, context: Context) -> Plaintext:
+        """Fetch and prove; the index is read at once, the data when somebody pulls."""
+        snapshot: Snapshot = value
+        manifest = snapshot.manifest
+        folder = folder_of(context.host, context.pipeline)
+        for part in manifest.parts:
+            _fetch(snapshot.places[0], f"{folder}/{part.name}", part, context)
+        members: tuple[Member, ...] = ()
+        if manifest.index is not None:
+            members = from_bytes(b"".join(self._open(manifest.index, context)))
+        return Plaintext(manifest, members, lambda: self._open(manifest.data, context))
+
+    def _open(self, part: Part, context: Context) -> Chunks:
+        coders: list[Coder] = []
+        if part.name.endswith(".gpg"):
+            secret = self.passphrase_credential
+            coders.append(GpgDecrypt(context.gnupghome, credential(secret) if secret else None))
+        coders.append(Decompress(algorithm_of(part.name)))
+        return capped(join(_read(context.folder / part.name), coders), part)
+
+
+def _fetch(place: Place, path: str, part: Part, context: Context) -> None:
+    digest = hashlib.sha256()
+    done = 0
+    with (context.folder / part.name).open("wb") as file:
+        for chunk in place.read(path):
+            digest.update(chunk)
+            done += len(chunk)
+            if done > part.size:
+                break
+            file.write(chunk)
+            context.listener.progress("fetch", done, part.size)
+    if done != part.size:
+        raise Fault(
+            DATA_DAMAGED, f"{part.name} has {done} bytes, the manifest says {part.size}", where=place.label
+        )
+    if digest.hexdigest() != part.sha256:
+        raise Fault(
+            DATA_DAMAGED, f"{part.name} has another SHA-256 than the manifest says", where=place.label
+        )
+
+
+def _read(path: Path) -> Chunks:
+    with path.open("rb") as file:
+        yield from read_chunks(file)
+
+
+def capped(chunks: Chunks, part: Part) -> Chunks:
+    """Let through exactly as many bytes as the manifest promises: a zstd bomb ends here.
+
+    Raises:
+        Fault: DATA_DAMAGED.
+    """
+    size = 0
+    try:
+        for chunk in chunks:
+            size += len(chunk)
+            if size > part.plain_size:
+                break
+            yield chunk
+    finally:
+        chunks.close()
+    if size != part.plain_size:
+        said = "more" if size > part.plain_size else f"{size}"
+        raise Fault(DATA_DAMAGED, f"{part.name} unpacks to {said} bytes, the manifest says {part.plain_size}")

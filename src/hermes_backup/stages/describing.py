@@ -1,0 +1,93 @@
+"""What is said of a snapshot: its manifest, its index, its RESTORE.txt."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from hermes_backup import __version__
+from hermes_backup.snapshots.index import to_lines
+from hermes_backup.snapshots.manifest import Database, Manifest, Part, PartialFile
+from hermes_backup.snapshots.names import SnapshotName, data_name, index_name
+from hermes_backup.stages.context import Context
+from hermes_backup.stages.stream import Contents, Stream
+from hermes_backup.streams.coder import CHUNK, Chunks
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A file as it was written: its size and its SHA-256."""
+
+    size: int
+    sha256: str
+
+
+def manifest_of(
+    stream: Stream,
+    contents: Contents,
+    name: SnapshotName,
+    data: Measured,
+    index: Measured,
+    index_plain: int,
+    context: Context,
+) -> Manifest:
+    """Describe a snapshot whose data and index are written."""
+    last = context.ledger.last()
+    files = [it for it in contents.members if it.kind in ("file", "hardlink")]
+    return Manifest(
+        host=context.host,
+        pipeline=context.pipeline,
+        sequence=name.sequence,
+        previous=None if last is None else last.manifest_sha256,
+        created=name.time,
+        format=stream.archive.format,
+        compression=stream.compression.algorithm,
+        encryption=stream.encryption.kind,
+        recipients=stream.encryption.recipients,
+        parts=(
+            Part(
+                name=data_name(name, stream.suffix),
+                role="data",
+                size=data.size,
+                sha256=data.sha256,
+                plain_size=contents.plain_size,
+            ),
+            Part(
+                name=index_name(name, stream.index_suffix),
+                role="index",
+                size=index.size,
+                sha256=index.sha256,
+                plain_size=index_plain,
+            ),
+        ),
+        excluded=stream.archive.excluded,
+        files=len(files),
+        bytes=sum(it.size for it in files),
+        databases=tuple(
+            Database(path=it.name, page_size=it.page_size, pages=it.pages, tables=dict(it.tables))
+            for it in contents.databases
+        ),
+        partial=tuple(PartialFile(path=it.path, reason=it.reason) for it in contents.partial),
+        engine=f"hermes-backup {__version__}",
+    )
+
+
+def index_chunks(lines: Iterable[bytes], counted: list[int]) -> Chunks:
+    """Yield index lines in chunks; their total size is appended to ``counted`` at the end."""
+    chunk = bytearray()
+    total = 0
+    for line in lines:
+        chunk += line
+        if len(chunk) >= CHUNK:
+            total += len(chunk)
+            yield bytes(chunk)
+            chunk.clear()
+    counted.append(total + len(chunk))
+    yield bytes(chunk)
+
+
+def index_of(stream: Stream, contents: Contents) -> tuple[bytes, int]:
+    """Return the coded index and its plain size in bytes."""
+    counted: list[int] = []
+    coded = b"".join(stream.code_index(index_chunks(to_lines(contents.members), counted)))
+    return coded, counted[0]

@@ -1,0 +1,41 @@
+"""Where a snapshot goes: the stages ``store`` and ``push`` that stand together share one pass over the stream."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from hermes_backup.stages.context import Context
+from hermes_backup.stages.copying import Target, copy_to
+from hermes_backup.stages.publishing import publish
+from hermes_backup.stages.stage import Stage
+from hermes_backup.stages.stream import Stream
+from hermes_backup.stages.things import Snapshot
+
+
+class Destination(Stage):
+    """A stage that puts a snapshot into places."""
+
+    takes: ClassVar[tuple[type, ...]] = (Stream, Snapshot)
+    gives: ClassVar[type] = Snapshot
+
+    @abstractmethod
+    def targets(self, context: Context) -> tuple[Target, ...]:
+        """Return the places of this stage."""
+
+    def run(self, value: Any, context: Context) -> Snapshot:
+        """Write the stream, or copy the finished snapshot, to this stage's places."""
+        return deliver((self,), value, context)
+
+
+def deliver(stages: Sequence[Destination], value: Stream | Snapshot, context: Context) -> Snapshot:
+    """Write a stream to the places of several stages at once, or copy a finished snapshot there.
+
+    Raises:
+        Fault: PUSH_FAILED when a place did not take it, though others may hold it; whatever the stream raises.
+    """
+    targets = tuple(target for stage in stages for target in stage.targets(context))
+    if isinstance(value, Snapshot):
+        return copy_to(value, targets, context)
+    return publish(value, targets, context)

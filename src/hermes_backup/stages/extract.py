@@ -1,0 +1,99 @@
+"""Stage ``extract``: the archive into a quarantine, each member examined before tar sees it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from hermes_backup.errors import DISK_FULL, RESTORE_CHECK, STAGE_FAILED, Fault
+from hermes_backup.home.printable import printable
+from hermes_backup.stages.context import Context
+from hermes_backup.stages.stage import Stage
+from hermes_backup.stages.things import Plaintext, Tree
+from hermes_backup.streams.admission import SPECIAL_BITS, Doorkeeper
+from hermes_backup.streams.members import Follower, Member
+from hermes_backup.streams.process import PIPE, Argument, spawn
+
+_SHOWN = 5
+
+
+class Extract(Stage):
+    """Unpack into a private folder; refuse what would leave it, drop setuid, compare with the index."""
+
+    name: ClassVar[str] = "extract"
+    takes: ClassVar[tuple[type, ...]] = (Plaintext,)
+    gives: ClassVar[type] = Tree
+
+    def run(self, value: Any, context: Context) -> Tree:
+        """Pull the archive through the doorkeeper into tar."""
+        plain: Plaintext = value
+        root = context.folder / "tree"
+        root.mkdir(mode=0o700)
+        doorkeeper = Doorkeeper()
+        members = _unpack(plain, root, doorkeeper, context)
+        _compare(members, plain.members)
+        for name in doorkeeper.special:
+            path = os.path.join(os.fsencode(root), name)  # noqa: PTH118 - names are bytes
+            os.chmod(path, os.lstat(path).st_mode & 0o7777 & ~SPECIAL_BITS)  # noqa: PTH101 - names are bytes
+        warnings = [f"setuid is dropped: {printable(it)}" for it in doorkeeper.special]
+        warnings += [f"the link points outside the home: {printable(it)}" for it in doorkeeper.outward]
+        for warning in warnings:
+            context.listener.warn(self.name, warning)
+        return Tree(root, plain.manifest, tuple(warnings))
+
+
+def _unpack(plain: Plaintext, root: Path, doorkeeper: Doorkeeper, context: Context) -> tuple[Member, ...]:
+    follower = Follower(doorkeeper.admit)
+    argv: list[Argument] = [
+        "tar",
+        "--extract",
+        "--file=-",
+        "--directory",
+        root,
+        "--preserve-permissions",
+        "--numeric-owner",
+    ]
+    argv += ["--same-owner"] if os.geteuid() == 0 else ["--no-same-owner"]
+    process = spawn(
+        [*argv, "--xattrs", "--xattrs-include=*", "--acls", "--delay-directory-restore"],
+        stage="extract",
+        stdin=PIPE,
+    )
+    done = False
+    chunks = plain.chunks()
+    try:
+        for chunk in chunks:
+            follower.feed(chunk)
+            process.stdin.write(chunk)
+            context.listener.progress("extract", follower.size, plain.manifest.data.plain_size)
+        members = follower.close()
+        process.stdin.close()
+        code = process.wait()
+        done = code == 0
+    except BrokenPipeError:
+        code = process.wait()
+        members = ()
+    finally:
+        chunks.close()
+        if not done:
+            process.kill()
+    if not done:
+        said = process.errors()
+        raise Fault(
+            DISK_FULL if "No space left" in said else STAGE_FAILED,
+            f"tar ended with {code}: {said}",
+            where=str(root),
+        )
+    return members
+
+
+def _compare(found: Sequence[Member], promised: Sequence[Member]) -> None:
+    there = {it.name: it for it in found}
+    wanted = {it.name: it for it in promised}
+    differing = sorted(name for name in there.keys() | wanted.keys() if there.get(name) != wanted.get(name))
+    if differing:
+        shown = ", ".join(printable(it) for it in differing[:_SHOWN])
+        more = f" and {len(differing) - _SHOWN} more" if len(differing) > _SHOWN else ""
+        raise Fault(RESTORE_CHECK, f"the archive and its index differ: {shown}{more}", where="extract")

@@ -1,0 +1,53 @@
+"""Stage ``fetch``: a finished snapshot from a remote, its manifest proven by the pinned key of its host."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from pydantic import ConfigDict, Field, field_validator
+
+from hermes_backup.errors import HOST_KEY_MISSING, Fault
+from hermes_backup.snapshots.catalog import find, load_manifests, read_catalog
+from hermes_backup.snapshots.gate import address
+from hermes_backup.snapshots.remote import RclonePlace
+from hermes_backup.stages.context import Context
+from hermes_backup.stages.stage import Stage
+from hermes_backup.stages.things import Snapshot
+
+
+class Fetch(Stage):
+    """Find a snapshot in a remote, and believe its manifest only if the host's pinned key signed it."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    name: ClassVar[str] = "fetch"
+    takes: ClassVar[tuple[type, ...]] = ()
+    gives: ClassVar[type] = Snapshot
+
+    source: str = Field(alias="from")
+    """The remote, as rclone writes it."""
+    snapshot: str = "latest"
+    """``latest``, a sequence number, or a snapshot's name."""
+
+    @field_validator("source")
+    @classmethod
+    def _allowed(cls, value: str) -> str:
+        try:
+            return address(value)
+        except Fault as fault:
+            raise ValueError(fault.what) from None
+
+    def run(self, value: Any, context: Context) -> Snapshot:
+        """Read the manifest."""
+        del value
+        if context.pinned is None:
+            raise Fault(HOST_KEY_MISSING, f"no key is pinned for host {context.host}", where=self.name)
+        place = RclonePlace(self.source, context.rclone_config)
+        wanted = find(read_catalog(place, context.host, context.pipeline).listed, self.snapshot)
+        known = load_manifests(place, context.host, context.pipeline, [wanted], context.pinned)[0]
+        if isinstance(known, Fault):
+            raise known
+        context.listener.note(
+            self.name, f"{wanted.name} from {place.label}, signed by {context.pinned.fingerprint}"
+        )
+        return Snapshot(wanted.name, known.manifest, (place,))

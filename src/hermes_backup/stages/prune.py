@@ -1,0 +1,119 @@
+"""Stage ``prune``: keep the right snapshots, and delete only what a valid manifest names as ours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any, ClassVar
+
+from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
+
+from hermes_backup.errors import Fault
+from hermes_backup.snapshots.catalog import Known, load_manifests, read_catalog
+from hermes_backup.snapshots.folder import FolderPlace
+from hermes_backup.snapshots.place import Place
+from hermes_backup.snapshots.prune import Pruned, prune
+from hermes_backup.snapshots.retention import Candidate, Decision, Rules, decide, parse_within
+from hermes_backup.snapshots.signing import Pinned
+from hermes_backup.stages.context import Context
+from hermes_backup.stages.stage import Stage
+from hermes_backup.stages.things import Snapshot
+
+Count = Annotated[int, Field(ge=0)]
+Within = Annotated[str, BeforeValidator(lambda text: parse_within(text) and text), PlainSerializer(str)]
+
+
+class Prune(Stage):
+    """Thin out old snapshots. On a host this touches its local store; its remotes only where it is its own controller.
+
+    A snapshot that any rule keeps is kept, and so is the newest that is verified.
+    """
+
+    name: ClassVar[str] = "prune"
+    takes: ClassVar[tuple[type, ...]] = (Snapshot,)
+    gives: ClassVar[type] = Snapshot
+
+    keep_last: Count = 0
+    """So many of the newest."""
+    keep_hourly: Count = 0
+    """The newest of each of so many hours that have one."""
+    keep_daily: Count = 0
+    """The newest of each of so many days."""
+    keep_weekly: Count = 0
+    """The newest of each of so many ISO weeks."""
+    keep_monthly: Count = 0
+    """The newest of each of so many months."""
+    keep_yearly: Count = 0
+    """The newest of each of so many years."""
+    keep_within: Within | None = None
+    """All that are at most so much older than the newest, such as ``30d`` or ``1y6m``."""
+
+    @model_validator(mode="after")
+    def _some_rule(self) -> Prune:
+        if self.rules().empty:
+            raise ValueError("give at least one of keep_last, keep_hourly, … keep_within: without any, nothing would go")
+        return self
+
+    def rules(self) -> Rules:
+        """Return the settings as retention's rules."""
+        return Rules(
+            self.keep_last,
+            self.keep_hourly,
+            self.keep_daily,
+            self.keep_weekly,
+            self.keep_monthly,
+            self.keep_yearly,
+            parse_within(self.keep_within) if self.keep_within else None,
+        )
+
+    def plan(self, context: Context) -> tuple[str, ...]:
+        """Say by which rules."""
+        del context
+        return (", ".join(f"{key} {value}" for key, value in self.model_dump(exclude_defaults=True).items()),)
+
+    def run(self, value: Any, context: Context) -> Snapshot:
+        """Prune each place of the snapshot that is this host's to prune."""
+        snapshot: Snapshot = value
+        if context.host_key is None:
+            return snapshot
+        with Pinned.load(context.host_key.public(), context.folder) as pinned:
+            for place in snapshot.places:
+                if isinstance(place, FolderPlace) or context.own_controller:
+                    thinned = thin(place, (context.host, context.pipeline), self.rules(), pinned, context.now)
+                    gone = len(thinned.pruned.deleted)
+                    context.listener.note(self.name, f"{place.label}: {gone} deleted, {thinned.pruned.freed} bytes freed")
+        return snapshot
+
+
+@dataclass(frozen=True)
+class Thinned:
+    """What was decided for one place, what went, and which snapshots nobody may touch because nothing proves them."""
+
+    place: str
+    decisions: tuple[Decision, ...]
+    pruned: Pruned
+    unproven: tuple[Fault, ...]
+
+
+def thin(
+    place: Place, whose: tuple[str, str], rules: Rules, pinned: Pinned, now: datetime, *, dry_run: bool = False
+) -> Thinned:
+    """Decide for one place, host and pipeline, and delete what is let go unless ``dry_run``.
+
+    Raises:
+        Fault: PRUNE_CLOCK, REMOTE_UNREACHABLE.
+    """
+    host, pipeline = whose
+    listed = read_catalog(place, host, pipeline).listed
+    loaded = load_manifests(place, host, pipeline, listed, pinned)
+    known = [it for it in loaded if isinstance(it, Known)]
+    unproven = tuple(it for it in loaded if isinstance(it, Fault))
+    decisions = decide([Candidate(it.name, verified=True) for it in known], rules, now)
+    pruned = Pruned((), 0, ()) if dry_run else prune(place, host, pipeline, decisions, known)
+    return Thinned(place.label, decisions, pruned, unproven)
+
+
+def rules_of(stages: Sequence[Stage]) -> Rules | None:
+    """Return the rules of the first prune stage; None where there is none."""
+    return next((stage.rules() for stage in stages if isinstance(stage, Prune)), None)

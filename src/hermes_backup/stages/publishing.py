@@ -1,0 +1,208 @@
+"""Publishing a snapshot: data first, then its index, the signed manifest last. The manifest is the commit point."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+
+from hermes_backup.errors import STAGE_FAILED, Fault
+from hermes_backup.snapshots.manifest import Manifest, to_json
+from hermes_backup.snapshots.names import (
+    RESTORE_TEXT,
+    SnapshotName,
+    data_name,
+    folder_of,
+    index_name,
+    manifest_name,
+    parse_file,
+)
+from hermes_backup.snapshots.place import Place, Sink
+from hermes_backup.snapshots.restore_text import RestoreFacts, restore_text
+from hermes_backup.snapshots.signing import HostKey
+from hermes_backup.stages.context import Context
+from hermes_backup.stages.copying import Failure, Target, retry, summary, withdraw
+from hermes_backup.stages.describing import Measured, index_of, manifest_of
+from hermes_backup.stages.ledger import Entry
+from hermes_backup.stages.stream import Stream
+from hermes_backup.stages.things import Snapshot
+from hermes_backup.streams.fanout import spread
+
+
+class _Meter:
+    """Size and hash of a stream as it passes."""
+
+    def __init__(self) -> None:
+        self._size = 0
+        self._hash = hashlib.sha256()
+
+    def see(self, chunk: bytes) -> None:
+        self._size += len(chunk)
+        self._hash.update(chunk)
+
+    def measured(self) -> Measured:
+        return Measured(self._size, self._hash.hexdigest())
+
+
+@dataclass(frozen=True)
+class _Small:
+    """The files beside the data, in the order in which they are written; the manifest is the last."""
+
+    restore_text: bytes
+    index: bytes
+    manifest: bytes
+
+
+def publish(stream: Stream, targets: Sequence[Target], context: Context) -> Snapshot:
+    """Make a snapshot of a stream in all targets in one pass.
+
+    A target that fails is tried again from a place that has the snapshot and can be read. If one stays without,
+    the others keep theirs and the run fails.
+
+    Raises:
+        Fault: PUSH_FAILED, and whatever the stream raises; then nothing is published.
+    """
+    unchanged = _unchanged(stream, targets, context)
+    if unchanged is not None:
+        return unchanged
+    folder = folder_of(context.host, context.pipeline)
+    for target in targets:
+        with suppress(Fault):  # credentials that only put can neither list nor sweep
+            target.place.sweep(folder)
+    name = _next_name(targets, context)
+    data = f"{folder}/{data_name(name, stream.suffix)}"
+    measured, held, failures = _write_data(stream, data, targets)
+    context.teardown.home_released.close()
+    if not held:
+        raise summary(failures, ())
+    try:
+        contents = stream.archive.contents()
+        index, plain = index_of(stream, contents)
+        digest = Measured(len(index), hashlib.sha256(index).hexdigest())
+        manifest = manifest_of(stream, contents, name, measured, digest, plain, context)
+        small = _Small(_restore_text(manifest, context), index, _sign(manifest, context))
+    except BaseException:
+        for target in held:
+            withdraw(target.place, data)
+        raise
+    committed: list[Place] = []
+    for target in held:
+        try:
+            _put(small, stream, name, target.place, folder)
+            committed.append(target.place)
+        except Fault as fault:
+            failures.append(Failure(target, fault))
+            withdraw(target.place, f"{folder}/{index_name(name, stream.index_suffix)}")
+            withdraw(target.place, data)
+    if not committed:
+        raise summary(failures, ())
+    context.ledger.record(
+        Entry(
+            manifest=manifest,
+            manifest_sha256=hashlib.sha256(small.manifest).hexdigest(),
+            content=contents.content,
+            settings=context.settings,
+            places=(),
+        )
+    )
+    return retry(Snapshot(name, manifest, tuple(committed)), failures, context)
+
+
+def _write_data(
+    stream: Stream, path: str, targets: Sequence[Target]
+) -> tuple[Measured, list[Target], list[Failure]]:
+    meter = _Meter()
+    held: list[Target] = []
+    failures: list[Failure] = []
+    with ExitStack() as opened:
+        sinks: list[tuple[Target, Sink]] = []
+        for target in targets:
+            try:
+                sinks.append((target, opened.enter_context(target.place.sink(path))))
+            except Fault as fault:
+                failures.append(Failure(target, fault))
+        if not sinks:
+            return meter.measured(), held, failures
+        errors = spread(stream.open(), [sink for _, sink in sinks], meter.see)
+        for (target, sink), error in zip(sinks, errors, strict=True):
+            try:
+                if error is not None:
+                    raise error
+                sink.commit()
+                held.append(target)
+            except Fault as fault:
+                failures.append(Failure(target, fault))
+    return meter.measured(), held, failures
+
+
+def _put(small: _Small, stream: Stream, name: SnapshotName, place: Place, folder: str) -> None:
+    place.put(f"{folder}/{RESTORE_TEXT}", small.restore_text, replace=True)
+    place.put(f"{folder}/{index_name(name, stream.index_suffix)}", small.index)
+    place.put(f"{folder}/{manifest_name(name)}", small.manifest)
+
+
+def _unchanged(stream: Stream, targets: Sequence[Target], context: Context) -> Snapshot | None:
+    """Compare everything that would be archived with what the last snapshot holds, by content."""
+    last = context.ledger.last()
+    if not context.if_changed or last is None or last.settings != context.settings or last.manifest.partial:
+        return None
+    places = tuple(target.place for target in targets)
+    if not {place.label for place in places} <= set(last.places) or not all(
+        _has(it, last, context) for it in places
+    ):
+        return None
+    for chunk in stream.archive.chunks():
+        del chunk
+    contents = stream.archive.contents()
+    if contents.content != last.content or contents.partial:
+        return None
+    context.teardown.home_released.close()
+    context.listener.note("archive", f"unchanged since {last.manifest.name}")
+    return Snapshot(last.manifest.name, last.manifest, places, unchanged=True)
+
+
+def _has(place: Place, last: Entry, context: Context) -> bool:
+    """Look whether a place still holds the last snapshot; one that only takes and never tells is believed."""
+    try:
+        stored = {it.name for it in place.list(folder_of(context.host, context.pipeline))}
+    except Fault:
+        return True
+    wanted = {part.name for part in last.manifest.parts} | {manifest_name(last.manifest.name)}
+    return wanted <= stored
+
+
+def _next_name(targets: Sequence[Target], context: Context) -> SnapshotName:
+    """Count on from the ledger; where it is lost, from the highest number that any place shows."""
+    last = context.ledger.last()
+    highest = 0 if last is None else last.manifest.sequence
+    if last is None:
+        for target in targets:
+            with suppress(Fault):
+                stored = target.place.list(folder_of(context.host, context.pipeline))
+                parsed = [parse_file(it.name) for it in stored]
+                highest = max([highest, *(it[0].sequence for it in parsed if it is not None)])
+    return SnapshotName(highest + 1, context.now.replace(microsecond=0))
+
+
+def _sign(manifest: Manifest, context: Context) -> bytes:
+    return _host_key(context).sign(to_json(manifest))
+
+
+def _restore_text(manifest: Manifest, context: Context) -> bytes:
+    facts = RestoreFacts(
+        host=manifest.host,
+        pipeline=manifest.pipeline,
+        format=manifest.format,
+        compression=manifest.compression,
+        encryption=manifest.encryption,
+        host_fingerprint=_host_key(context).fingerprint,
+        recipients=manifest.recipients,
+    )
+    return restore_text(facts).encode()
+
+
+def _host_key(context: Context) -> HostKey:
+    if context.host_key is None:
+        raise Fault(STAGE_FAILED, "this run has no key to sign with", where="store")
+    return context.host_key

@@ -1,0 +1,54 @@
+"""Stage ``push``: one or more remotes, through rclone."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+from pydantic import Field, field_validator
+
+from hermes_backup.errors import Fault
+from hermes_backup.snapshots.gate import address
+from hermes_backup.snapshots.remote import RclonePlace
+from hermes_backup.stages.context import Context
+from hermes_backup.stages.copying import Target
+from hermes_backup.stages.destination import Destination
+from hermes_backup.stages.units import Bandwidth
+from hermes_backup.streams.process import find
+
+
+class Push(Destination):
+    """Send the snapshot off the host. A remote that fails does not stop the others, and fails the run."""
+
+    name: ClassVar[str] = "push"
+
+    to: Annotated[tuple[str, ...], Field(min_length=1)]
+    """Remotes, as rclone writes them: ``REMOTE:PATH`` or an absolute path."""
+    attempts: Annotated[int, Field(ge=1, le=10)] = 3
+    """How often each remote is tried; further attempts read from a place that holds the snapshot already."""
+    bandwidth: Bandwidth | None = None
+    """The most that one remote gets, in bytes a second, such as ``10M``."""
+
+    @field_validator("to")
+    @classmethod
+    def _allowed(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        try:
+            return tuple(dict.fromkeys(address(it) for it in value))
+        except Fault as fault:
+            raise ValueError(fault.what) from None
+
+    def preflight(self, context: Context) -> None:
+        """Make sure that rclone is there."""
+        del context
+        find("rclone", self.name)
+
+    def targets(self, context: Context) -> tuple[Target, ...]:
+        """The remotes."""
+        return tuple(
+            Target(self.name, RclonePlace(it, context.rclone_config, self.bandwidth), self.attempts)
+            for it in self.to
+        )
+
+    def plan(self, context: Context) -> tuple[str, ...]:
+        """Say where to."""
+        del context
+        return tuple(f"push to {it}" for it in self.to)

@@ -1,0 +1,129 @@
+"""Stage ``sqlite``: a consistent copy of every SQLite file of the home."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from hermes_backup.errors import DISK_FULL, Fault
+from hermes_backup.home.databases import DatabaseBroken, DatabaseFacts, Found, copy, find, split_brain
+from hermes_backup.home.printable import printable
+from hermes_backup.home.selection import Partial, select
+from hermes_backup.stages.context import Context
+from hermes_backup.stages.stage import Stage
+from hermes_backup.stages.things import Home
+from hermes_backup.stages.units import Duration
+
+
+class Sqlite(Stage):
+    """Copy every SQLite file consistently while the agent goes on writing.
+
+    A database that cannot be copied is archived as it lies, and makes the snapshot partial.
+    """
+
+    name: ClassVar[str] = "sqlite"
+    takes: ClassVar[tuple[type, ...]] = (Home,)
+    gives: ClassVar[type] = Home
+
+    deadline: Duration = Field(default=timedelta(minutes=30))
+    """How long one database may take."""
+
+    def plan(self, context: Context) -> tuple[str, ...]:
+        """Say what is done; which databases there are is seen when the home is read."""
+        del context
+        return ("copy every SQLite file through SQLite's own backup, then check the copy",)
+
+    def run(self, value: Any, context: Context) -> Home:
+        """Copy the databases into the run's private folder."""
+        home: Home = value
+        staged = context.folder / "home"
+        staged.mkdir(mode=0o700)
+        found = find(home.root, select(home.root, home.rules))
+        copies = _Copies(home, context, self.deadline.total_seconds(), found)
+        for one in found:
+            copies.take(one)
+        return copies.result()
+
+
+class _Copies:
+    """The copies under way: what is staged, what is broken."""
+
+    def __init__(self, home: Home, context: Context, deadline: float, found: tuple[Found, ...]) -> None:
+        self._home = home
+        self._context = context
+        self._deadline = deadline
+        self._staged = context.folder / "home"
+        self._sizes = {it.name: _size(home, it.name) for it in found}
+        self._done = 0
+        self._databases: list[DatabaseFacts] = []
+        self._replaced: set[bytes] = set()
+        self._as_they_lie: set[bytes] = set()
+        self._partial: list[Partial] = []
+
+    def take(self, found: Found) -> None:
+        """Copy one database, or note why it is archived as it lies."""
+        shown = printable(found.name)
+        if found.kind != "live":
+            words = {
+                "orphan-wal": "the database is gone, only its log is left; archived as it lies",
+                "damaged": "it does not start as a database; archived as it lies",
+                "empty": "the database has no bytes",
+            }
+            self._broken(found.name, words[found.kind])
+            return
+        source = self._home.root / os.fsdecode(found.name)
+        for holder in split_brain(source):
+            self._context.listener.warn(
+                "sqlite",
+                f"{shown}: process {holder.pid} ({holder.command}) writes to a log that was deleted: split-brain",
+            )
+        if found.journal == "rollback":
+            self._context.listener.note(
+                "sqlite", f"{shown} keeps a rollback journal: its writers wait meanwhile"
+            )
+        target = self._staged / os.fsdecode(found.name)
+        try:
+            facts = copy(source, target, deadline=self._deadline, progress=self._progress, name=shown)
+        except DatabaseBroken as error:
+            self._broken(found.name, f"{error.reason}; archived as it lies")
+        except OSError as error:
+            raise Fault(
+                DISK_FULL, f"cannot copy {shown}: {error.strerror}", where=str(self._staged)
+            ) from None
+        else:
+            self._databases.append(facts)
+            self._replaced.add(found.name)
+        self._done += self._sizes[found.name]
+
+    def result(self) -> Home:
+        """The home with its databases replaced by their copies."""
+        return replace(
+            self._home,
+            staged=self._staged,
+            replaced=frozenset(self._replaced),
+            as_they_lie=frozenset(self._as_they_lie),
+            databases=tuple(self._databases),
+            partial=(*self._home.partial, *self._partial),
+        )
+
+    def _broken(self, name: bytes, why: str) -> None:
+        self._partial.append(Partial(printable(name), why))
+        self._context.listener.warn("sqlite", f"{printable(name)}: {why}")
+        for side in (b"", b"-wal", b"-journal"):
+            if os.path.lexists(os.path.join(os.fsencode(self._home.root), name + side)):  # noqa: PTH118 - bytes
+                self._as_they_lie.add(name + side)
+
+    def _progress(self, done: int, total: int) -> None:
+        del total
+        self._context.listener.progress("sqlite", self._done + done, sum(self._sizes.values()))
+
+
+def _size(home: Home, name: bytes) -> int:
+    try:
+        return os.lstat(os.path.join(os.fsencode(home.root), name)).st_size  # noqa: PTH118 - bytes
+    except OSError:
+        return 0

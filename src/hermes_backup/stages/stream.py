@@ -1,0 +1,78 @@
+"""The thing between archive and store: bytes in flight with what is known of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from hermes_backup.home.databases import DatabaseFacts
+from hermes_backup.home.selection import Partial
+from hermes_backup.streams.coder import Chunks, Coder, join
+from hermes_backup.streams.compression import Compress
+from hermes_backup.streams.members import Member
+
+
+@dataclass(frozen=True)
+class Encryption:
+    """How a stream is encrypted, as its manifest will say."""
+
+    kind: Literal["recipients", "passphrase", "none"] = "none"
+    recipients: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What went into an archive; known when its last byte was read.
+
+    ``plain_size`` counts the archive's bytes before compression; ``content`` is a digest over its members.
+    """
+
+    members: tuple[Member, ...]
+    plain_size: int
+    content: str
+    databases: tuple[DatabaseFacts, ...]
+    partial: tuple[Partial, ...]
+
+
+@dataclass(frozen=True)
+class Archive:
+    """An archive that can be made: ``chunks`` starts it, ``contents`` tells what went in once it has ended."""
+
+    format: Literal["tar", "squashfs"]
+    suffix: str
+    excluded: tuple[str, ...]
+    chunks: Callable[[], Chunks]
+    contents: Callable[[], Contents]
+
+
+@dataclass(frozen=True)
+class Stream:
+    """An archive and the coders it will go through; lazily joined: nothing runs until somebody pulls."""
+
+    archive: Archive
+    compression: Compress
+    encryption: Encryption = field(default_factory=Encryption)
+    coders: tuple[Coder, ...] = ()
+
+    @property
+    def suffix(self) -> str:
+        """The suffix of the file that the stream becomes, such as ``.tar.zst.gpg``."""
+        return self.archive.suffix + self.compression.suffix + "".join(it.suffix for it in self.coders)
+
+    @property
+    def index_suffix(self) -> str:
+        """The suffix of the index that goes with it."""
+        return ".index.zst" + "".join(it.suffix for it in self.coders)
+
+    def then(self, coder: Coder, encryption: Encryption) -> Stream:
+        """Return the stream with one more coder, which encrypts."""
+        return replace(self, coders=(*self.coders, coder), encryption=encryption)
+
+    def open(self) -> Chunks:
+        """Start the archive and send it through all coders."""
+        return join(self.archive.chunks(), (self.compression, *self.coders))
+
+    def code_index(self, plain: Chunks) -> Chunks:
+        """Send the index through the same encryption; it is always zstd."""
+        return join(plain, (Compress("zstd", level=9, workers=1, long=False), *self.coders))

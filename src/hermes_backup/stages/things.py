@@ -1,0 +1,77 @@
+"""What travels between stages: a home, a stream, a snapshot, a tree, a report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from hermes_backup.home.databases import DatabaseFacts
+from hermes_backup.home.selection import Partial, Rules
+from hermes_backup.snapshots.manifest import Manifest
+from hermes_backup.snapshots.names import SnapshotName
+from hermes_backup.snapshots.place import Place
+from hermes_backup.streams.coder import Chunks
+from hermes_backup.streams.members import Member
+
+
+@dataclass(frozen=True)
+class Home:
+    """A Hermes home to read, and what is known of it so far.
+
+    ``staged`` is a folder that mirrors the home's layout; a file of the home named in ``replaced`` is
+    archived from there instead. Names are relative to the root, as bytes, because file names need not be text.
+    """
+
+    root: Path
+    rules: Rules
+    staged: Path | None = None
+    replaced: frozenset[bytes] = frozenset()
+    as_they_lie: frozenset[bytes] = frozenset()
+    databases: tuple[DatabaseFacts, ...] = ()
+    partial: tuple[Partial, ...] = ()
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A finished snapshot: its name, its manifest, and the places that hold it."""
+
+    name: SnapshotName
+    manifest: Manifest
+    places: tuple[Place, ...]
+    unchanged: bool = False
+
+
+@dataclass(frozen=True)
+class Plaintext:
+    """A decrypted archive in flight, never to be stored: what it must hold, and how to start it."""
+
+    manifest: Manifest
+    members: tuple[Member, ...]
+    chunks: Callable[[], Chunks]
+
+
+@dataclass(frozen=True)
+class Tree:
+    """An extracted home in quarantine: a private folder, and the manifest that it must agree with."""
+
+    root: Path
+    manifest: Manifest
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at, and what was seen."""
+
+    what: str
+    ok: bool
+    evidence: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was checked of a tree, with evidence."""
+
+    tree: Tree
+    findings: tuple[Finding, ...] = ()

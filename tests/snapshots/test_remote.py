@@ -1,0 +1,224 @@
+"""What goes wrong with remotes, on real servers."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from hermes_backup.errors import DISK_FULL, PUSH_FAILED, REMOTE_UNREACHABLE, Fault
+from hermes_backup.snapshots.remote import RclonePlace
+from tests.servers import S3Server, SftpServer, write_config
+from tests.snapshots.places import FOLDER, Maker
+from tests.snapshots.test_folder import mounted
+
+DATA = f"{FOLDER}/000001-20261121T033000Z.tar.zst.gpg"
+CHUNK = os.urandom(1024 * 1024)
+
+
+def requests(words: str) -> list[str]:
+    """Return what a server of S3 was asked to do, by its log."""
+    return re.findall(r"serve s3: ([A-Z][A-Z ]+[A-Z])", words)
+
+
+def test_put_only_credentials_need_nothing_but_put(tmp_path: Path) -> None:
+    with S3Server(tmp_path) as server:
+        config = write_config(tmp_path / "c", server.section("r2"))
+        sink = RclonePlace(f"r2:{server.bucket}/x", config).sink(DATA)
+        sink.write(b"data")
+        sink._finish()
+        assert requests(server.words()) == ["CREATE OBJECT"]
+        sink.abort()
+        before = len(requests(server.words()))
+        sink = RclonePlace(f"r2:{server.bucket}/x", config).sink(f"{DATA}2")
+        for _ in range(40):
+            sink.write(CHUNK)
+        sink._finish()
+        asked = requests(server.words())[before:]
+        assert asked
+        assert not [one for one in asked if "HEAD" in one or "LIST" in one or "GET" in one], asked
+
+
+def test_the_log_does_tell_other_requests(s3_server: S3Server, tmp_path: Path) -> None:
+    config = write_config(tmp_path / "c", s3_server.section("r2"))
+    place = RclonePlace(f"r2:{s3_server.bucket}/{tmp_path.name}-log", config)
+    place.put(DATA, b"data")
+    list(place.read(DATA))
+    assert {"CREATE OBJECT", "HEAD OBJECT", "GET OBJECT"} <= set(requests(s3_server.words()))
+
+
+class WriteOnly(S3Server):
+    """A front for S3 that lets PUT and POST through and answers 403 to everything else."""
+
+
+def test_a_wrong_key_is_refused_with_words(s3_server: S3Server, tmp_path: Path) -> None:
+    secret = "anothersecretaltogether"
+    config = write_config(tmp_path / "c", s3_server.section("r2", secret=secret))
+    place = RclonePlace(f"r2:{s3_server.bucket}", config)
+    with pytest.raises(Fault, match="403") as caught:
+        place.put(DATA, b"x")
+    assert caught.value.kind is PUSH_FAILED
+    for act in (lambda: place.list(FOLDER), lambda: list(place.read(DATA))):
+        with pytest.raises(Fault, match="403") as caught:
+            act()
+        assert caught.value.kind is REMOTE_UNREACHABLE
+        assert secret not in str(caught.value)
+
+
+def test_no_secret_is_ever_in_the_words(tmp_path: Path) -> None:
+    rclone = RclonePlace(
+        "r2:x", write_config(tmp_path / "c", "[r2]\ntype = s3\nsecret_access_key = hunter2hunter2\n")
+    ).rclone
+    words = "2026/11/21 09:00:00 CRITICAL: Failed to rcat: url http://x/?X-Amz-Signature=abcdef&a=1 hunter2hunter2 token=zzz"
+    told = str(rclone.error(words, 1))
+    assert "hunter2" not in told
+    assert "abcdef" not in told
+    assert "zzz" not in told
+    assert told.startswith("url http://x/")
+
+
+def test_a_remote_that_is_not_configured(tmp_path: Path) -> None:
+    place = RclonePlace("nosuch:bucket", write_config(tmp_path / "c"))
+    for act in (lambda: place.list(FOLDER), lambda: place.sink(DATA), lambda: place.delete(DATA)):
+        with pytest.raises(Fault, match="nosuch") as caught:
+            act()
+        assert caught.value.kind is REMOTE_UNREACHABLE
+
+
+def test_nobody_listens(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        section = f"[r2]\ntype = s3\nprovider = Rclone\nendpoint = http://127.0.0.1:{taken.getsockname()[1]}\n"
+        config = write_config(tmp_path / "c", section + "access_key_id = a\nsecret_access_key = bbbbbbbb\n")
+        place = RclonePlace("r2:bucket", config)
+        start = time.monotonic()
+        with pytest.raises(Fault, match="refused"):
+            place.put(DATA, b"x")
+        with pytest.raises(Fault, match="refused"):
+            place.list(FOLDER)
+        assert time.monotonic() - start < 60
+
+
+def test_a_server_killed_in_the_middle(tmp_path: Path) -> None:
+    for make, address in ((S3Server, "x:snapshots"), (SftpServer, "x:{root}")):
+        folder = tmp_path / make.__name__
+        folder.mkdir()
+        with make(folder) as server:
+            config = write_config(folder / "c", server.section("x"))  # type: ignore[attr-defined]
+            place = RclonePlace(address.format(root=getattr(server, "address_root", "")), config)
+            place.put(f"{FOLDER}/before", b"1")
+            start = time.monotonic()
+            with pytest.raises(Fault) as caught, place.sink(DATA) as sink:
+                for number in range(400):
+                    sink.write(CHUNK)
+                    if number == 40:
+                        server.kill()
+                sink.commit()
+            assert caught.value.kind is PUSH_FAILED
+            assert time.monotonic() - start < 90
+            server.start()
+            assert [file.name for file in place.list(FOLDER)] == ["before"]
+            place.put(DATA, b"again")
+
+
+def test_killing_us_publishes_nothing(make_place: Maker, tmp_path: Path) -> None:
+    """Rcat would publish what it has when its input ends, and our death ends it."""
+    made = make_place("s3")
+    assert isinstance(made.place, RclonePlace)
+    script = (
+        "import os, sys, time; from pathlib import Path; from hermes_backup.snapshots.remote import RclonePlace;"
+        f"sink = RclonePlace({made.place.remote!r}, Path({str(made.place.rclone.config)!r})).sink({DATA!r});"
+        "sink.write(b'x' * 30_000_000); time.sleep(1); print(sink._child.pid, flush=True); time.sleep(60)"
+    )
+    child = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
+    assert child.stdout is not None
+    with child.stdout:
+        pid = int(child.stdout.readline())
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    time.sleep(1.5)
+    assert not Path(f"/proc/{pid}/stat").exists() or ") Z " in Path(f"/proc/{pid}/stat").read_text()
+    assert made.place.list(FOLDER) == ()
+
+
+def test_the_size_and_hash_of_what_arrived_are_checked(make_place: Maker) -> None:
+    for kind, damage in (
+        ("local", b"y" * 5),
+        ("local", b"y" * 9),
+        ("sftp", b"y" * 9),
+        ("s3", b"y" * 9),
+        ("s3", b"y" * 5),
+    ):
+        made = make_place(kind)
+        sink = made.place.sink(DATA)
+        sink.write(b"x" * 5)
+        staged = sink._staged.partition(FOLDER)[2]  # type: ignore[attr-defined]
+        finish = sink._finish  # type: ignore[attr-defined]
+
+        def swapped(finish: object = finish, made: object = made, staged: str = staged, damage: bytes = damage) -> None:
+            finish()  # type: ignore[operator]
+            made.write(FOLDER + staged, damage)  # type: ignore[attr-defined]
+
+        sink._finish = swapped  # type: ignore[attr-defined]
+        with pytest.raises(Fault, match="reported success, but") as caught:
+            sink.commit()
+        assert caught.value.kind is PUSH_FAILED
+        assert made.place.list(FOLDER) == ()
+        assert made.under() == []
+
+
+def test_how_far_a_remote_proves_what_it_has(make_place: Maker) -> None:
+    notes = {kind: make_place(kind).place.put(DATA, b"x") for kind in ("folder", "local", "sftp", "s3")}
+    assert notes == {
+        "folder": "size checked, synced to disk",
+        "local": "verified by size and sha256",
+        "sftp": "verified by size",
+        "s3": "verified by size and md5",
+    }
+
+
+def test_a_remote_disk_that_is_full(tmp_path: Path) -> None:
+    with mounted(tmp_path / "small", "size=4m,mode=700") as root:
+        place = RclonePlace(str(root), write_config(tmp_path / "c"))
+        place.put(f"{FOLDER}/before", b"1")
+        with pytest.raises(Fault, match="no space left") as caught, place.sink(DATA) as sink:
+            for _ in range(20):
+                sink.write(CHUNK)
+            sink.commit()
+        assert caught.value.kind is PUSH_FAILED
+        assert [path.name for path in (root / FOLDER).iterdir()] == ["before"]
+
+
+def test_a_local_disk_that_is_full_while_fetching(tmp_path: Path) -> None:
+    place = RclonePlace(str(tmp_path / "remote"), write_config(tmp_path / "c"))
+    place.put(DATA, CHUNK * 4)
+    with mounted(tmp_path / "small", "size=1m,mode=700") as target:
+        with pytest.raises(Fault) as caught:
+            place.fetch_many(FOLDER, [DATA.rpartition("/")[2]], target)
+        assert caught.value.kind is DISK_FULL
+        assert caught.value.where == str(target)
+
+
+def test_bandwidth_is_limited(tmp_path: Path) -> None:
+    place = RclonePlace(str(tmp_path / "remote"), write_config(tmp_path / "c"), bandwidth="1M")
+    start = time.monotonic()
+    place.put(DATA, CHUNK * 3)
+    assert time.monotonic() - start > 1
+
+
+def test_the_configuration_is_not_rewritten(make_place: Maker) -> None:
+    made = make_place("sftp")
+    assert isinstance(made.place, RclonePlace)
+    config = made.place.rclone.config
+    assert config is not None
+    before = config.read_text()
+    made.place.put(DATA, b"x")
+    made.place.list(FOLDER)
+    assert config.read_text() == before

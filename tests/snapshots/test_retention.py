@@ -1,0 +1,218 @@
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hermes_backup.errors import PRUNE_CLOCK, REMOTE_UNREACHABLE, Fault
+from hermes_backup.snapshots.catalog import Known, load_manifests, read_catalog
+from hermes_backup.snapshots.folder import FolderPlace
+from hermes_backup.snapshots.names import SnapshotName
+from hermes_backup.snapshots.prune import prune
+from hermes_backup.snapshots.retention import Candidate, Decision, Rules, decide, parse_within
+from hermes_backup.snapshots.signing import HostKey, Pinned
+from tests.snapshots.made import HOST, PIPELINE, START, name_of, store
+from tests.snapshots.places import FOLDER, Made
+
+LATER = datetime(2040, 1, 1, tzinfo=timezone.utc)
+hours = st.integers(0, 24 * 800)
+floods = st.lists(st.tuples(hours, st.booleans()), min_size=1, max_size=40).map(
+    lambda given: [
+        Candidate(SnapshotName(index, START + timedelta(hours=hour)), verified)
+        for index, (hour, verified) in enumerate(given, 1)
+    ]
+)
+few = st.integers(0, 4)
+rules = st.builds(
+    Rules, few, few, few, few, few, few, st.none() | st.integers(1, 24 * 60).map(lambda h: timedelta(hours=h))
+).filter(lambda rules: not rules.empty)
+
+
+def kept(candidates: list[Candidate], chosen: Rules) -> set[SnapshotName]:
+    return {one.name for one in decide(candidates, chosen, LATER) if one.keep}
+
+
+def daily(count: int, verified: bool = False) -> list[Candidate]:
+    return [Candidate(name_of(number), verified) for number in range(1, count + 1)]
+
+
+@given(floods, rules)
+def test_what_was_kept_is_kept_again(candidates: list[Candidate], chosen: Rules) -> None:
+    once = kept(candidates, chosen)
+    assert kept([one for one in candidates if one.name in once], chosen) == once
+
+
+@given(floods, rules)
+def test_the_newest_and_the_last_verified_always_stay(candidates: list[Candidate], chosen: Rules) -> None:
+    stay = kept(candidates, chosen)
+    assert candidates[-1].name in stay
+    verified = [one.name for one in candidates if one.verified]
+    assert not verified or verified[-1] in stay
+
+
+@given(floods, st.integers(1, 50))
+def test_keep_last_keeps_the_newest_by_sequence(candidates: list[Candidate], count: int) -> None:
+    unverified = [replace(one, verified=False) for one in candidates]
+    assert kept(unverified, Rules(keep_last=count)) == {one.name for one in candidates[-count:]}
+
+
+@given(floods, rules, st.sampled_from([field.name for field in fields(Rules) if field.name != "keep_within"]))
+def test_a_larger_rule_keeps_no_less(candidates: list[Candidate], chosen: Rules, field: str) -> None:
+    more = replace(chosen, **{field: getattr(chosen, field) + 1})
+    assert kept(candidates, chosen) <= kept(candidates, more)
+
+
+@given(floods, rules, st.randoms())
+def test_the_order_of_asking_does_not_matter(candidates: list[Candidate], chosen: Rules, random: object) -> None:
+    mixed = list(candidates)
+    random.shuffle(mixed)  # type: ignore[attr-defined]
+    assert decide(mixed, chosen, LATER) == decide(candidates, chosen, LATER)
+
+
+@given(floods, rules)
+def test_a_reason_is_given_for_what_stays_and_only_for_that(candidates: list[Candidate], chosen: Rules) -> None:
+    for one in decide(candidates, chosen, LATER):
+        assert one.keep == bool(one.reasons)
+
+
+@given(floods, st.integers(1, 4))
+def test_a_back_dated_flood_takes_one_place_a_bucket(candidates: list[Candidate], count: int) -> None:
+    honest = daily(10)
+    flood = [replace(one, name=SnapshotName(100 + n, START + timedelta(hours=n))) for n, one in enumerate(candidates)]
+    stay = kept([*honest, *flood], Rules(keep_daily=count + 1))
+    assert {one.name for one in honest[-count - 1 : -1]} <= stay
+
+
+def test_each_bucket_keeps_its_newest() -> None:
+    candidates = [Candidate(name_of(n, START + timedelta(hours=12 * n)), False) for n in range(1, 11)]
+    decisions = decide(candidates, Rules(keep_daily=3), LATER)
+    assert [one.name.sequence for one in decisions if one.keep] == [7, 9, 10]
+    assert decisions[-1].reasons == ("daily 2026-01-06",)
+    assert [d.name.sequence for d in decide(daily(60), Rules(keep_monthly=2), LATER) if d.keep] == [58, 60]
+    assert [d.name.sequence for d in decide(daily(20), Rules(keep_weekly=2), LATER) if d.keep] == [17, 20]
+    assert [d.name.sequence for d in decide(daily(800), Rules(keep_yearly=9), LATER) if d.keep] == [364, 729, 800]
+    assert [d.name.sequence for d in decide(candidates, Rules(keep_hourly=2), LATER) if d.keep] == [9, 10]
+
+
+def test_within_counts_from_the_newest() -> None:
+    assert len(kept(daily(20), Rules(keep_within=timedelta(days=5)))) == 6
+
+
+def test_all_expired_by_age_still_leaves_one() -> None:
+    assert kept(daily(20), Rules(keep_within=timedelta(hours=1))) == {name_of(20)}
+
+
+def test_the_last_verified_stays() -> None:
+    candidates = [replace(one, verified=one.name.sequence in (2, 5)) for one in daily(20)]
+    decisions = {one.name.sequence: one for one in decide(candidates, Rules(keep_last=2), LATER)}
+    assert [number for number, one in decisions.items() if one.keep] == [5, 19, 20]
+    assert decisions[5].reasons == ("last verified",)
+
+
+def test_without_rules_everything_stays() -> None:
+    decisions = decide(daily(5), Rules(), LATER)
+    assert all(one.keep and one.reasons == ("no rule: everything is kept",) for one in decisions)
+    assert decide((), Rules(keep_last=1), LATER) == ()
+
+
+@pytest.mark.parametrize("now", [datetime(1970, 1, 1, tzinfo=timezone.utc), name_of(5).time - timedelta(hours=1)])
+def test_a_clock_before_the_newest_snapshot(now: datetime) -> None:
+    with pytest.raises(Fault) as caught:
+        decide(daily(5), Rules(keep_last=1), now)
+    assert caught.value.kind is PRUNE_CLOCK
+    ahead = [*daily(5), Candidate(name_of(2, LATER), False)]
+    with pytest.raises(Fault):
+        decide(ahead, Rules(keep_last=1), LATER - timedelta(days=1))
+
+
+def test_clocks_that_differ_by_seconds_do_not_matter() -> None:
+    assert decide(daily(5), Rules(keep_last=1), name_of(5).time - timedelta(seconds=30))
+
+
+@pytest.mark.parametrize(
+    ("text", "days"),
+    [("30d", 30), ("12h", 0.5), ("1y6m", 365 + 180), ("2w", 14), ("1y1m1w1d24h", 365 + 30 + 7 + 1 + 1)],
+)
+def test_spans(text: str, days: float) -> None:
+    assert parse_within(text) == timedelta(days=days)
+
+
+@pytest.mark.parametrize("text", ["", "0d", "30", "d", "-1d", "1d1y", "1 d", "1.5d", "1d\n", "999999999d", "٣d"])
+def test_what_is_no_span(text: str) -> None:
+    with pytest.raises(ValueError, match="not a span of time"):
+        parse_within(text)
+
+
+def chain(place: FolderPlace, key: HostKey, count: int) -> None:
+    previous = None
+    for number in range(1, count + 1):
+        previous = store(place, key, name_of(number), previous)
+
+
+def known_in(place: FolderPlace, pinned: Pinned) -> list[Known]:
+    listed = read_catalog(place, HOST, PIPELINE).listed
+    return [one for one in load_manifests(place, HOST, PIPELINE, listed, pinned) if isinstance(one, Known)]
+
+
+def go(*names: SnapshotName) -> list[Decision]:
+    return [Decision(name, False, ()) for name in names]
+
+
+def test_prune_deletes_what_goes_and_nothing_else(made: Made, host_key: HostKey, pinned: Pinned) -> None:
+    chain(made.place, host_key, 4)  # type: ignore[arg-type]
+    made.place.put(f"{FOLDER}/000001-20260102T033000Z.notes", b"mine")
+    knowns = known_in(made.place, pinned)  # type: ignore[arg-type]
+    candidates = [Candidate(one.name, False) for one in knowns]
+    done = prune(made.place, HOST, PIPELINE, decide(candidates, Rules(keep_last=2), LATER), knowns)
+    assert [name.sequence for name in done.deleted] == [1, 2]
+    assert done.freed == sum(one.listed.size for one in knowns[:2])
+    left = {file.name for file in made.place.list(FOLDER)}
+    assert "000001-20260102T033000Z.notes" in left
+    assert {name.split("-")[0] for name in left - {"000001-20260102T033000Z.notes"}} == {"000003", "000004"}
+
+
+def test_prune_never_deletes_all(tmp_path: Path, host_key: HostKey, pinned: Pinned) -> None:
+    place = FolderPlace(tmp_path)
+    chain(place, host_key, 2)
+    assert prune(place, HOST, PIPELINE, go(name_of(1), name_of(2)), known_in(place, pinned)).deleted == ()
+
+
+def test_prune_spares_what_has_no_valid_manifest(
+    tmp_path: Path, host_key: HostKey, other_key: HostKey, pinned: Pinned
+) -> None:
+    place = FolderPlace(tmp_path)
+    chain(place, host_key, 2)
+    store(place, other_key, name_of(3))
+    done = prune(place, HOST, PIPELINE, go(name_of(1), name_of(3)), known_in(place, pinned))
+    assert done.deleted == (name_of(1),)
+    assert read_catalog(place, HOST, PIPELINE).listed[-1].complete
+
+
+def test_prune_spares_the_base_of_a_delta(tmp_path: Path, host_key: HostKey, pinned: Pinned) -> None:
+    place = FolderPlace(tmp_path)
+    chain(place, host_key, 2)
+    store(place, host_key, name_of(3), kind="delta", base=str(name_of(1)))
+    done = prune(place, HOST, PIPELINE, go(name_of(1), name_of(2)), known_in(place, pinned))
+    assert done.deleted == (name_of(2),)
+    assert done.spared == (name_of(1),)
+
+
+class Stubborn(FolderPlace):
+    """A place that refuses to delete data."""
+
+    def delete(self, path: str) -> None:
+        if path.endswith(".tar.zst.gpg"):
+            raise Fault(REMOTE_UNREACHABLE, "403")
+        super().delete(path)
+
+
+def test_the_manifest_goes_first(tmp_path: Path, host_key: HostKey, pinned: Pinned) -> None:
+    place = Stubborn(tmp_path)
+    chain(place, host_key, 2)
+    with pytest.raises(Fault, match="403"):
+        prune(place, HOST, PIPELINE, go(name_of(1)), known_in(place, pinned))
+    assert [one.state for one in read_catalog(place, HOST, PIPELINE).listed] == ["incomplete", "complete"]
