@@ -116,20 +116,20 @@ def main():
     job = json.loads(module.params["job"])
     agent = find_agent(job["agent"])
     if agent is None:
-        what = "no program at %s" % job["agent"] if job["agent"] else "hermes-backup is not installed"
+        what = f"no program at {job['agent']}" if job["agent"] else "hermes-backup is not installed"
         module.fail_json(msg=what, error={"name": "HB-AGENT-MISSING", "what": what})
     os.umask(0o077)
     config = dict(job["config"], state=state_folder(job["config"]["state"]))
     config_dir = folder(job["config_dir"], "/etc/hermes-backup", "~/.config/hermes-backup")
     status = status_file(config["state"], job["host"], job["pipeline"])
-    log = os.path.join(os.path.dirname(status), "agent-%s.log" % job["run_id"])
+    log = os.path.join(os.path.dirname(status), f"agent-{job['run_id']}.log")
     try:
         write_private(os.path.join(config_dir, job["host"] + ".json"), json.dumps(config))
         os.makedirs(os.path.dirname(status), mode=0o700, exist_ok=True)
         process = start(agent, job, config_dir, log)
         forget_old_logs(log)
     except OSError as error:
-        what = "%s: %s" % (error.strerror, error.filename)
+        what = f"{error.strerror}: {error.filename}"
         module.fail_json(msg=what, error={"name": "HB-STAGE-FAILED", "what": what})
     ticks = started_at(process.pid)
     module.exit_json(changed=True, pid=process.pid, started_at=ticks or 0, status=status, log=log)

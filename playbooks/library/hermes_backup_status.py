@@ -77,8 +77,8 @@ def lost(log):
     error = told_error(said)
     if error is not None:
         return error
-    what = "the agent ended without a word, as a killed process does"
-    return {"name": "HB-STAGE-FAILED", "what": what + (": " + said if said else ""), "where": log}
+    what = f"the agent broke: {said}" if said else "the agent ended without a word, as a killed process does"
+    return {"name": "HB-STAGE-FAILED", "what": what, "where": log}
 
 
 def main():

@@ -37,7 +37,7 @@ def read_status(path, run_id):
 def started_at(pid):
     """Return when a process started, in the kernel's ticks; None when it is gone, or dead and not yet buried."""
     try:
-        with open("/proc/%d/stat" % pid, encoding="utf-8", errors="replace") as file:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
             fields = file.read().rpartition(")")[2].split()
     except (OSError, ValueError):
         return None
@@ -51,7 +51,7 @@ def agents_of(run_id):
         if not name.isdigit() or int(name) == os.getpid():
             continue
         try:
-            with open("/proc/%s/cmdline" % name, "rb") as file:
+            with open(f"/proc/{name}/cmdline", "rb") as file:
                 words = file.read().split(b"\0")
         except OSError:
             continue
@@ -61,7 +61,7 @@ def agents_of(run_id):
     return found
 
 
-def tail(path, size=4000):
+def tail(path, size=1500):
     """Return the end of a log."""
     try:
         with open(path, "rb") as file:

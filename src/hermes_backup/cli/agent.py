@@ -23,7 +23,10 @@ def run(
     """Run one pipeline of this host, without Ansible."""
     import secrets
 
-    from hermes_backup.cli.screen import follow, show_status
+    from hermes_backup.cli.live import following, watcher
+    from hermes_backup.cli.screen import console, print_json
+    from hermes_backup.fleet.outcome import ended
+    from hermes_backup.fleet.view import summary
     from hermes_backup.pipeline.agent import Options, run_pipeline, status_path
     from hermes_backup.pipeline.hosts import configured
 
@@ -34,7 +37,11 @@ def run(
     else:
         chosen = configured(config, host)
     options = Options(run_id or secrets.token_hex(8), tuple(only or ()), tuple(skip or ()), dry_run, if_changed)
-    with follow(status_path(chosen, pipeline), quiet=as_json):
+    with watcher([chosen.host], quiet=as_json) as seen, following(status_path(chosen, pipeline), seen):
         status = run_pipeline(chosen, pipeline, options)
-    show_status(status, as_json=as_json)
+    if as_json:
+        print_json(status.model_dump(mode="json"))
+    else:
+        screen = console()
+        screen.print(summary([ended(status.host, status)], screen.width))
     raise typer.Exit(status.exit_code or 0)

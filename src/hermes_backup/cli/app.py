@@ -11,7 +11,7 @@ import typer
 
 from hermes_backup import __version__
 from hermes_backup.cli import agent, init, prune, restore, run, snapshots, validate
-from hermes_backup.cli.screen import show_fault
+from hermes_backup.cli.screen import tell
 from hermes_backup.errors import MEANINGS, ExitCode, Fault
 
 _EPILOG = "Exit codes: " + "; ".join(f"{int(code)} {meaning}" for code, meaning in MEANINGS.items()) + "."
@@ -50,8 +50,7 @@ def main() -> None:
     try:
         code = app(standalone_mode=False)
     except Fault as fault:
-        show_fault(fault, as_json="--json" in sys.argv)
-        code = fault.kind.exit_code
+        code = tell(fault, as_json="--json" in sys.argv)
     except (KeyboardInterrupt, typer.Abort):
         code = ExitCode.INTERRUPTED
     sys.exit(int(code or 0))

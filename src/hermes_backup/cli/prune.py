@@ -23,7 +23,7 @@ def prune(
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
     """Delete snapshots that no rule keeps: only ours, only with a valid manifest, never the last verified one."""
-    from hermes_backup.cli.screen import console, described, print_json, show_fault
+    from hermes_backup.cli.screen import console, described, print_json, tell
     from hermes_backup.pipeline.places import backups, pinned_key, places_of
     from hermes_backup.stages.prune import rules_of, thin
 
@@ -49,7 +49,7 @@ def prune(
     else:
         _print(done, dry_run=dry_run)
         for it in faults:
-            show_fault(it)
+            tell(it)
     raise typer.Exit(int(faults[0].kind.exit_code) if faults else 0)
 
 

@@ -5,18 +5,15 @@ from __future__ import annotations
 import json
 import os
 import sys
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Mapping, Sequence
 
     from rich.console import Console
     from rich.text import Text
 
     from hermes_backup.errors import Fault
-    from hermes_backup.pipeline.status import Status
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -40,13 +37,8 @@ def tell(fault: Fault, *, as_json: bool = False) -> int:
     else:
         screen = console(stderr=True)
         for it in faults:
-            show_fault(screen, it)
+            screen.print(fault_text(it))
     return int(fault.kind.exit_code)
-
-
-def show_fault(screen: Console, fault: Fault) -> None:
-    """Print what happened and where, its name, and what mends it."""
-    screen.print(fault_text(fault))
 
 
 def fault_text(fault: Fault) -> Text:
@@ -85,27 +77,3 @@ def described(fault: Fault) -> Mapping[str, Any]:
 def print_json(value: Any) -> None:
     """Print a value as JSON on standard output, and nothing else."""
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
-
-
-@contextmanager
-def follow(path: Path, *, quiet: bool) -> Iterator[None]:
-    """Show the run of this process that writes its status to ``path``, as long as the block lasts."""
-    from hermes_backup.cli.live import following, watcher
-
-    if quiet:
-        yield
-        return
-    with watcher() as seen, following(path, seen):
-        yield
-
-
-def show_status(status: Status, *, as_json: bool) -> None:
-    """Print how a run ended."""
-    if as_json:
-        print_json(status.model_dump(mode="json"))
-        return
-    from hermes_backup.fleet.outcome import ended
-    from hermes_backup.fleet.view import summary
-
-    screen = console()
-    screen.print(summary([ended(status.host, status)], screen.width))

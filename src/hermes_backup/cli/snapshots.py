@@ -28,7 +28,7 @@ def list_snapshots(
     """List the snapshots of every host in every place. It trusts names; verify proves them."""
     from rich.table import Table
 
-    from hermes_backup.cli.screen import console, described, print_json, show_fault
+    from hermes_backup.cli.screen import console, described, print_json, tell
     from hermes_backup.fleet.amounts import show_size
     from hermes_backup.pipeline.places import backups, catalogs
 
@@ -57,7 +57,7 @@ def list_snapshots(
         screen = console()
         screen.print(table if rows else "no snapshots yet")
         for it in faults:
-            show_fault(it)
+            tell(it)
     raise typer.Exit(int(faults[0].kind.exit_code) if faults else 0)
 
 
@@ -135,7 +135,7 @@ def _as_data(results: list[tuple[str, str, Verified]], faults: list[Fault], code
 def _print(results: list[tuple[str, str, Verified]], faults: list[Fault]) -> None:
     from rich.table import Table
 
-    from hermes_backup.cli.screen import console, show_fault
+    from hermes_backup.cli.screen import console, tell
     from hermes_backup.fleet.amounts import show_size
 
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
@@ -149,8 +149,8 @@ def _print(results: list[tuple[str, str, Verified]], faults: list[Fault]) -> Non
     screen.print(table if results else "no snapshots yet")
     for _, _, done in results:
         for fault in [it.fault for it in done.verdicts if it.fault] + list(done.chain):
-            show_fault(Fault(fault.kind, fault.what, where=f"{done.place}: {fault.where}", mend=fault.mend))
+            tell(Fault(fault.kind, fault.what, where=f"{done.place}: {fault.where}", mend=fault.mend))
         for warning in done.warnings:
             screen.print(f"warning: {done.place}: {warning}", style="yellow", markup=False)
     for fault in faults:
-        show_fault(fault)
+        tell(fault)

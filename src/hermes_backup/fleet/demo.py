@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import platformdirs
 
+from hermes_backup.errors import KEY_INVALID, Fault
 from hermes_backup.fleet.inventory import APP, Inventory
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from hermes_backup.home.sample import make_sample
+from hermes_backup.streams.private import write_private
+from hermes_backup.streams.process import Argument, run
 
 NAME = "demo"
+_USER = "hermes-backup demo"
 
 
 def demo_root() -> Path:
@@ -21,8 +24,17 @@ def demo_root() -> Path:
 
 
 def prepare_demo(root: Path) -> dict[str, str]:
-    """Make the demo's sample home and its key, unless they are there; return its variables."""
+    """Make the demo's sample home and its key, unless they are there; return its variables.
+
+    Raises:
+        Fault: KEY_INVALID when gpg makes no key, TOOL_MISSING.
+    """
     root.mkdir(parents=True, exist_ok=True, mode=0o700)
+    home = root / "home"
+    if not home.is_dir():
+        with tempfile.TemporaryDirectory(prefix="making-", dir=root) as folder:
+            make_sample(Path(folder) / "home")
+            (Path(folder) / "home").rename(home)
     return {"hermes_backup_demo_root": str(root), "hermes_backup_demo_recipient": _recipient(root)}
 
 
@@ -36,5 +48,25 @@ def prepared(inventory: Inventory) -> Inventory:
 
 
 def _recipient(root: Path) -> str:
-    file = root / "recipient"
-    return file.read_text(encoding="ascii").strip() if file.is_file() else ""
+    """Return the fingerprint of the demo's key; its public half lies in ``keys/`` once all is made."""
+    fingerprint = root / "recipient"
+    if fingerprint.is_file():
+        return fingerprint.read_text(encoding="ascii").strip()
+    home = root / "gnupg"
+    home.mkdir(exist_ok=True, mode=0o700)
+    _gpg(home, "--passphrase", "", "--quick-generate-key", _USER, "future-default", "default", "never")
+    listing = _gpg(home, "--with-colons", "--list-keys", _USER).decode()
+    made = next(line.split(":")[9] for line in listing.splitlines() if line.startswith("fpr"))
+    (root / "keys").mkdir(exist_ok=True)
+    write_private(root / "keys" / "demo.asc", _gpg(home, "--armor", "--export", made))
+    write_private(fingerprint, made.encode())
+    run(["gpgconf", "--homedir", home, "--kill", "all"], stage="demo")
+    return made
+
+
+def _gpg(home: Path, *words: str) -> bytes:
+    argv: list[Argument] = ["gpg", "--homedir", home, "--batch", "--no-tty", "--no-options", *words]
+    done = run(argv, stage="demo")
+    if done.returncode != 0:
+        raise Fault(KEY_INVALID, f"gpg makes no key: {done.stderr.strip()}", where=str(home))
+    return done.stdout

@@ -44,7 +44,7 @@ def read_keys(folder: Path, *, examine: bool) -> KnownKeys:
             except Fault as fault:
                 what = Fault(fault.kind, fault.what, where=shown(file), mend=fault.mend)
                 found.append(Found(Spot(file), what, frozenset()))
-        keys = {key.fingerprint: key for key in ring.keys()}
+        keys = {key.fingerprint: key for key in ring.keys()}  # noqa: SIM118 - a Keyring is no dict
     return KnownKeys(folder, armored, keys, tuple(found))
 
 
@@ -60,9 +60,12 @@ def examine(config: HostConfig, places: Places, keys: KnownKeys, now: datetime) 
 
 def _judged(fingerprint: str, spot: Spot, host: str, keys: KnownKeys, now: datetime) -> Sequence[Found | str]:
     key = keys.by_fingerprint.get(fingerprint)
+    if key is None:
+        missing = Fault(
+            KEY_MISSING, f"no public key for recipient {fingerprint} in {shown(keys.folder)}", where=str(spot)
+        )
+        return (Found(spot, missing, frozenset({host})),)
     try:
-        if key is None:
-            raise Fault(KEY_MISSING, f"no public key for recipient {fingerprint} in {shown(keys.folder)}")
         return judge(key, now)
     except Fault as fault:
         placed = Fault(fault.kind, fault.what, where=str(spot), mend=fault.mend)

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from hermes_backup.errors import STAGE_FAILED, Fault
 from hermes_backup.home.databases import DatabaseFacts
+from hermes_backup.home.layout import SIDECARS
 from hermes_backup.home.printable import printable
 from hermes_backup.home.selection import Partial, Rules, Selection, select
 from hermes_backup.stages.context import Context
@@ -96,9 +97,11 @@ class _Making:
     def __init__(self, home: Home, rules: Rules, context: Context) -> None:
         self._home = home
         self._context = context
-        self._selection = select(home.root, rules)
+        self._selection = _without_sidecars(home, select(home.root, rules))
         for pattern in self._selection.unmatched:
             context.listener.warn("archive", f"the exclusion {pattern!r} matches nothing")
+        for mount in self._selection.other_file_systems:
+            context.listener.note("archive", f"{mount} is another file system and is not entered")
         self._lists = _write_lists(home, self._selection, context)
         self._follower = Follower()
         self._partial: tuple[Partial, ...] = ()
@@ -130,6 +133,12 @@ class _Making:
             raise Fault(STAGE_FAILED, f"tar ended with {code}: {said}", where="archive")
         changed = dict.fromkeys(changed_while_read(said))
         self._partial = tuple(Partial(name, "changed while it was read") for name in changed)
+
+
+def _without_sidecars(home: Home, selection: Selection) -> Selection:
+    """Leave out the logs of databases that have a copy: beside the copy they would corrupt it."""
+    logs = {name + side for name in home.replaced for side in SIDECARS}
+    return replace(selection, entries=tuple(it for it in selection.entries if it.name not in logs))
 
 
 def _write_lists(home: Home, selection: Selection, context: Context) -> tuple[NameList, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -46,46 +47,27 @@ class Extract(Stage):
 
 def _unpack(plain: Plaintext, root: Path, doorkeeper: Doorkeeper, context: Context) -> tuple[Member, ...]:
     follower = Follower(doorkeeper.admit)
-    argv: list[Argument] = [
-        "tar",
-        "--extract",
-        "--file=-",
-        "--directory",
-        root,
-        "--preserve-permissions",
-        "--numeric-owner",
-    ]
-    argv += ["--same-owner"] if os.geteuid() == 0 else ["--no-same-owner"]
-    process = spawn(
-        [*argv, "--xattrs", "--xattrs-include=*", "--acls", "--delay-directory-restore"],
-        stage="extract",
-        stdin=PIPE,
-    )
-    done = False
+    argv: list[Argument] = ["tar", "--extract", "--file=-", "--directory", root, "--preserve-permissions"]
+    argv += ["--same-owner" if os.geteuid() == 0 else "--no-same-owner", "--numeric-owner"]
+    argv += ["--xattrs", "--xattrs-include=*", "--acls", "--delay-directory-restore"]
+    process = spawn(argv, stage="extract", stdin=PIPE)
     chunks = plain.chunks()
     try:
         for chunk in chunks:
             follower.feed(chunk)
-            process.stdin.write(chunk)
+            with suppress(BrokenPipeError):  # tar does not read what pads the archive after its end mark
+                process.stdin.write(chunk)
             context.listener.progress("extract", follower.size, plain.manifest.data.plain_size)
         members = follower.close()
-        process.stdin.close()
+        with suppress(BrokenPipeError):
+            process.stdin.close()
         code = process.wait()
-        done = code == 0
-    except BrokenPipeError:
-        code = process.wait()
-        members = ()
     finally:
         chunks.close()
-        if not done:
-            process.kill()
-    if not done:
+        process.kill()
+    if code != 0:
         said = process.errors()
-        raise Fault(
-            DISK_FULL if "No space left" in said else STAGE_FAILED,
-            f"tar ended with {code}: {said}",
-            where=str(root),
-        )
+        raise Fault(DISK_FULL if "No space left" in said else STAGE_FAILED, f"tar ended with {code}: {said}", where=str(root))
     return members
 
 

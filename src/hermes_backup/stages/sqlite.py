@@ -9,8 +9,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from hermes_backup.errors import DISK_FULL, Fault
-from hermes_backup.home.databases import DatabaseBroken, DatabaseFacts, Found, copy, find, split_brain
+from hermes_backup.home.databases import DatabaseBroken, DatabaseFacts, Found, Holder, copy, find, split_brain
 from hermes_backup.home.printable import printable
 from hermes_backup.home.selection import Partial, select
 from hermes_backup.stages.context import Context
@@ -44,6 +43,8 @@ class Sqlite(Stage):
         staged.mkdir(mode=0o700)
         found = find(home.root, select(home.root, home.rules))
         copies = _Copies(home, context, self.deadline.total_seconds(), found)
+        for holder in split_brain(*(home.root / os.fsdecode(one.name) for one in found)):
+            copies.split(holder)
         for one in found:
             copies.take(one)
         return copies.result()
@@ -76,11 +77,6 @@ class _Copies:
             self._broken(found.name, words[found.kind])
             return
         source = self._home.root / os.fsdecode(found.name)
-        for holder in split_brain(source):
-            self._context.listener.warn(
-                "sqlite",
-                f"{shown}: process {holder.pid} ({holder.command}) writes to a log that was deleted: split-brain",
-            )
         if found.journal == "rollback":
             self._context.listener.note(
                 "sqlite", f"{shown} keeps a rollback journal: its writers wait meanwhile"
@@ -90,14 +86,19 @@ class _Copies:
             facts = copy(source, target, deadline=self._deadline, progress=self._progress, name=shown)
         except DatabaseBroken as error:
             self._broken(found.name, f"{error.reason}; archived as it lies")
-        except OSError as error:
-            raise Fault(
-                DISK_FULL, f"cannot copy {shown}: {error.strerror}", where=str(self._staged)
-            ) from None
         else:
+            for table in facts.unchecked:
+                self._context.listener.note("sqlite", f"{shown}: table {table} needs an extension to be looked into")
             self._databases.append(facts)
             self._replaced.add(found.name)
         self._done += self._sizes[found.name]
+
+    def split(self, holder: Holder) -> None:
+        """Note that a process writes to a log that was deleted under it: what it wrote there is in no copy."""
+        name = holder.file
+        why = f"process {holder.pid} ({holder.command}) writes to a log that was deleted: split-brain, restart it"
+        self._partial.append(Partial(name, why))
+        self._context.listener.warn("sqlite", f"{name}: {why}")
 
     def result(self) -> Home:
         """The home with its databases replaced by their copies."""
