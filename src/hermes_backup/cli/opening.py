@@ -28,10 +28,10 @@ def open_hosts(wanted: str, limit: Sequence[str] = ()) -> tuple[tuple[HostConfig
     from hermes_backup.fleet.choice import choose
     from hermes_backup.fleet.demo import prepared
     from hermes_backup.fleet.inventory import find_inventory
-    from hermes_backup.fleet.render import render
+    from hermes_backup.fleet.remembered import render_for_reading
 
     inventory = prepared(find_inventory(wanted))
-    fleet = render(inventory)
+    fleet = render_for_reading(inventory)
     hosts = choose(fleet, limit)
     fleet.demand_sound(hosts)
     return tuple(it.config for it in hosts if it.config is not None), inventory.pins

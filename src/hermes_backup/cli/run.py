@@ -30,8 +30,10 @@ def run(
 ) -> None:
     """Run a pipeline on every host of an inventory, and watch it."""
     from hermes_backup.cli.live import watcher
+    from hermes_backup.cli.screen import console
+    from hermes_backup.cli.tour import tour
     from hermes_backup.fleet.choice import choose
-    from hermes_backup.fleet.demo import prepared
+    from hermes_backup.fleet.demo import is_demo, prepared
     from hermes_backup.fleet.inventory import find_inventory
     from hermes_backup.fleet.outcome import exit_code
     from hermes_backup.fleet.play import interruptible
@@ -49,6 +51,9 @@ def run(
             runs = job.execute()
     code = exit_code(runs, interrupted=job.interrupted)
     _print(runs, fleet.warnings, {"run_id": options.run_id, "pipeline": pipeline, "exit_code": int(code)}, as_json)
+    plain = not (as_json or dry_run or only or skip)
+    if plain and code == 0 and is_demo(fleet.inventory) and hosts[0].config is not None:
+        tour(hosts[0].config, pipeline, fleet.inventory.pins, console())
     raise typer.Exit(int(code))
 
 

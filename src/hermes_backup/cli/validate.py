@@ -65,7 +65,8 @@ def _print_sound(fleet: Fleet, as_json: bool) -> None:
         folder = str(fleet.inventory.folder)
         print_json({"inventory": folder, "hosts": hosts, "warnings": list(fleet.warnings), "errors": []})
         return
-    table = Table("host", "connection", "pipelines", "remotes", box=None, header_style="bold", pad_edge=False)
+    table = Table("host", "connection", "pipelines", box=None, header_style="bold", pad_edge=False)
+    table.add_column("remotes", overflow="fold")
     for name, how, config in rows:
         table.add_row(name, how, ", ".join(config.pipelines), ", ".join(config.remotes))
     screen = console()

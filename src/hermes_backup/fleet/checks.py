@@ -83,12 +83,13 @@ class _Checker:
     def settings(self, problems: Sequence[Problem]) -> Iterator[Found]:
         """Give every problem of the model its place; a default is not at fault, but the variable that it uses."""
         blamed = {name for name, value in self.answer.values.items() if any(_with_placeholder(value, (name,)))}
+        told: set[tuple[Spot, str]] = set()
         for problem in problems:
             if problem.path[:1] == ("host",):
                 yield self._found(self.places.host(), problem.what, mend=problem.mend)
                 continue
             path = (_PREFIX + str(problem.path[0]), *problem.path[1:]) if problem.path else (f"{_PREFIX}pipelines",)
-            if self._failed(path):
+            if self._failed(path) or self._is_placeholder(path):
                 continue
             spot = self.places.find(path)
             cause = self._cause(spot)
@@ -99,7 +100,9 @@ class _Checker:
                 spot = self.places.variable(cause)
                 if spot.file == self.defaults:  # set nowhere: name the inventory
                     spot = Spot(self.places.inventory.hosts_file)
-            yield self._found(spot, *self._told(path, problem, cause))
+            if (spot, problem.what) not in told:  # a value that is used twice is wrong once
+                told.add((spot, problem.what))
+                yield self._found(spot, *self._told(path, problem, cause))
 
     def _told(self, path: Steps, problem: Problem, cause: str | None) -> tuple[str, Kind, str]:
         kind = PIPELINE_ORDER if self._is_order(path) else CONFIG_INVALID
@@ -121,10 +124,21 @@ class _Checker:
         """A stage that is sound by itself, and yet refused, stands in the wrong place."""
         if len(path) < _ITEM or path[-2] != "stages" or not isinstance(path[-1], int):
             return False
+        return isinstance(parse_stage(self._value(path)), Stage)
+
+    def _is_placeholder(self, path: Steps) -> bool:
+        value = self._value(path)
+        return any(isinstance(it, str) and PLACEHOLDER in it for it in (value if isinstance(value, list) else [value]))
+
+    def _value(self, path: Steps) -> Any:
+        """Return what a path leads to; None when it leads nowhere."""
         value: Any = self.answer.values
         for step in path:
-            value = value[step]
-        return isinstance(parse_stage(value), Stage)
+            try:
+                value = value[step]
+            except (LookupError, TypeError):
+                return None
+        return value
 
     def _failed(self, path: Steps) -> bool:
         failed = [it.path for it in self.answer.errors]

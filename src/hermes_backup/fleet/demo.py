@@ -38,9 +38,14 @@ def prepare_demo(root: Path) -> dict[str, str]:
     return {"hermes_backup_demo_root": str(root), "hermes_backup_demo_recipient": _recipient(root)}
 
 
+def is_demo(inventory: Inventory) -> bool:
+    """Tell whether this is the built-in demo."""
+    return inventory.built_in and inventory.name == NAME
+
+
 def prepared(inventory: Inventory) -> Inventory:
     """Return the inventory, ready for use; only the built-in ``demo`` needs anything."""
-    if not inventory.built_in or inventory.name != NAME:
+    if not is_demo(inventory):
         return inventory
     root = demo_root()
     settings = tuple(prepare_demo(root).items())

@@ -16,11 +16,11 @@ from hermes_backup.fleet.places import Places
 from hermes_backup.fleet.play import Outcome, Play, interruptible
 from hermes_backup.fleet.problems import demand
 from hermes_backup.fleet.recipients import examine, read_keys
-from hermes_backup.pipeline.locate import Document, read, shown
+from hermes_backup.pipeline.locate import Document, Spot, read, shown
 from hermes_backup.pipeline.model import nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from hermes_backup.pipeline.config import HostConfig
@@ -116,13 +116,16 @@ def render(inventory: Inventory, *, examine_keys: bool = False, forks: int = 20)
     keys = read_keys(inventory.keys, examine=examine_keys)
     now = datetime.now(timezone.utc)
     hosts: list[FleetHost] = []
-    found = [*_misspelt(inventory, documents), *keys.found]
+    known = known_variables(documents)
+    found = [*_misspelt(inventory, documents, known), *keys.found]
     warnings: dict[str, None] = {}
     for answer in answers:
         places = Places(inventory, answer, documents)
         config, problems = check_host(answer, places, keys.armored, defaults_file())
         hosts.append(_host(answer, config))
         found += problems
+        allowed = {*known, *dict(inventory.settings)}
+        found += [_unknown(it, places.variable(it), known) for it in answer.variables if it not in allowed]
         if config is not None and examine_keys:
             for it in examine(config, places, keys, now):
                 if isinstance(it, str):
@@ -177,8 +180,8 @@ def known_variables(documents: Mapping[Path, Document]) -> tuple[str, ...]:
     return tuple(it.name for it in documents[defaults_file()].definitions() if it.name.startswith(PREFIX))
 
 
-def _misspelt(inventory: Inventory, documents: Mapping[Path, Document]) -> Iterator[Found]:
-    known = known_variables(documents)
+def _misspelt(inventory: Inventory, documents: Mapping[Path, Document], known: Sequence[str]) -> Iterator[Found]:
+    """Find unknown variables in YAML, those of groups without hosts and of nearly our prefix, too."""
     for file, document in documents.items():
         if file == defaults_file():
             continue
@@ -187,13 +190,12 @@ def _misspelt(inventory: Inventory, documents: Mapping[Path, Document]) -> Itera
             ours = key.name.startswith(PREFIX)
             alike = ours or difflib.get_close_matches(key.name, known, n=1, cutoff=_ALIKE)
             if alike and not nested and key.name not in known:
-                fault = Fault(
-                    CONFIG_INVALID,
-                    f"unknown variable {key.name!r}",
-                    where=str(key.spot),
-                    mend=nearest(key.name, known),
-                )
-                yield Found(key.spot, fault, frozenset())
+                yield _unknown(key.name, key.spot, known)
+
+
+def _unknown(name: str, spot: Spot, known: Sequence[str]) -> Found:
+    fault = Fault(CONFIG_INVALID, f"unknown variable {name!r}", where=str(spot), mend=nearest(name, known))
+    return Found(spot, fault, frozenset())
 
 
 def _merged(found: Iterable[Found]) -> tuple[Found, ...]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hermes_backup.errors import CONFIG_INVALID, Fault
+from hermes_backup.home.layout import DEFAULT_EXCLUDES
 from hermes_backup.pipeline.config import HostConfig, pipeline_of
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ def effective(host: FleetHost, pipeline: str = "") -> Mapping[str, Any]:
     names = [pipeline] if pipeline else list(config.pipelines)
     pipelines = {name: _pipeline(pipeline_of(config, name)) for name in names}
     settings = config.model_dump(mode="json", exclude={"version", "host", "public_keys", "pipelines"})
+    if config.exclude is None:
+        settings["exclude"] = list(DEFAULT_EXCLUDES)
     beside = {"agent": host.agent, "config_dir": host.config_dir, "public_keys": len(config.public_keys)}
     data = {"host": host.name, **({} if pipeline else {**settings, **beside}), "pipelines": pipelines}
     masked: Mapping[str, Any] = mask(data, host.secrets)

@@ -122,7 +122,7 @@ def _recorded(
     folder: Path,
 ) -> Status:
     with _context(config, pipeline, options, recorder, folder) as context:
-        home = Home(_home(config), _rules(config))
+        home = Home(home_of(config), rules_of(config))
         if options.dry_run:
             plan = _plan(stages, home, context)
             return recorder.finish("planned", ExitCode.OK, plan=plan)
@@ -181,14 +181,16 @@ def _conclude(value: Any, recorder: Recorder) -> Status:
     return recorder.finish(state, ExitCode.PARTIAL if state == "partial" else ExitCode.OK)
 
 
-def _home(config: HostConfig) -> Path:
+def home_of(config: HostConfig) -> Path:
+    """Return the home on this host."""
     home = config.home
     if home.startswith("~") and config.owner:
         home = f"~{config.owner}{home[1:]}"
     return Path(home).expanduser()
 
 
-def _rules(config: HostConfig) -> Rules:
+def rules_of(config: HostConfig) -> Rules:
+    """Return what is left out of every backup of this host."""
     return Rules(
         patterns=(DEFAULT_EXCLUDES if config.exclude is None else config.exclude) + config.exclude_extra
     )

@@ -57,6 +57,17 @@ class Document:
                 if isinstance(key, ScalarNode):
                     yield Definition(str(key.value), self._spot(key), self._spot(value), depth)
 
+    def given_twice(self) -> Definition | None:
+        """Return a key that its mapping has already; YAML forbids it, and parsers quietly take the last."""
+        for mapping, depth in self._mappings():
+            seen: set[str] = set()
+            for key, value in mapping.value:
+                name = str(key.value) if isinstance(key, ScalarNode) else ""
+                if name in seen:
+                    return Definition(name, self._spot(key), self._spot(value), depth)
+                seen |= {name} - {"", _MERGE}
+        return None
+
     def below(self, container: Spot, step: str | int) -> Spot | None:
         """Return where ``step``, a key or an item's number, stands in what starts at ``container``.
 
@@ -93,7 +104,7 @@ def read(file: Path) -> Document:
     if text.startswith(VAULT_HEADER):
         return Document(file, None)
     try:
-        return Document(file, YAML(pure=True).compose(text))
+        document = Document(file, YAML(pure=True).compose(text))
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         spot = Spot(file) if mark is None else Spot(file, mark.line + 1, mark.column + 1)
@@ -101,6 +112,10 @@ def read(file: Path) -> Document:
         raise Fault(CONFIG_YAML, what, where=str(spot), mend=_hint(text, spot)) from None
     except YAMLError as error:
         raise Fault(CONFIG_YAML, str(error).splitlines()[0], where=shown(file)) from None
+    twice = document.given_twice()
+    if twice is not None:
+        raise Fault(CONFIG_YAML, f"the key {twice.name!r} is given twice", where=str(twice.spot))
+    return document
 
 
 def shown(file: Path) -> str:

@@ -1,0 +1,54 @@
+# hermes-backup: `make help` lists what there is to make.
+# Everything is installed into .venv, once: a stamp says that it was done for this pyproject.toml.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+BIN := .venv/bin
+# "anew" unless .venv works and was made where this Makefile lies
+STALE := $(shell [ -x $(BIN)/python ] && [ "$$(cat .venv/.at 2>/dev/null)" = "$$(pwd)" ] || echo anew)
+
+.PHONY: help run test lint unit docs docs-check bench bench-quick wheel-check clean anew
+
+help: ## List the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
+	    printf '  make %-12s %s\n' "$$name" "$$text"; done
+
+run: .venv/.stamp-run ## Back up a sample Hermes home, on any machine with python3: the inventory `demo`
+	@$(BIN)/hermes-backup run demo
+
+test: .venv/.stamp-test ## Everything that CI demands of the code: lint, docs-check, all tests with their coverage
+	@tools/check lint docs tests
+
+lint: .venv/.stamp-test ## ruff, mypy --strict, import-linter, ansible-lint, shellcheck
+	@tools/check lint
+
+unit: .venv/.stamp-test ## The tests that need no server and no other program's environment
+	@tools/check unit
+
+docs: .venv/.stamp-test ## Write the generated parts of docs/
+	@$(BIN)/python tools/docs.py
+
+docs-check: .venv/.stamp-test ## Is docs/ what the code says?
+	@tools/check docs
+
+bench: .venv/.stamp-test ## Measure against shell recipes: 1 GB for time and memory, 4 GB for memory (15 minutes, 20 GB of disk)
+	@$(BIN)/python -m bench --large 4096
+
+bench-quick: .venv/.stamp-test ## The same on 150 MB (2 minutes)
+	@$(BIN)/python -m bench --size 150 --runs 2
+
+wheel-check: .venv/.stamp-run ## Build the wheel, install it elsewhere, and back up the sample home with it
+	@tools/wheel-check
+
+clean: ## Remove what was made here: .venv, caches, the benchmark's homes
+	rm -rf .venv .cache build dist .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis \
+	    .import_linter_cache .ansible
+	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
+
+.venv/.stamp-run: pyproject.toml tools/environment $(STALE)
+	@tools/environment run
+
+.venv/.stamp-test: pyproject.toml tools/environment $(STALE)
+	@tools/environment test
+
+anew:

@@ -1,0 +1,79 @@
+"""Two homes side by side: the live one, and one that was restored."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from hermes_backup.home.databases import DatabaseBroken, copy, facts, find
+from hermes_backup.home.printable import printable
+from hermes_backup.home.selection import Rules, select
+
+_DEADLINE = 600.0  # seconds for one database
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What a restored home has in common with the live one; names are printable, rows are of all tables together."""
+
+    same: int
+    differing: tuple[str, ...]
+    databases: tuple[tuple[str, int], ...]
+
+
+def compare(live: Path, restored: Path, rules: Rules) -> Comparison:
+    """Compare everything that a backup of ``live`` takes: kinds, modes, contents, and the rows of every database.
+
+    Raises:
+        Fault: HOME_MISSING, HOME_UNREADABLE, HOME_EMPTY.
+    """
+    selection = select(live, rules)
+    databases = {it.name for it in find(live, selection) if it.kind == "live"}
+    equal = 0
+    differing: list[str] = []
+    rows: list[tuple[str, int]] = []
+    for entry in selection.entries:
+        ours, theirs = (Path(os.fsdecode(os.path.join(os.fsencode(it), entry.name))) for it in (live, restored))
+        count = _rows(ours, theirs) if entry.name in databases else None
+        if count is not None:
+            rows.append((printable(entry.name), count))
+        if count is not None or (entry.name not in databases and _equal(ours, theirs)):
+            equal += 1
+        else:
+            differing.append(printable(entry.name))
+    return Comparison(equal, tuple(differing), tuple(rows))
+
+
+def _equal(ours: Path, theirs: Path) -> bool:
+    try:
+        mine, other = ours.lstat(), theirs.lstat()
+        if mine.st_mode != other.st_mode:
+            return False
+        if stat.S_ISLNK(mine.st_mode):
+            return ours.readlink() == theirs.readlink()
+        return not stat.S_ISREG(mine.st_mode) or _digest(ours) == _digest(theirs)
+    except OSError:
+        return False
+
+
+def _rows(ours: Path, theirs: Path) -> int | None:
+    """Return how many rows both databases have, table by table; None where they differ."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="hb-") as folder:
+            mine = copy(ours, Path(folder) / "copy.db", deadline=_DEADLINE)
+        other = facts(theirs)
+    except DatabaseBroken:
+        return None
+    return sum(mine.tables.values()) if dict(mine.tables) == dict(other.tables) else None
+
+
+def _digest(path: Path) -> bytes:
+    whole = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            whole.update(chunk)
+    return whole.digest()

@@ -1,0 +1,84 @@
+"""``init``, then ``validate``, then what its own words say to do."""
+
+from __future__ import annotations
+
+import re
+import stat
+
+import pytest
+
+from tests.fleet.ground import Ground
+from tests.keys import KeyMaker, fingerprint_of, gpg
+
+
+def test_init_then_validate_then_edit_then_validate(ground: Ground, key_maker: KeyMaker) -> None:
+    done = ground.call("init", "mine")
+    assert done.code == 0
+    folder = ground.root / "inventory" / "mine"
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert sorted(str(it.relative_to(folder)) for it in folder.rglob("*") if it.is_file()) == [
+        "group_vars/all.yml",
+        "hosts.yml",
+        "keys/README",
+    ]
+    found = ground.call("validate", "mine", "--json")
+    assert found.code == 3
+    assert [(it["where"], it["what"]) for it in found.data["errors"]] == [
+        ("inventory/mine/group_vars/all.yml:7:28", "hermes_backup_recipients: still the placeholder"),
+        ("inventory/mine/group_vars/all.yml:9:25", "hermes_backup_remotes: still the placeholder"),
+    ]
+    home = key_maker.home()
+    (made,) = re.findall(r"gpg (--quick-generate-key .*)", done.out)
+    words = [it.strip('"') for it in re.findall(r'"[^"]*"|\S+', made)]
+    gpg(home, "--passphrase", "", *words)
+    fingerprint = fingerprint_of(home)
+    (folder / "keys" / "operator.asc").write_text(gpg(home, "--armor", "--export", fingerprint))
+    settings = folder / "group_vars" / "all.yml"
+    text = settings.read_text().replace('"CHANGE-ME"', fingerprint)
+    settings.write_text(text.replace('"CHANGE-ME:hermes-backups"', str(ground.root / "remote")))
+    assert ground.call("validate", "mine", "--json").data["errors"] == []
+
+
+def test_what_is_commented_out_is_sound_when_it_is_not(ground: Ground) -> None:
+    ground.call("init", "mine", "--json")
+    settings = ground.root / "inventory" / "mine" / "group_vars" / "all.yml"
+    text = settings.read_text()
+    opened = re.sub(r"^# (?=hermes_|  )", "", text, flags=re.MULTILINE)
+    assert opened.count("\nhermes_backup_") == 6
+    settings.write_text(opened)
+    found = ground.call("validate", "mine", "--json").data["errors"]
+    assert [it["what"].rpartition(": ")[2] for it in found] == ["still the placeholder"] * 2
+
+
+def test_init_with_hosts(ground: Ground) -> None:
+    done = ground.call("init", "--host", "root@vps1.example.org:2222", "--host", "10.0.0.7")
+    assert done.code == 0
+    text = (ground.root / "inventory" / "prod" / "hosts.yml").read_text()
+    assert text.endswith(
+        "all:\n  hosts:\n"
+        '    "vps1.example.org":\n      ansible_host: "vps1.example.org"\n      ansible_user: "root"\n'
+        '      ansible_port: 2222\n    "10.0.0.7":\n      ansible_host: "10.0.0.7"\n'
+    )
+    assert len(ground.call("validate", "prod", "--json").data["errors"]) == 2
+
+
+def test_init_overwrites_nothing(ground: Ground) -> None:
+    folder = ground.root / "inventory" / "prod"
+    folder.mkdir(parents=True)
+    (folder / "hosts.yml").write_text("mine")
+    done = ground.call("init", "--json")
+    assert (done.code, done.data["error"]["name"]) == (2, "HB-TARGET-NOT-EMPTY")
+    assert [it.name for it in folder.iterdir()] == ["hosts.yml"]
+    assert (folder / "hosts.yml").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("../x",), ("a/b",), (".",), ("a b",), ("ok", "--host", "a;rm -rf"), ("ok", "--host", "$(touch x)"),
+     ("ok", "--host=--x"), ("ok", "--host", "a\nb"), ("ok", "--host", "")],
+)  # fmt: skip
+def test_init_refuses_names_that_are_none(ground: Ground, words: tuple[str, ...]) -> None:
+    done = ground.call("init", *words, "--json")
+    assert (done.code, done.data["error"]["name"]) == (3, "HB-CONFIG-INVALID")
+    assert not (ground.root / "inventory").exists()
+    assert not (ground.root / "x").exists()

@@ -1,0 +1,150 @@
+"""An inventory in a folder of a test, with one host on this machine and a key that can encrypt."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hermes_backup.fleet.inventory import find_inventory
+from hermes_backup.fleet.problems import Faults
+from hermes_backup.fleet.render import Fleet, render
+from hermes_backup.errors import Fault
+from tests.keys import Recipient
+from tests.site import PROGRAM, make_home
+
+LOCAL = "ansible_connection: local, ansible_python_interpreter: '{{ ansible_playbook_python }}'"
+HOSTS = f"all:\n  hosts:\n    vps1: {{{LOCAL}}}\n"
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a command said."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def data(self) -> Any:
+        return json.loads(self.out)
+
+
+@dataclass(frozen=True)
+class Ground:
+    """A folder with an inventory ``prod`` in it; nothing outside the folder is touched."""
+
+    root: Path
+    recipient: Recipient
+
+    @property
+    def inventory(self) -> Path:
+        return self.root / "prod"
+
+    def write(self, name: str, text: str) -> Path:
+        file = self.inventory / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+        return file
+
+    def settings(self, *lines: str) -> Path:
+        """Write the settings of all hosts: the usual folders, then the lines given; these start on line 8."""
+        usual = [
+            f"hermes_backup_recipients: [{self.recipient.fingerprint}]",
+            f"hermes_backup_remotes: [{self.root}/remote]",
+            f"hermes_backup_home: {self.root}/home",
+            f"hermes_backup_state: {self.root}/state",
+            f"hermes_backup_store: {self.root}/store",
+            f"hermes_backup_config_dir: {self.root}/config",
+            "",
+        ]
+        return self.write("group_vars/all.yml", "\n".join([*usual, *lines]) + "\n")
+
+    def fleet(self, *, examine_keys: bool = False) -> Fleet:
+        return render(find_inventory(str(self.inventory)), examine_keys=examine_keys)
+
+    def faults(self, *, examine_keys: bool = False) -> list[tuple[str, str, str]]:
+        """Return the place (below the inventory), the name and the words of everything that is wrong."""
+        try:
+            self.fleet(examine_keys=examine_keys).demand_sound()
+        except Fault as fault:
+            every = fault.faults if isinstance(fault, Faults) else (fault,)
+            return [(it.where.removeprefix(f"{self.inventory}/"), it.kind.name, it.what) for it in every]
+        return []
+
+    def environment(self) -> dict[str, str]:
+        kept = {name: os.environ[name] for name in ("PATH", "TMPDIR") if name in os.environ}
+        return {**kept, "HOME": str(self.root), "USER": os.environ.get("USER", "")}
+
+    def start(self, *words: str, **environment: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [*PROGRAM, *words],
+            cwd=self.root,
+            env={**self.environment(), **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def call(self, *words: str, **environment: str) -> Done:
+        child = self.start(*words, **environment)
+        out, err = child.communicate(timeout=120)
+        return Done(child.returncode, out, err)
+
+    def status(self, pipeline: str = "nightly", host: str = "vps1") -> Mapping[str, Any]:
+        text = (self.root / "state" / host / pipeline / "status.json").read_text()
+        made: Mapping[str, Any] = json.loads(text)
+        return made
+
+    def agents(self) -> list[int]:
+        """The agents that run for this folder."""
+        found = []
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                try:
+                    words = (entry / "cmdline").read_bytes().split(b"\0")
+                except OSError:
+                    continue
+                if b"agent" in words and os.fsencode(self.root / "config") in words:
+                    found.append(int(entry.name))
+        return found
+
+
+def until(true: Any, seconds: float = 30.0) -> Any:
+    """Wait until a question is answered with something true, and return that."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            answer = true()
+        except OSError:
+            answer = None
+        if answer:
+            return answer
+        time.sleep(0.05)
+    raise AssertionError("it did not come")
+
+
+@pytest.fixture
+def ground(tmp_path: Path, recipient: Recipient, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ground]:
+    """An inventory that is sound: ``nightly`` pushes to a folder."""
+    make_home(tmp_path / "home")
+    made = Ground(tmp_path, recipient)
+    made.write("hosts.yml", HOSTS)
+    made.write("keys/operator.asc", recipient.public)
+    made.settings()
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    yield made
+    for pid in made.agents():
+        os.kill(pid, signal.SIGTERM)
+    until(lambda: not made.agents())
