@@ -26,7 +26,7 @@ unit: .venv/.stamp-test ## The tests that need no server and no other program's 
 	@tools/check unit
 
 docs: .venv/.stamp-test ## Write the generated parts of docs/
-	@$(BIN)/python tools/docs.py
+	@$(BIN)/python tools/reference.py
 
 docs-check: .venv/.stamp-test ## Is docs/ what the code says?
 	@tools/check docs

@@ -6,12 +6,15 @@ Each is ended by its own process id, and each answers only to keys made for the 
 from __future__ import annotations
 
 import contextlib
+import http.client
+import http.server
 import os
 import shutil
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -131,6 +134,64 @@ class S3Server(Server):
             f"[{name}]\ntype = s3\nprovider = Rclone\nendpoint = http://127.0.0.1:{self.port}\n"
             f"access_key_id = {self.access_key}\nsecret_access_key = {secret or self.secret_key}\n"
         )
+
+
+class PutOnlyFront:
+    """Stands before an S3 server as put-only credentials would: whatever is not PUT or POST gets 403.
+
+    ``asked`` is every request, in order: method and path.
+    """
+
+    def __init__(self, server: S3Server) -> None:
+        self.server = server
+        self.asked: list[tuple[str, str]] = []
+        front = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def forward(self) -> None:
+                front.asked.append((self.command, self.path))
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                if self.command not in {"PUT", "POST"}:
+                    self.answer(403, b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>", {})
+                    return
+                upstream = http.client.HTTPConnection("127.0.0.1", front.server.port, timeout=30)
+                headers = {k: v for k, v in self.headers.items() if k.lower() not in {"connection", "expect"}}
+                upstream.request(self.command, self.path, body, headers)
+                got = upstream.getresponse()
+                self.answer(got.status, got.read(), {"ETag": got.headers["ETag"]} if "ETag" in got.headers else {})
+                upstream.close()
+
+            def answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+                self.send_response(status)
+                for key, value in {**headers, "Content-Length": str(len(body)), "Content-Type": "text/xml"}.items():
+                    self.send_header(key, value)
+                self.end_headers()
+                if self.command != "HEAD":
+                    self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+            do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = forward  # noqa: N815 - the names that http.server calls
+
+        self._http = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._thread = threading.Thread(target=self._http.serve_forever, daemon=True)
+
+    @property
+    def section(self) -> str:
+        """Return the lines for rclone.conf of a remote called ``r2``."""
+        return self.server.section("r2").replace(f":{self.server.port}\n", f":{self._http.server_address[1]}\n")
+
+    def __enter__(self) -> PutOnlyFront:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._http.shutdown()
+        self._http.server_close()
+        self._thread.join()
 
 
 class SftpServer(Server):

@@ -115,10 +115,18 @@ REMOTE_NAME = Kind("HB-REMOTE-NAME", _C.CONFIG, "A remote's address holds charac
     "Use REMOTE:PATH or an absolute path of letters, digits and _ . / @ + = -")
 PRUNE_CLOCK = Kind("HB-PRUNE-CLOCK", _C.STAGE, "The clock stands before the newest snapshot; nothing is pruned.",
     "Set the clock, then prune again.")
+BUG = Kind(
+    "HB-BUG",
+    _C.BUG,
+    "Something happened that this program does not expect.",
+    "Please report it, with the traceback above; nothing is published that is not whole.",
+)
+UNEXPECTED = Kind("HB-UNEXPECTED", _C.BUG, "Something happened that this program does not know: a bug.",
+    "Report it, with the lines above and events.jsonl of the state folder; the previous snapshot is untouched.")
 LOCKED = Kind("HB-LOCKED", _C.LOCKED, "Another run of this pipeline is under way.",
     "Wait for it to end; the lock frees itself when the run ends, however it ends.")
 INTERRUPTED = Kind("HB-INTERRUPTED", _C.INTERRUPTED, "The run was interrupted; its temporaries are gone.",
-    "Start it again when you like: nothing was published.")
+    "Start it again when you like: what was not finished is gone.")
 
 # Keys
 KEY_MISSING = Kind("HB-KEY-MISSING", _C.KEY, "A recipient's public key is not there.",

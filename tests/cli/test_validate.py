@@ -167,7 +167,8 @@ def test_a_fault_behind_a_merge_key(ground: Ground) -> None:
 def test_a_fault_of_one_group_is_told_once_and_spares_the_others(ground: Ground) -> None:
     ground.write(
         "hosts.yml",
-        f"all:\n  vars: {{{LOCAL}}}\n  children:\n    bad:\n      hosts: {{a: , b: }}\n    good:\n      hosts: {{c: }}\n",
+        f"all:\n  vars: {{{LOCAL}}}\n  children:\n"
+        "    bad:\n      hosts: {a: , b: }\n    good:\n      hosts: {c: }\n",
     )
     ground.write("group_vars/bad.yml", "hermes_backup_max_age: never\n")
     fleet = ground.fleet()

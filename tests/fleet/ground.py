@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
+from hermes_backup.errors import Fault
 from hermes_backup.fleet.inventory import find_inventory
 from hermes_backup.fleet.problems import Faults
 from hermes_backup.fleet.render import Fleet, render
-from hermes_backup.errors import Fault
 from tests.keys import Recipient
 from tests.site import PROGRAM, make_home
 

@@ -25,14 +25,24 @@ def manifest_of(name: SnapshotName, data: bytes = b"data", index: bytes = b"inde
     """Return a manifest for these bytes."""
     data_file, index_file = data_name(name, ".tar.zst.gpg"), index_name(name, ".index.zst.gpg")
     fields: dict[str, Any] = {
-        "host": HOST, "pipeline": PIPELINE, "sequence": name.sequence, "created": name.time,
-        "format": "tar", "compression": "zstd", "encryption": "recipients", "recipients": (RECIPIENT,),
+        "host": HOST,
+        "pipeline": PIPELINE,
+        "sequence": name.sequence,
+        "created": name.time,
+        "format": "tar",
+        "compression": "zstd",
+        "encryption": "recipients",
+        "recipients": (RECIPIENT,),
         "parts": (
             Part(name=data_file, role="data", size=len(data), sha256=hashlib.sha256(data).hexdigest(), plain_size=9),
-            Part(name=index_file, role="index", size=len(index), sha256=hashlib.sha256(index).hexdigest(), plain_size=9),
+            Part(
+                name=index_file, role="index", size=len(index), sha256=hashlib.sha256(index).hexdigest(), plain_size=9
+            ),
         ),
-        "files": 3, "bytes": 9, "engine": "hermes-backup 0.1.0",
-    }  # fmt: skip
+        "files": 3,
+        "bytes": 9,
+        "engine": "hermes-backup 0.1.0",
+    }
     return Manifest(**{**fields, **changes})
 
 

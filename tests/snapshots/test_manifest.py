@@ -79,12 +79,30 @@ def test_a_full_text_is_read_with_any_line_ends() -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"schema": 2}, {"surprise": 1}, {"sequence": 0}, {"sequence": "7"}, {"sequence": True}, {"host": "../x"},
-     {"created": "2026-01-08T03:30:00+01:00"}, {"created": "2026-01-08T03:30:00.5Z"}, {"previous": "A" * 64},
-     {"previous": "a" * 64 + "\n"}, {"parts": []}, {"files": -1}, {"kind": "delta"}, {"base": str(NAME)}, {"recipients": []},
-     {"recipients": ["ABCD"]}, {"encryption": "none"}, {"encryption": "none", "recipients": []}, {"format": "squashfs"},
-     {"format": "zip"}, {"host": None}],
-)  # fmt: skip
+    [
+        {"schema": 2},
+        {"surprise": 1},
+        {"sequence": 0},
+        {"sequence": "7"},
+        {"sequence": True},
+        {"host": "../x"},
+        {"created": "2026-01-08T03:30:00+01:00"},
+        {"created": "2026-01-08T03:30:00.5Z"},
+        {"previous": "A" * 64},
+        {"previous": "a" * 64 + "\n"},
+        {"parts": []},
+        {"files": -1},
+        {"kind": "delta"},
+        {"base": str(NAME)},
+        {"recipients": []},
+        {"recipients": ["ABCD"]},
+        {"encryption": "none"},
+        {"encryption": "none", "recipients": []},
+        {"format": "squashfs"},
+        {"format": "zip"},
+        {"host": None},
+    ],
+)
 def test_what_contradicts_itself_is_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(Fault) as caught:
         from_json(changed(**changes))

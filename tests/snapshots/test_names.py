@@ -49,10 +49,21 @@ def test_whatever_parses_prints_as_it_was_read(text: str) -> None:
 
 @pytest.mark.parametrize(
     "stem",
-    ["", "123-20261121T033000Z", "000000-20261121T033000Z", "0000123-20261121T033000Z", "000123-20261321T033000Z",
-     "000123-20261121T033000Z\n", "000123-20261121T033000", "000123-20261121t033000z", "00012\u0663-20261121T033000Z",
-     "000123-20261121T033060Z", "000123-19691231T235959Z", "../000123-20261121T033000Z"],
-)  # fmt: skip
+    [
+        "",
+        "123-20261121T033000Z",
+        "000000-20261121T033000Z",
+        "0000123-20261121T033000Z",
+        "000123-20261321T033000Z",
+        "000123-20261121T033000Z\n",
+        "000123-20261121T033000",
+        "000123-20261121t033000z",
+        "00012\u0663-20261121T033000Z",
+        "000123-20261121T033060Z",
+        "000123-19691231T235959Z",
+        "../000123-20261121T033000Z",
+    ],
+)
 def test_what_is_no_name(stem: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - its words differ
         SnapshotName.parse(stem)
@@ -61,9 +72,12 @@ def test_what_is_no_name(stem: str) -> None:
 
 @pytest.mark.parametrize(
     "time",
-    [datetime(2026, 1, 1, tzinfo=timezone.utc).replace(tzinfo=None), datetime(2026, 1, 1, tzinfo=timezone(timedelta(hours=1))),
-     datetime(2026, 1, 1, microsecond=1, tzinfo=timezone.utc)],
-)  # fmt: skip
+    [
+        datetime(2026, 1, 1, tzinfo=timezone.utc).replace(tzinfo=None),
+        datetime(2026, 1, 1, tzinfo=timezone(timedelta(hours=1))),
+        datetime(2026, 1, 1, microsecond=1, tzinfo=timezone.utc),
+    ],
+)
 def test_a_time_is_a_whole_second_of_utc(time: datetime) -> None:
     with pytest.raises(ValueError, match="whole second of UTC"):
         SnapshotName(1, time)

@@ -3,59 +3,48 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hermes_backup.errors import DISK_FULL, PUSH_FAILED, REMOTE_UNREACHABLE, Fault
+from hermes_backup.snapshots.place import Sink
 from hermes_backup.snapshots.remote import RclonePlace
-from tests.servers import S3Server, SftpServer, write_config
-from tests.snapshots.places import FOLDER, Maker
+from tests.servers import PutOnlyFront, S3Server, Server, SftpServer, write_config
+from tests.snapshots.places import FOLDER, Made, Maker
 from tests.snapshots.test_folder import mounted
 
 DATA = f"{FOLDER}/000001-20261121T033000Z.tar.zst.gpg"
 CHUNK = os.urandom(1024 * 1024)
 
 
-def requests(words: str) -> list[str]:
-    """Return what a server of S3 was asked to do, by its log."""
-    return re.findall(r"serve s3: ([A-Z][A-Z ]+[A-Z])", words)
-
-
-def test_put_only_credentials_need_nothing_but_put(tmp_path: Path) -> None:
-    with S3Server(tmp_path) as server:
-        config = write_config(tmp_path / "c", server.section("r2"))
-        sink = RclonePlace(f"r2:{server.bucket}/x", config).sink(DATA)
-        sink.write(b"data")
-        sink._finish()
-        assert requests(server.words()) == ["CREATE OBJECT"]
-        sink.abort()
-        before = len(requests(server.words()))
-        sink = RclonePlace(f"r2:{server.bucket}/x", config).sink(f"{DATA}2")
-        for _ in range(40):
-            sink.write(CHUNK)
-        sink._finish()
-        asked = requests(server.words())[before:]
-        assert asked
-        assert not [one for one in asked if "HEAD" in one or "LIST" in one or "GET" in one], asked
-
-
-def test_the_log_does_tell_other_requests(s3_server: S3Server, tmp_path: Path) -> None:
-    config = write_config(tmp_path / "c", s3_server.section("r2"))
-    place = RclonePlace(f"r2:{s3_server.bucket}/{tmp_path.name}-log", config)
-    place.put(DATA, b"data")
-    list(place.read(DATA))
-    assert {"CREATE OBJECT", "HEAD OBJECT", "GET OBJECT"} <= set(requests(s3_server.words()))
-
-
-class WriteOnly(S3Server):
-    """A front for S3 that lets PUT and POST through and answers 403 to everything else."""
+def test_put_only_credentials_suffice(s3_server: S3Server, tmp_path: Path) -> None:
+    """Small and in parts: nothing is asked before, and what is refused after does no harm."""
+    with PutOnlyFront(s3_server) as front:
+        place = RclonePlace(f"r2:{s3_server.bucket}/{tmp_path.name}", write_config(tmp_path / "c", front.section))
+        assert place.put(DATA, b"small") == "not verifiable with these credentials"
+        assert front.asked[0][0] == "PUT"
+        assert not [method for method, path in front.asked[1:] if method == "PUT"]
+        front.asked.clear()
+        with place.sink(f"{FOLDER}/big") as sink:
+            for _ in range(40):
+                sink.write(CHUNK)
+            assert sink.commit() == "not verifiable with these credentials"
+        methods = [method for method, _ in front.asked]
+        assert set(methods[: methods.index("HEAD")]) == {"POST", "PUT"}
+        with pytest.raises(Fault, match="403"):
+            place.list(FOLDER)
+    owner = RclonePlace(place.remote, write_config(tmp_path / "owner", s3_server.section("r2")))
+    assert [(file.name, file.size) for file in owner.list(FOLDER)] == [
+        ("000001-20261121T033000Z.tar.zst.gpg", 5),
+        ("big", 40 * len(CHUNK)),
+    ]
 
 
 def test_a_wrong_key_is_refused_with_words(s3_server: S3Server, tmp_path: Path) -> None:
@@ -106,6 +95,22 @@ def test_nobody_listens(tmp_path: Path) -> None:
         assert time.monotonic() - start < 60
 
 
+def pour(sink: Sink, server: Server) -> None:
+    """Write until the server is gone, and on."""
+    for number in range(400):
+        sink.write(CHUNK)
+        if number == 40:
+            server.kill()
+    sink.commit()
+
+
+def fill(sink: Sink) -> None:
+    """Write more than there is room for."""
+    for _ in range(20):
+        sink.write(CHUNK)
+    sink.commit()
+
+
 def test_a_server_killed_in_the_middle(tmp_path: Path) -> None:
     for make, address in ((S3Server, "x:snapshots"), (SftpServer, "x:{root}")):
         folder = tmp_path / make.__name__
@@ -116,11 +121,7 @@ def test_a_server_killed_in_the_middle(tmp_path: Path) -> None:
             place.put(f"{FOLDER}/before", b"1")
             start = time.monotonic()
             with pytest.raises(Fault) as caught, place.sink(DATA) as sink:
-                for number in range(400):
-                    sink.write(CHUNK)
-                    if number == 40:
-                        server.kill()
-                sink.commit()
+                pour(sink, server)
             assert caught.value.kind is PUSH_FAILED
             assert time.monotonic() - start < 90
             server.start()
@@ -162,9 +163,10 @@ def test_the_size_and_hash_of_what_arrived_are_checked(make_place: Maker) -> Non
         staged = sink._staged.partition(FOLDER)[2]  # type: ignore[attr-defined]
         finish = sink._finish  # type: ignore[attr-defined]
 
-        def swapped(finish: object = finish, made: object = made, staged: str = staged, damage: bytes = damage) -> None:
-            finish()  # type: ignore[operator]
-            made.write(FOLDER + staged, damage)  # type: ignore[attr-defined]
+        def swapped(finish: Any = finish, made: Made = made, staged: str = staged, damage: bytes = damage) -> Any:
+            done = finish()
+            made.write(FOLDER + staged, damage)
+            return done
 
         sink._finish = swapped  # type: ignore[attr-defined]
         with pytest.raises(Fault, match="reported success, but") as caught:
@@ -189,9 +191,7 @@ def test_a_remote_disk_that_is_full(tmp_path: Path) -> None:
         place = RclonePlace(str(root), write_config(tmp_path / "c"))
         place.put(f"{FOLDER}/before", b"1")
         with pytest.raises(Fault, match="no space left") as caught, place.sink(DATA) as sink:
-            for _ in range(20):
-                sink.write(CHUNK)
-            sink.commit()
+            fill(sink)
         assert caught.value.kind is PUSH_FAILED
         assert [path.name for path in (root / FOLDER).iterdir()] == ["before"]
 
@@ -222,3 +222,10 @@ def test_the_configuration_is_not_rewritten(make_place: Maker) -> None:
     made.place.put(DATA, b"x")
     made.place.list(FOLDER)
     assert config.read_text() == before
+
+
+def test_a_server_with_a_shell_can_prove_hashes_too(tmp_path: Path) -> None:
+    said = "[nas]\ntype = sftp\nshell_type = unix\nsha256sum_command = sha256sum\n"
+    assert RclonePlace("nas:x", write_config(tmp_path / "said", said)).rclone.shell_flags == ()
+    silent = RclonePlace("nas:x", write_config(tmp_path / "silent", "[nas]\ntype = sftp\n"))
+    assert silent.rclone.shell_flags == ("--sftp-shell-type=none",)

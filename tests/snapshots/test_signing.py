@@ -61,12 +61,22 @@ def spoilt(good: bytes, other: bytes) -> dict[str, bytes]:
     head, rest = good.split(b"\n\n", 1)
     body = rest.split(b"-----BEGIN PGP SIGNATURE-----")[0]
     return {
-        "empty": b"", "unsigned": TEXT.encode(), "another key": other, "edited": good.replace(b'"files": 3', b'"files": 4'),
-        "junk before": b"junk\n" + good, "junk behind": good + b"junk\n", "twice": good + good, "good then other": good + other,
-        "blank before": b"\n" + good, "cut": good[:-40], "no signature": head + b"\n\n" + body, "cut text": good.replace(b"{\n", b"", 1),
-        "grown text": good.replace(b"\n\n{", b"\n\n\n{", 1), "binary": bytes(range(256)),
+        "empty": b"",
+        "unsigned": TEXT.encode(),
+        "another key": other,
+        "edited": good.replace(b'"files": 3', b'"files": 4'),
+        "junk before": b"junk\n" + good,
+        "junk behind": good + b"junk\n",
+        "twice": good + good,
+        "good then other": good + other,
+        "blank before": b"\n" + good,
+        "cut": good[:-40],
+        "no signature": head + b"\n\n" + body,
+        "cut text": good.replace(b"{\n", b"", 1),
+        "grown text": good.replace(b"\n\n{", b"\n\n\n{", 1),
+        "binary": bytes(range(256)),
         "signature of another text": good.replace(body, body.replace(b"web-1", b"web-2")),
-    }  # fmt: skip
+    }
 
 
 def test_what_must_not_pass(host_key: HostKey, other_key: HostKey, pinned: Pinned, tmp_path: Path) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import traceback
 from pathlib import Path
 from typing import Annotated
 
@@ -12,9 +14,9 @@ import typer
 from hermes_backup import __version__
 from hermes_backup.cli import agent, init, prune, restore, run, snapshots, validate
 from hermes_backup.cli.screen import tell
-from hermes_backup.errors import MEANINGS, ExitCode, Fault
+from hermes_backup.errors import BUG, MEANINGS, ExitCode, Fault
 
-_EPILOG = "Exit codes: " + "; ".join(f"{int(code)} {meaning}" for code, meaning in MEANINGS.items()) + "."
+_EPILOG = "Exit codes:\n\n" + "\n\n".join(f"{int(code)}: {meaning}" for code, meaning in MEANINGS.items())
 
 app = typer.Typer(
     name="hermes-backup",
@@ -47,13 +49,14 @@ def _options(
 def main() -> None:
     """Run the program; its exit code says how it went."""
     _prepare_environment()
+    signal.signal(signal.SIGINT, lambda *_: sys.exit(int(ExitCode.INTERRUPTED)))
     try:
-        code = app(standalone_mode=False)
+        app()
     except Fault as fault:
-        code = tell(fault, as_json="--json" in sys.argv)
-    except (KeyboardInterrupt, typer.Abort):
-        code = ExitCode.INTERRUPTED
-    sys.exit(int(code or 0))
+        sys.exit(tell(fault, as_json="--json" in sys.argv))
+    except Exception as error:  # whatever it is, it has a name and an exit code
+        traceback.print_exc()
+        sys.exit(tell(Fault(BUG, f"{type(error).__name__}: {error}"), as_json="--json" in sys.argv))
 
 
 def _prepare_environment() -> None:

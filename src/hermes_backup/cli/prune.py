@@ -19,11 +19,13 @@ def prune(
     limit: Annotated[list[str] | None, LIMIT] = None,
     pipeline: Annotated[str, PIPELINE] = "",
     source: Annotated[str, SOURCE] = "",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print each snapshot with the rule that keeps it.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print each snapshot with the rule that keeps it.")
+    ] = False,
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
     """Delete snapshots that no rule keeps: only ours, only with a valid manifest, never the last verified one."""
-    from hermes_backup.cli.screen import console, described, print_json, tell
+    from hermes_backup.cli.screen import described, print_json, tell
     from hermes_backup.pipeline.places import backups, pinned_key, places_of
     from hermes_backup.stages.prune import rules_of, thin
 
@@ -45,7 +47,9 @@ def prune(
                     else:
                         done.append((config.host, one.name, thinned))
     if as_json:
-        print_json({"dry_run": dry_run, "errors": [described(it) for it in faults], "places": [_data(it) for it in done]})
+        print_json(
+            {"dry_run": dry_run, "errors": [described(it) for it in faults], "places": [_data(it) for it in done]}
+        )
     else:
         _print(done, dry_run=dry_run)
         for it in faults:
@@ -63,22 +67,23 @@ def _data(item: tuple[str, str, Thinned]) -> dict[str, object]:
 
 def _print(done: list[tuple[str, str, Thinned]], *, dry_run: bool) -> None:
     from rich.table import Table
+    from rich.text import Text
 
     from hermes_backup.cli.screen import console
     from hermes_backup.fleet.amounts import show_size
 
     screen = console()
-    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-    for heading in ("host", "pipeline", "snapshot", "", "kept by", "place"):
-        table.add_column(heading, overflow="fold")
     for host, pipeline, it in done:
+        gone = sum(not one.keep for one in it.decisions)
+        total = (
+            f"{gone} would go" if dry_run else f"{len(it.pruned.deleted)} deleted, {show_size(it.pruned.freed)} freed"
+        )
+        screen.print(Text.assemble((f"{host}/{pipeline} in {it.place}", "bold"), f": {total}"))
+        table = Table(box=None, show_header=False, padding=(0, 2, 0, 2), show_edge=False)
         for one in it.decisions:
             said = "[green]keep[/green]" if one.keep else "[red]delete[/red]" if dry_run else "[red]deleted[/red]"
-            table.add_row(host, pipeline, str(one.name), said, ", ".join(one.reasons) or "no rule", it.place)
-    screen.print(table if table.row_count else "nothing to prune")
-    for _, _, it in done:
-        gone = sum(not one.keep for one in it.decisions)
-        total = f"{gone} would go" if dry_run else f"{len(it.pruned.deleted)} deleted, {show_size(it.pruned.freed)} freed"
-        screen.print(f"{it.place}: {total}", markup=False)
+            table.add_row(str(one.name), said, ", ".join(one.reasons) or "no rule keeps it")
+        screen.print(table)
         for fault in it.unproven:
-            screen.print(f"warning: left alone: {fault.where}: {fault.what}", style="yellow", markup=False)
+            screen.print(f"  warning: left alone: {fault.where}: {fault.what}", style="yellow", markup=False)
+        screen.print()

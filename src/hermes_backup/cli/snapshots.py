@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +14,11 @@ from hermes_backup.cli.progress import progress_bar
 from hermes_backup.errors import ExitCode, Fault
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from hermes_backup.pipeline.verifying import Verified
+    from hermes_backup.snapshots.catalog import Listed
+    from hermes_backup.snapshots.names import SnapshotName
 
 _LONG_AGO = 48 * 3600
 
@@ -22,43 +28,87 @@ def list_snapshots(
     limit: Annotated[list[str] | None, LIMIT] = None,
     pipeline: Annotated[str, PIPELINE] = "",
     source: Annotated[str, SOURCE] = "",
-    last: Annotated[int, typer.Option("--last", "-n", min=0, help="Only so many of the newest of each; 0 is all.")] = 0,
+    last: Annotated[int, typer.Option("--last", "-n", min=0, help="Only so many of the newest; 0 is all.")] = 0,
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
-    """List the snapshots of every host in every place. It trusts names; verify proves them."""
-    from rich.table import Table
-
+    """List the snapshots of every host and who holds them. It trusts names; verify proves them."""
     from hermes_backup.cli.screen import console, described, print_json, tell
-    from hermes_backup.fleet.amounts import show_size
     from hermes_backup.pipeline.places import backups, catalogs
 
     hosts, _ = open_hosts(inventory, limit or ())
-    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-    for heading in ("host", "pipeline", "snapshot", "age", "stored", "place"):
-        table.add_column(heading, justify="right" if heading in ("age", "stored") else "left", overflow="fold")
-    rows = []
+    groups = []
     faults: list[Fault] = []
     for config in hosts:
         for one in backups(config, pipeline):
+            held: dict[str, tuple[Listed, ...]] = {}
             for place, catalog in catalogs(config, one, source):
                 if isinstance(catalog, Fault):
                     faults.append(Fault(catalog.kind, catalog.what, where=place.label, mend=catalog.mend))
-                    continue
-                for listed in catalog.listed[-last:]:
-                    note = "" if listed.complete else f"  ({listed.state})"
-                    rows.append({"host": config.host, "pipeline": one.name, "snapshot": str(listed.name),
-                                 "time": listed.name.time.isoformat(), "state": listed.state, "size": listed.size,
-                                 "place": place.label})  # fmt: skip
-                    table.add_row(config.host, one.name, f"{listed.name}{note}", show_age(listed.name.time),
-                                  show_size(listed.size), place.label)  # fmt: skip
+                else:
+                    held[place.label] = catalog.listed
+            groups.append(_Group(config.host, one.name, held, last))
     if as_json:
-        print_json({"snapshots": rows, "errors": [described(it) for it in faults]})
+        print_json(
+            {"snapshots": [row for it in groups for row in it.rows()], "errors": [described(it) for it in faults]}
+        )
     else:
-        screen = console()
-        screen.print(table if rows else "no snapshots yet")
-        for it in faults:
-            tell(it)
+        for it in groups:
+            console().print(it.table())
+        for fault in faults:
+            tell(fault)
     raise typer.Exit(int(faults[0].kind.exit_code) if faults else 0)
+
+
+@dataclass(frozen=True)
+class _Group:
+    """The snapshots of one pipeline of one host, place by place."""
+
+    host: str
+    pipeline: str
+    held: Mapping[str, tuple[Listed, ...]]
+    last: int
+
+    def names(self) -> list[SnapshotName]:
+        """Every snapshot that any place shows, oldest first."""
+        return sorted({one.name for listed in self.held.values() for one in listed})[-self.last :]
+
+    def rows(self) -> Iterator[dict[str, object]]:
+        """A row for each snapshot in each place."""
+        wanted = set(self.names())
+        for place, listed in self.held.items():
+            for one in listed:
+                if one.name in wanted:
+                    yield {"host": self.host, "pipeline": self.pipeline, "snapshot": str(one.name), "place": place,
+                           "time": one.name.time.isoformat(), "state": one.state, "size": one.size}  # fmt: skip
+
+    def table(self) -> RenderableType:
+        """A row for each snapshot, and a column for each place, which the lines below name."""
+        from rich.console import Group
+        from rich.table import Table
+        from rich.text import Text
+
+        from hermes_backup.fleet.amounts import show_size
+
+        head = Text.assemble((f"{self.host}/{self.pipeline}", "bold"))
+        names = self.names()
+        if not names:
+            return Group(head, "  no snapshots yet", "")
+        table = Table(box=None, header_style="bold", pad_edge=True, padding=(0, 2, 0, 2), show_edge=False)
+        for heading in ("snapshot", "age", "stored", *map(str, range(1, len(self.held) + 1))):
+            table.add_column(heading, justify="right" if heading in ("age", "stored") else "left", no_wrap=True)
+        by_place = [{one.name: one for one in listed} for listed in self.held.values()]
+        for name in names:
+            found = [shown.get(name) for shown in by_place]
+            size = max(one.size for one in found if one is not None)
+            table.add_row(str(name), show_age(name.time), show_size(size), *(_state(one) for one in found))
+        legend = [Text(f"  {number}: {place}", style="dim") for number, place in enumerate(self.held, 1)]
+        return Group(head, table, *legend, "")
+
+
+def _state(one: Listed | None) -> str:
+    if one is None:
+        return "-"
+    return "yes" if one.complete else f"[red]{one.state}[/red]"
 
 
 def show_age(moment: datetime) -> str:
@@ -134,23 +184,25 @@ def _as_data(results: list[tuple[str, str, Verified]], faults: list[Fault], code
 
 def _print(results: list[tuple[str, str, Verified]], faults: list[Fault]) -> None:
     from rich.table import Table
+    from rich.text import Text
 
     from hermes_backup.cli.screen import console, tell
     from hermes_backup.fleet.amounts import show_size
 
-    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-    for heading in ("host", "pipeline", "snapshot", "stored", "proven", "place"):
-        table.add_column(heading, justify="right" if heading == "stored" else "left", overflow="fold")
-    for host, pipeline, done in results:
-        for it in done.verdicts:
-            said = f"[red]no: {it.fault.kind.name}[/red]" if it.fault else "[green]signature, size, hash[/green]"
-            table.add_row(host, pipeline, str(it.name), show_size(it.size), said, done.place)
     screen = console()
-    screen.print(table if results else "no snapshots yet")
-    for _, _, done in results:
+    if not results:
+        screen.print("no snapshots yet")
+    for host, pipeline, done in results:
+        screen.print(Text(f"{host}/{pipeline} in {done.place}", style="bold"))
+        table = Table(box=None, show_header=False, padding=(0, 2, 0, 2), show_edge=False)
+        for it in done.verdicts:
+            said = f"[red]{it.fault.kind.name}[/red]" if it.fault else "[green]signature, size, hash, packets[/green]"
+            table.add_row(str(it.name), show_size(it.size), said)
+        screen.print(table)
         for fault in [it.fault for it in done.verdicts if it.fault] + list(done.chain):
             tell(Fault(fault.kind, fault.what, where=f"{done.place}: {fault.where}", mend=fault.mend))
         for warning in done.warnings:
-            screen.print(f"warning: {done.place}: {warning}", style="yellow", markup=False)
+            screen.print(f"  warning: {warning}", style="yellow", markup=False)
+        screen.print()
     for fault in faults:
         tell(fault)

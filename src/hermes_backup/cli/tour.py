@@ -23,11 +23,11 @@ def tour(config: HostConfig, pipeline: str, pins: Path, screen: Console) -> None
     """
     from hermes_backup.errors import RESTORE_CHECK, Fault
     from hermes_backup.fleet.amounts import show_seconds, show_size
+    from hermes_backup.home.comparing import compare
     from hermes_backup.pipeline.agent import home_of, rules_of
     from hermes_backup.pipeline.config import pipeline_of
     from hermes_backup.pipeline.places import pinned_key
     from hermes_backup.pipeline.restoring import choose, restore
-    from hermes_backup.home.comparing import compare
 
     declared = pipeline_of(config, pipeline)
     started = time.monotonic()
@@ -41,7 +41,9 @@ def tour(config: HostConfig, pipeline: str, pins: Path, screen: Console) -> None
         seen = compare(home_of(config), done.target, rules_of(config))
     if seen.differing:
         raise Fault(RESTORE_CHECK, f"restored otherwise: {', '.join(seen.differing)}", where="demo")
-    screen.print(f"\nbrought back into a scratch folder in {show_seconds(seconds)}, and compared with the home", style="bold")
+    screen.print(
+        f"\nbrought back into a scratch folder in {show_seconds(seconds)}, and compared with the home", style="bold"
+    )
     for name, rows in seen.databases:
         screen.print(f"  {name:<48} {rows:>8,} rows, each table as in the home", markup=False)
     screen.print(f"  {seen.same} entries the same in content and mode, none different", style="green")

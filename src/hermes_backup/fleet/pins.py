@@ -42,8 +42,11 @@ def fingerprint(armored: str) -> str:
     Raises:
         Fault: KEY_INVALID.
     """
-    with tempfile.TemporaryDirectory(prefix="hb-") as scratch, Pinned.load(armored, Path(scratch)) as pinned:
-        return pinned.fingerprint
+    try:
+        with tempfile.TemporaryDirectory(prefix="hb-") as scratch, Pinned.load(armored, Path(scratch)) as pinned:
+            return pinned.fingerprint
+    except Fault as fault:
+        raise Fault(KEY_INVALID, f"not one public key: {fault.what}") from None
 
 
 def _compare(file: Path, host: str, armored: str) -> None:

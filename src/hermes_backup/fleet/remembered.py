@@ -23,7 +23,9 @@ from hermes_backup.fleet.render import Fleet, FleetHost, defaults_file, render
 from hermes_backup.pipeline.config import HostConfig
 from hermes_backup.streams.private import write_private
 
-_UNSTEADY = re.compile(rb"\b(?:lookup|query|q|now|random|password|vault)\b|\$ANSIBLE_VAULT|^\s*plugin\s*:", re.MULTILINE)
+_UNSTEADY = re.compile(
+    rb"\b(?:lookup|query|q|now|random|password|vault)\b|\$ANSIBLE_VAULT|^\s*plugin\s*:", re.MULTILINE
+)
 _KEPT_AT_MOST = 20
 
 
@@ -103,7 +105,9 @@ def _inputs(inventory: Inventory) -> Iterator[bytes | None]:
         yield defaults_file().read_bytes()
         for path in _files(inventory):
             content = path.read_bytes()
-            yield None if os.access(path, os.X_OK) or _UNSTEADY.search(content) else str(path).encode() + b"\0" + content
+            yield (
+                None if os.access(path, os.X_OK) or _UNSTEADY.search(content) else str(path).encode() + b"\0" + content
+            )
     except (OSError, PackageNotFoundError):
         yield None
 

@@ -148,7 +148,7 @@ class Run:
         self._ended[run.host] = run
 
     def _pinned(self, run: HostRun) -> HostRun:
-        if run.status is None or run.status.public_key is None:
+        if run.status is None or run.status.public_key is None or run.status.state == "planned":
             return run
         try:
             if pin(self._fleet.inventory.pins, run.host, run.status.public_key):

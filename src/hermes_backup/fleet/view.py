@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
-from rich.padding import Padding
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from hermes_backup.pipeline.status import Status
 
 _SHOWN = 5
-_INDENT = 4
+_INDENT = "    "
 _WIDE = 110
 _BAR = 20
 _WINDOW = 15.0  # seconds over which a rate is taken
@@ -186,11 +185,10 @@ def _below(run: HostRun) -> list[RenderableType]:
 def _listed(head: str, lines: Sequence[str], style: str, shown: int = _SHOWN) -> list[RenderableType]:
     if not lines:
         return []
-    said: list[RenderableType] = [Text(f"{head}:", style=style)]
-    said += [Padding(Text(harmless(it)), (0, 0, 0, _INDENT)) for it in lines[:shown]]
+    said = [Text(f"{head}:", style=style), *(Text(f"{_INDENT}{harmless(it)}") for it in lines[:shown])]
     if len(lines) > shown:
-        said.append(Padding(Text(f"and {len(lines) - shown} more", style="dim"), (0, 0, 0, _INDENT)))
-    return said
+        said.append(Text(f"{_INDENT}and {len(lines) - shown} more", style="dim"))
+    return [*said]
 
 
 def _fault(host: str, fault: Fault) -> RenderableType:
@@ -198,4 +196,5 @@ def _fault(host: str, fault: Fault) -> RenderableType:
     text.append(harmless(f"{fault.where or host}: "), style="bold")
     text.append(harmless(fault.what), style="red")
     text.append(f" [{fault.kind.name}]", style="dim")
-    return Group(text, Padding(Text(harmless(fault.mend), style="cyan"), (0, 0, 0, _INDENT)))
+    text.append("".join(f"\n{_INDENT}{it}" for it in harmless(fault.mend).splitlines()), style="cyan")
+    return text

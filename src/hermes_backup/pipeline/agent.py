@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import traceback
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from hermes_backup.errors import DISK_FULL, INTERRUPTED, PIPELINE_ORDER, STAGE_FAILED, ExitCode, Fault, Kind
+from hermes_backup.errors import BUG, DISK_FULL, INTERRUPTED, PIPELINE_ORDER, STAGE_FAILED, UNEXPECTED, ExitCode, Fault
 from hermes_backup.home.layout import DEFAULT_EXCLUDES
 from hermes_backup.home.selection import Rules, select
 from hermes_backup.pipeline.config import HostConfig, pipeline_of
@@ -31,6 +32,7 @@ from hermes_backup.stages.stage import Stage
 from hermes_backup.stages.things import Home, Snapshot
 from hermes_backup.streams.keys import private_keyring
 from hermes_backup.streams.private import write_private
+from hermes_backup.streams.scratch import sweep
 
 _RUN = "run-"
 
@@ -50,13 +52,13 @@ def run_pipeline(config: HostConfig, name: str, options: Options) -> Status:
     """Run a pipeline of this host to its end, and return its last status; the status file follows it meanwhile.
 
     Raises:
-        Fault: LOCKED, PIPELINE_MISSING, PIPELINE_ORDER, or a state folder that cannot be made; any other failure is
-            in the status.
+        Fault: LOCKED, PIPELINE_MISSING, PIPELINE_ORDER, or a state folder that cannot be written; any other failure
+            is in the status. What nobody foresaw is raised, and in the status too.
     """
     pipeline = pipeline_of(config, name)
     stages = chosen(pipeline, options)
     folder = _private(_state(config, name))
-    with interruptible(), locked(folder / "lock"):
+    with interruptible(), _naming(folder), locked(folder / "lock"):
         now = datetime.now(timezone.utc)
         status = Status(
             run_id=options.run_id, pid=os.getpid(), host=config.host, pipeline=name, started=now, updated=now
@@ -69,8 +71,16 @@ def run_pipeline(config: HostConfig, name: str, options: Options) -> Status:
         except Fault as fault:
             return _failed(recorder, fault)
         except OSError as error:
-            said = f"{error.strerror}: {error.filename}"
-            return _failed(recorder, Fault(_kind(error), said, where=recorder.status.stage))
+            return _failed(recorder, _fault(error, recorder.status.stage))
+        except MemoryError:
+            return _failed(recorder, Fault(STAGE_FAILED, "no memory is left", where=recorder.status.stage))
+        except Exception as error:
+            _failed(recorder, Fault(UNEXPECTED, f"{type(error).__name__}: {error}", where=recorder.status.stage))
+            raise
+        except Exception as error:  # whatever it is, the status must not say "running" for ever
+            recorder.note("agent", "".join(traceback.format_exception(error)))
+            _failed(recorder, Fault(BUG, f"{type(error).__name__}: {error}", where=recorder.status.stage))
+            raise
 
 
 def _failed(recorder: Recorder, fault: Fault) -> Status:
@@ -87,8 +97,18 @@ def _state(config: HostConfig, name: str) -> Path:
     return Path(config.state).expanduser() / config.host / name
 
 
-def _kind(error: OSError) -> Kind:
-    return DISK_FULL if error.errno in (errno.ENOSPC, errno.EDQUOT) else STAGE_FAILED
+def _fault(error: OSError, where: str) -> Fault:
+    kind = DISK_FULL if error.errno in (errno.ENOSPC, errno.EDQUOT) else STAGE_FAILED
+    return Fault(kind, f"{error.strerror}: {error.filename}" if error.filename else str(error.strerror), where=where)
+
+
+@contextmanager
+def _naming(folder: Path) -> Iterator[None]:
+    """Call what the state folder does not allow by its name, before there is a status that could tell it."""
+    try:
+        yield
+    except OSError as error:
+        raise _fault(error, str(folder)) from None
 
 
 def chosen(pipeline: Pipeline, options: Options) -> tuple[Stage, ...]:
@@ -136,6 +156,7 @@ def _context(
 ) -> Iterator[Context]:
     """Make the private folder, the keyring and the host's key of a run; all but the key go when the run goes."""
     with ExitStack() as stack:
+        sweep()
         for left in folder.glob(f"{_RUN}*"):
             remove(left)  # of a run that was killed; this one holds the lock
         private = stack.enter_context(private_folder(folder, _RUN))
@@ -217,7 +238,5 @@ def _private(folder: Path) -> Path:
             it.mkdir(parents=True, exist_ok=True, mode=0o700)
             it.chmod(0o700)
     except OSError as error:
-        raise Fault(
-            STAGE_FAILED, f"cannot make the state folder: {error.strerror}", where=str(folder)
-        ) from None
+        raise _fault(error, str(folder)) from None
     return folder

@@ -1,4 +1,7 @@
-"""What happens in a run, told to the status file and to a log of one JSON object a line."""
+"""What happens in a run, told to the status file and to a log of one JSON object a line.
+
+That they cannot be written, on a full disk say, does not end a run: it has its own ways to say so.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import json
 import os
 import threading
 import time
+from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -25,8 +29,7 @@ class Recorder:
         self._status = status
         self._lock = threading.Lock()
         self._written = 0.0
-        log = os.open(folder / "events.jsonl", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        self._log = os.fdopen(log, "w", encoding="utf-8", buffering=1)
+        self._log = os.open(folder / "events.jsonl", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         self._update()
 
     @property
@@ -87,17 +90,18 @@ class Recorder:
         self._update(
             state=state, exit_code=int(code), error=trouble, plan=plan, finished=datetime.now(timezone.utc)
         )
-        self._log.close()
+        os.close(self._log)
         return self._status
 
     def _event(self, kind: str, **data: Any) -> None:
         row = {"time": datetime.now(timezone.utc).isoformat(timespec="milliseconds"), "event": kind, **data}
-        with self._lock:
-            self._log.write(json.dumps(row) + "\n")
+        with self._lock, suppress(OSError):
+            os.write(self._log, json.dumps(row).encode() + b"\n")
 
     def _update(self, **changes: Any) -> None:
         with self._lock:
             changes["updated"] = datetime.now(timezone.utc)
             self._status = self._status.model_copy(update=changes)
-            self._status.write(self._path)
             self._written = time.monotonic()
+            with suppress(OSError):
+                self._status.write(self._path)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from hermes_backup.errors import HOST_KEY_MISSING, PIPELINE_MISSING, SNAPSHOT_MISSING, Fault
 from hermes_backup.pipeline.config import HostConfig, pipeline_of
@@ -18,6 +17,7 @@ from hermes_backup.snapshots.remote import RclonePlace
 from hermes_backup.snapshots.signing import Pinned
 from hermes_backup.stages.push import Push
 from hermes_backup.stages.store import Store
+from hermes_backup.streams.scratch import scratch
 
 
 def backups(config: HostConfig, wanted: str = "") -> tuple[Pipeline, ...]:
@@ -76,6 +76,6 @@ def pinned_key(pins: Path, host: str) -> Iterator[Pinned]:
         armored = file.read_text(encoding="ascii")
     except (OSError, UnicodeDecodeError):
         raise Fault(HOST_KEY_MISSING, f"no key is pinned for host {host}", where=str(file)) from None
-    with TemporaryDirectory(prefix="hb-") as scratch, Pinned.load(armored, Path(scratch)) as pinned:
+    with scratch() as folder, Pinned.load(armored, folder) as pinned:
         yield pinned
 

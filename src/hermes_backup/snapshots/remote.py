@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import tempfile
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hermes_backup.errors import (
@@ -19,11 +17,13 @@ from hermes_backup.errors import (
 )
 from hermes_backup.snapshots import gate
 from hermes_backup.snapshots.place import CHUNK, StoredFile, check_path, is_temporary, temporary_name
-from hermes_backup.snapshots.rclone import PUT_ONLY, STREAMED, Features, Rclone, RcloneError
+from hermes_backup.snapshots.rclone import LOOKUP, PUT_ONLY, STREAMED, TRANSFER, Features, Rclone, RcloneError
 from hermes_backup.streams import process
+from hermes_backup.streams.scratch import scratch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
 _HASHES = ("sha256", "sha1", "md5")  # the best that a remote knows is compared
 _ABANDONED = "--min-age=24h"
@@ -50,7 +50,8 @@ class RclonePlace:
     def list(self, folder: str) -> tuple[StoredFile, ...]:
         """See Place."""
         try:
-            entries = self.rclone.ls(self._at(folder), "--files-only", "--no-modtime", "--no-mimetype")
+            # the slash spares a look whether this is a file
+            entries = self.rclone.ls(self._at(folder) + "/", "--files-only", "--no-modtime", "--no-mimetype")
         except RcloneError as error:
             if error.absent:
                 return ()
@@ -60,7 +61,7 @@ class RclonePlace:
 
     def read(self, path: str) -> Iterator[bytes]:
         """See Place."""
-        argv = self.rclone.argv("cat", self._at(path))
+        argv = self.rclone.argv("cat", self._at(path), flags=TRANSFER)
         child = process.spawn(argv, stage="fetch", stdout=process.PIPE)
         empty = True
         try:
@@ -90,7 +91,7 @@ class RclonePlace:
     def delete(self, path: str) -> None:
         """See Place."""
         try:
-            self.rclone.run("deletefile", self._at(path), stage="prune")
+            self.rclone.run("deletefile", self._at(path), flags=LOOKUP, stage="prune")
         except RcloneError as error:
             if not error.absent:
                 raise error.fault(f"{self.label}/{path}") from error
@@ -99,14 +100,14 @@ class RclonePlace:
         """See Place."""
         if not names:
             return
-        with tempfile.TemporaryDirectory(prefix="hermes-backup-") as scratch:
-            listed = Path(scratch) / "names"
+        with scratch() as private:
+            listed = private / "names"
             listed.write_text("".join(f"{check_path(name)}\n" for name in names))
-            flags = (f"--files-from-raw={listed}", "--no-traverse", "--transfers=16", "--checkers=16")
+            flags = (f"--files-from-raw={listed}", "--no-traverse", "--transfers=16", "--checkers=16", *TRANSFER)
             try:
                 self.rclone.run("copy", self._at(folder), str(target), flags=flags, stage="fetch")
             except RcloneError as error:
-                if "no space left" in str(error):
+                if error.no_room:
                     raise error.fault(str(target), DISK_FULL) from error
                 raise error.fault(self.label) from error
 
@@ -118,7 +119,7 @@ class RclonePlace:
             entries = self.rclone.ls(self._at(folder), "--files-only", "--no-mimetype", _ABANDONED)
             swept = sorted(entry["Name"] for entry in entries if is_temporary(entry["Name"]))
             for name in swept:
-                self.rclone.run("deletefile", self._hidden(f"{folder}/{name}"), stage="prune")
+                self.rclone.run("deletefile", self._hidden(f"{folder}/{name}"), flags=LOOKUP, stage="prune")
         except RcloneError as error:
             if error.absent:
                 return ()
@@ -171,7 +172,7 @@ class RemoteSink:
         self._staged = gate.join(place.remote, hidden) if features.partial_uploads else self._final
         self._size = 0
         self._open = True
-        argv = self._rclone.argv("rcat", self._staged, flags=(*PUT_ONLY, *STREAMED))
+        argv = self._rclone.argv("rcat", self._staged, flags=(*PUT_ONLY, *STREAMED, *TRANSFER))
         self._child = process.spawn(argv, stage="push", stdin=process.PIPE)
 
     def write(self, chunk: bytes) -> None:
@@ -184,13 +185,18 @@ class RemoteSink:
         if self._hash:
             self._hash.update(chunk)
 
+    def stop(self) -> None:
+        """See Sink."""
+        if self._staged == self._final:
+            self._child.terminate(_GRACE)  # rclone then drops the parts of an S3 upload, which cost money
+        self._child.kill()
+
     def commit(self, *, replace: bool = False) -> str:
         """See Sink. Only ``replace`` overwrites; S3 is not asked if the name is taken."""
         if not self._open:
             raise Fault(STAGE_FAILED, "the upload was given up before", where=self._where)
         try:
-            self._finish()
-            note = self._verified()
+            note = self._verified() if self._finish() else _NOT_READABLE
             if self._staged != self._final:
                 self._move(replace=replace)
         except BaseException:
@@ -204,9 +210,7 @@ class RemoteSink:
         if not self._open:
             return
         self._open = False
-        if self._staged == self._final:
-            self._child.terminate(_GRACE)  # rclone then drops the parts of an S3 upload, which cost money
-        self._child.kill()
+        self.stop()
         if self._staged != self._final:
             self._remove()
 
@@ -216,11 +220,16 @@ class RemoteSink:
     def __exit__(self, *exc: object) -> None:
         self.abort()
 
-    def _finish(self) -> None:
+    def _finish(self) -> bool:
+        """End the upload; tell whether it may be looked at."""
         with contextlib.suppress(BrokenPipeError):
             self._child.stdin.close()
         if status := self._child.wait():
-            raise self._failed(status)
+            error = self._rclone.error(self._child.errors(), status)
+            if not error.after_upload:
+                raise error.fault(self._where, PUSH_FAILED)
+            return False
+        return True
 
     def _verified(self) -> str:
         hashes = ("--hash", f"--hash-type={self._algorithm}") if self._algorithm else ()
@@ -243,7 +252,7 @@ class RemoteSink:
         return f"verified by size and {self._algorithm}" if seen else "verified by size"
 
     def _move(self, *, replace: bool) -> None:
-        flags = () if replace else ("--ignore-existing", "--error-on-no-transfer")
+        flags = LOOKUP if replace else (*LOOKUP, "--ignore-existing", "--error-on-no-transfer")
         try:
             self._rclone.run("moveto", self._staged, self._final, flags=flags, stage="push")
         except RcloneError as error:
@@ -251,7 +260,7 @@ class RemoteSink:
 
     def _remove(self) -> None:
         with contextlib.suppress(RcloneError):
-            self._rclone.run("deletefile", self._staged, stage="push")
+            self._rclone.run("deletefile", self._staged, flags=LOOKUP, stage="push")
 
     def _failed(self, status: int) -> Fault:
         return self._rclone.error(self._child.errors(), status).fault(self._where, PUSH_FAILED)

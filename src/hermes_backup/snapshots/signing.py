@@ -19,6 +19,7 @@ import gnupg
 from hermes_backup.errors import HOST_KEY_MISSING, KEY_INVALID, SIGNATURE_BAD, STAGE_FAILED, Fault
 from hermes_backup.snapshots import signatures
 from hermes_backup.streams import process
+from hermes_backup.streams.scratch import scratch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -94,10 +95,7 @@ class HostKey:
                 what = f"the host's key does not sign: {_words(signed.stderr)}"
                 raise Fault(STAGE_FAILED, what, where=str(self.folder))
             data = bytes(signed.data)
-        with (
-            tempfile.TemporaryDirectory(prefix="hb-") as scratch,
-            Pinned.load(self.public(), Path(scratch)) as pinned,
-        ):
+        with scratch() as folder, Pinned.load(self.public(), folder) as pinned:
             if pinned.read(data) != text:
                 raise Fault(STAGE_FAILED, "gpg signed another text than it was given", where=str(self.folder))
         return data
@@ -122,15 +120,15 @@ class Pinned:
         self.fingerprint = fingerprint
 
     @classmethod
-    def load(cls, armored: str, scratch: Path) -> Pinned:
-        """Return the one key in ``armored``; ``scratch`` is an existing folder to work in.
+    def load(cls, armored: str, folder: Path) -> Pinned:
+        """Return the one key in ``armored``; ``folder`` exists, to work in.
 
         Raises:
             Fault: KEY_INVALID when it is not exactly one public key, TOOL_MISSING.
         """
         if "PRIVATE KEY" in armored:
             raise Fault(KEY_INVALID, "the file holds a private key where a public one belongs")
-        home = Path(tempfile.mkdtemp(prefix="pinned-", dir=scratch))
+        home = Path(tempfile.mkdtemp(prefix="pinned-", dir=folder))
         with _gpg(home, "--no-autostart") as gpg:
             gpg.import_keys(armored)
             return cls(home, _only(gpg.list_keys().fingerprints, home))
@@ -153,13 +151,14 @@ class Pinned:
     def read_all(self, contents: Sequence[bytes], names: Sequence[str] = ()) -> list[str | Fault]:
         """Return what ``read_many`` returns, for contents in memory; ``names`` are for the errors."""
         names = names or [""] * len(contents)
-        with tempfile.TemporaryDirectory(prefix="read-", dir=self._home) as scratch:
+        with tempfile.TemporaryDirectory(prefix="read-", dir=self._home) as made:
+            folder = Path(made)
             shaped = [index for index, content in enumerate(contents) if signatures.is_one_signed_text(content)]
             for index in shaped:
-                Path(scratch, f"{index}.asc").write_bytes(contents[index])
-            verdicts = self._verdicts(Path(scratch), shaped)
+                (folder / f"{index}.asc").write_bytes(contents[index])
+            verdicts = self._verdicts(folder, shaped)
             return [
-                self._text(Path(scratch, str(index)), verdicts.get(index, "it is not one signed text"), name)
+                self._text(folder / str(index), verdicts.get(index, "it is not one signed text"), name)
                 for index, name in enumerate(names)
             ]
 
@@ -217,11 +216,13 @@ def _short(folder: Path) -> Iterator[Path]:
     if len(os.fsencode(folder)) + len(_LONGEST_SOCKET) <= _SOCKET_PATH:
         yield folder
         return
-    with tempfile.TemporaryDirectory(prefix="hb-") as short:
-        link = Path(short) / "h"
+    with scratch() as short:
+        link = short / "h"
         link.symlink_to(folder)
-        yield link
-        _end_agents(link)  # its socket's path ends with the link
+        try:
+            yield link
+        finally:
+            _end_agents(link)  # its socket's path ends with the link
 
 
 @contextlib.contextmanager

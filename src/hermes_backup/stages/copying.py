@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from hermes_backup.errors import PUSH_FAILED, Fault
@@ -111,25 +112,47 @@ def _copy_patiently(snapshot: Snapshot, target: Target, attempts: int, context: 
 
 def _copy(snapshot: Snapshot, source: Place, target: Place, context: Context) -> None:
     folder = folder_of(context.host, context.pipeline)
-    names = [part.name for part in snapshot.manifest.parts]
+    names = (*(part.name for part in snapshot.manifest.parts), manifest_name(snapshot.name))
     target.put(f"{folder}/{RESTORE_TEXT}", b"".join(source.read(f"{folder}/{RESTORE_TEXT}")), replace=True)
-    done: list[str] = []
-    try:
-        for name in [*names, manifest_name(snapshot.name)]:
+    with Unfinished(folder, names) as unfinished:
+        unfinished.begin(target)
+        for name in names:
             with target.sink(f"{folder}/{name}") as sink:
                 for chunk in source.read(f"{folder}/{name}"):
                     sink.write(chunk)
                 sink.commit()
-            done.append(name)
-    except BaseException:
-        for name in done:
-            withdraw(target, f"{folder}/{name}")
-        raise
+        unfinished.finish(target)
 
 
-def withdraw(place: Place, path: str) -> None:
-    """Remove a file that lacks its manifest, where the credentials allow it; without a manifest it counts for nothing."""
-    try:
-        place.delete(path)
-    except Fault:
-        return
+class Unfinished:
+    """Places that hold some of a snapshot's files under their names; whatever is not finished goes when this ends.
+
+    ``names`` are in the order in which they are written, the manifest last. What the credentials do not allow to
+    remove stays; without its manifest it counts for nothing.
+    """
+
+    def __init__(self, folder: str, names: Sequence[str]) -> None:
+        self._paths = [f"{folder}/{name}" for name in reversed(names)]
+        self._places: list[Place] = []
+
+    def begin(self, place: Place) -> None:
+        """From now on the place may hold a file of the snapshot."""
+        self._places.append(place)
+
+    def finish(self, place: Place) -> None:
+        """The place holds the whole snapshot, or nothing of it."""
+        self._places.remove(place)
+
+    def withdraw(self, place: Place) -> None:
+        """Remove what the place holds, the manifest first."""
+        self.finish(place)
+        for path in self._paths:
+            with suppress(Fault):
+                place.delete(path)
+
+    def __enter__(self) -> Unfinished:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        for place in tuple(self._places):
+            self.withdraw(place)

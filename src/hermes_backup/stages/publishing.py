@@ -22,10 +22,10 @@ from hermes_backup.snapshots.place import Place, Sink
 from hermes_backup.snapshots.restore_text import RestoreFacts, restore_text
 from hermes_backup.snapshots.signing import HostKey
 from hermes_backup.stages.context import Context
-from hermes_backup.stages.copying import Failure, Target, retry, summary, withdraw
+from hermes_backup.stages.copying import Failure, Target, Unfinished, retry, summary
 from hermes_backup.stages.describing import Measured, index_of, manifest_of
 from hermes_backup.stages.ledger import Entry
-from hermes_backup.stages.stream import Stream
+from hermes_backup.stages.stream import Contents, Stream
 from hermes_backup.stages.things import Snapshot
 from hermes_backup.streams.fanout import spread
 
@@ -71,46 +71,50 @@ def publish(stream: Stream, targets: Sequence[Target], context: Context) -> Snap
         with suppress(Fault):  # credentials that only put can neither list nor sweep
             target.place.sweep(folder)
     name = _next_name(targets, context)
-    data = f"{folder}/{data_name(name, stream.suffix)}"
-    measured, held, failures = _write_data(stream, data, targets)
-    context.teardown.home_released.close()
-    if not held:
-        raise summary(failures, ())
-    try:
+    with Unfinished(folder, _names(stream, name)) as unfinished:
+        measured, held, failures = _write_data(stream, f"{folder}/{_names(stream, name)[0]}", targets, unfinished)
+        context.teardown.home_released.close()
+        if not held:
+            raise summary(failures, ())
         contents = stream.archive.contents()
         index, plain = index_of(stream, contents)
         digest = Measured(len(index), hashlib.sha256(index).hexdigest())
         manifest = manifest_of(stream, contents, name, measured, digest, plain, context)
         small = _Small(_restore_text(manifest, context), index, _sign(manifest, context))
-    except BaseException:
+        # before the first manifest is out: a run killed in between must not leave two snapshots of one number
+        context.ledger.record(_entry(small, manifest, contents, context))
+        committed: list[Place] = []
         for target in held:
-            withdraw(target.place, data)
-        raise
-    committed: list[Place] = []
-    for target in held:
-        try:
-            _put(small, stream, name, target.place, folder)
-            committed.append(target.place)
-        except Fault as fault:
-            failures.append(Failure(target, fault))
-            withdraw(target.place, f"{folder}/{index_name(name, stream.index_suffix)}")
-            withdraw(target.place, data)
+            try:
+                _put(small, _names(stream, name), target.place, folder)
+            except Fault as fault:
+                failures.append(Failure(target, fault))
+                unfinished.withdraw(target.place)
+            else:
+                unfinished.finish(target.place)
+                committed.append(target.place)
     if not committed:
         raise summary(failures, ())
-    context.ledger.record(
-        Entry(
-            manifest=manifest,
-            manifest_sha256=hashlib.sha256(small.manifest).hexdigest(),
-            content=contents.content,
-            settings=context.settings,
-            places=(),
-        )
-    )
     return retry(Snapshot(name, manifest, tuple(committed)), failures, context)
 
 
+def _names(stream: Stream, name: SnapshotName) -> tuple[str, str, str]:
+    """Data, index and manifest: the files of a snapshot in the order in which they are written."""
+    return data_name(name, stream.suffix), index_name(name, stream.index_suffix), manifest_name(name)
+
+
+def _entry(small: _Small, manifest: Manifest, contents: Contents, context: Context) -> Entry:
+    return Entry(
+        manifest=manifest,
+        manifest_sha256=hashlib.sha256(small.manifest).hexdigest(),
+        content=contents.content,
+        settings=context.settings,
+        places=(),
+    )
+
+
 def _write_data(
-    stream: Stream, path: str, targets: Sequence[Target]
+    stream: Stream, path: str, targets: Sequence[Target], unfinished: Unfinished
 ) -> tuple[Measured, list[Target], list[Failure]]:
     meter = _Meter()
     held: list[Target] = []
@@ -129,17 +133,21 @@ def _write_data(
             try:
                 if error is not None:
                     raise error
+                unfinished.begin(target.place)
                 sink.commit()
                 held.append(target)
             except Fault as fault:
                 failures.append(Failure(target, fault))
+                if error is None:
+                    unfinished.finish(target.place)
     return meter.measured(), held, failures
 
 
-def _put(small: _Small, stream: Stream, name: SnapshotName, place: Place, folder: str) -> None:
+def _put(small: _Small, names: tuple[str, str, str], place: Place, folder: str) -> None:
+    _, index, manifest = names
     place.put(f"{folder}/{RESTORE_TEXT}", small.restore_text, replace=True)
-    place.put(f"{folder}/{index_name(name, stream.index_suffix)}", small.index)
-    place.put(f"{folder}/{manifest_name(name)}", small.manifest)
+    place.put(f"{folder}/{index}", small.index)
+    place.put(f"{folder}/{manifest}", small.manifest)
 
 
 def _unchanged(stream: Stream, targets: Sequence[Target], context: Context) -> Snapshot | None:

@@ -16,7 +16,7 @@ from typing import Literal, Protocol
 import lz4.frame
 
 from hermes_backup.errors import DATA_DAMAGED, Fault
-from hermes_backup.streams.coder import Chunks, Coder
+from hermes_backup.streams.coder import CHUNK, Chunks, Coder
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -85,13 +85,40 @@ class _Decompressor(Protocol):
     @property
     def eof(self) -> bool: ...
     @property
+    def needs_input(self) -> bool: ...
+    @property
     def unused_data(self) -> bytes | None: ...
-    def decompress(self, data: bytes, /) -> bytes: ...
+    def decompress(self, data: bytes, max_length: int) -> bytes: ...
+
+
+class _Gunzip:
+    """zlib's decompressor with the manners of the others: what did not fit is kept, and comes with the next call."""
+
+    def __init__(self) -> None:
+        self._inner = zlib.decompressobj(_GZIP)
+
+    @property
+    def eof(self) -> bool:
+        return self._inner.eof
+
+    @property
+    def needs_input(self) -> bool:
+        return not self._inner.unconsumed_tail
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._inner.unused_data
+
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        return self._inner.decompress(self._inner.unconsumed_tail + data, max_length)
 
 
 @dataclass(frozen=True)
 class Decompress:
-    """Undo :class:`Compress`; a stream that is cut, damaged or followed by other bytes is a fault."""
+    """Undo :class:`Compress`; a stream that is cut, damaged or followed by other bytes is a fault.
+
+    It gives a MiB at a time: 1 MiB of zstd can be 32 GiB of zeros.
+    """
 
     algorithm: Algorithm
 
@@ -114,7 +141,9 @@ class Decompress:
             for chunk in chunks:
                 if decompressor.eof:
                     raise Fault(DATA_DAMAGED, f"bytes follow the end of the {self.algorithm} data")
-                yield decompressor.decompress(chunk)
+                yield decompressor.decompress(chunk, CHUNK)
+                while not (decompressor.eof or decompressor.needs_input):
+                    yield decompressor.decompress(b"", CHUNK)
             if not decompressor.eof or decompressor.unused_data:
                 raise Fault(DATA_DAMAGED, f"the {self.algorithm} data does not end where it should")
         except (zstd.ZstdError, zlib.error, RuntimeError) as error:
@@ -133,7 +162,7 @@ def _unzstd() -> _Decompressor:
 _DECOMPRESSORS: dict[Algorithm, Callable[[], _Decompressor]] = {
     "zstd": _unzstd,
     "lz4": lz4.frame.LZ4FrameDecompressor,
-    "gzip": lambda: zlib.decompressobj(_GZIP),
+    "gzip": _Gunzip,
 }
 
 

@@ -18,6 +18,9 @@ class Writer(Protocol):
     def write(self, chunk: bytes) -> None:
         """Take the next bytes, or raise."""
 
+    def stop(self) -> None:
+        """Make a ``write`` that waits in another thread end soon."""
+
 
 class _Lane(threading.Thread):
     def __init__(self, writer: Writer) -> None:
@@ -37,6 +40,10 @@ class _Lane(threading.Thread):
     def put(self, chunk: bytes | None) -> None:
         self._chunks.put(chunk)
 
+    def stop(self) -> None:
+        self.error = self.error or InterruptedError("the stream failed")
+        self._writer.stop()
+
 
 def spread(
     chunks: Chunks, writers: Sequence[Writer], seen: Callable[[bytes], None]
@@ -55,6 +62,10 @@ def spread(
                 lane.put(chunk)
             if all(lane.error is not None for lane in lanes):
                 break
+    except BaseException:
+        for lane in lanes:
+            lane.stop()  # a slow remote would otherwise take what it was given, at its own pace
+        raise
     finally:
         chunks.close()
         for lane in lanes:

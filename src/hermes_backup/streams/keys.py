@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from hermes_backup.errors import (
     Fault,
 )
 from hermes_backup.streams.process import clean_environment, find, run
+from hermes_backup.streams.scratch import scratch
 
 WARN_BEFORE = timedelta(days=30)
 _FINGERPRINT_DIGITS = (40, 64)
@@ -106,13 +106,10 @@ def normal(fingerprint: str) -> str:
 def private_keyring(public_keys: Sequence[str]) -> Iterator[Keyring]:
     """Make a keyring in a private folder that holds just these armored keys, and remove it afterwards.
 
-    Its path is short because gpg-agent's sockets lie in it, and a socket's path has 107 bytes (unix(7)).
-
     Raises:
         Fault: KEY_INVALID when one of them is no public key.
     """
-    with tempfile.TemporaryDirectory(prefix="hb-keys-", ignore_cleanup_errors=True) as folder:
-        homedir = Path(folder)
+    with scratch() as homedir:
         try:
             for armored in public_keys:
                 import_key(homedir, armored)

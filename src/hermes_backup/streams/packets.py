@@ -27,37 +27,37 @@ class _Reader:
     def __init__(self, chunks: Iterable[bytes]) -> None:
         self._chunks = iter(chunks)
         self._have = b""
+        self._at = 0
 
     def take(self, count: int) -> bytes:
-        while len(self._have) < count:
-            more = next(self._chunks, None)
-            if more is None:
-                raise Fault(DATA_DAMAGED, "the encrypted file ends within a packet")
-            self._have += more
-        taken, self._have = self._have[:count], self._have[count:]
+        taken = b""
+        while len(taken) < count:
+            step = self._step(count - len(taken))
+            taken += self._have[self._at - step : self._at]
         return taken
 
     def skip(self, count: int) -> None:
-        while count > len(self._have):
-            count -= len(self._have)
-            self._have = b""
-            more = next(self._chunks, None)
-            if more is None:
-                raise Fault(DATA_DAMAGED, "the encrypted file ends within a packet")
-            self._have = more
-        self._have = self._have[count:]
+        while count:
+            count -= self._step(count)
+
+    def _step(self, most: int) -> int:
+        """Go on by at least one byte, within one chunk."""
+        if self.ended():
+            raise Fault(DATA_DAMAGED, "the encrypted file ends within a packet")
+        step = min(most, len(self._have) - self._at)
+        self._at += step
+        return step
 
     def skip_all(self) -> None:
-        self._have = b""
-        for chunk in self._chunks:
-            del chunk
+        while not self.ended():
+            self._at = len(self._have)
 
     def ended(self) -> bool:
-        while not self._have:
+        while self._at >= len(self._have):
             more = next(self._chunks, None)
             if more is None:
                 return True
-            self._have = more
+            self._have, self._at = more, 0
         return False
 
 

@@ -1,0 +1,107 @@
+"""What the README says is done here, word for word; the reference pages agree with the code."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from hermes_backup.errors import catalog
+from hermes_backup.home.sample import make_sample
+from hermes_backup.pipeline.model import Pipeline, parse_pipeline
+from tests.keys import Recipient
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+EDITOR = """#!/bin/sh
+sed -i 's#"CHANGE-ME"#"{fingerprint}"#; s#CHANGE-ME:hermes-backups#{root}/remote#' "$1"
+cat > inventory/prod/keys/operator.asc <<'KEY'
+{public}KEY
+cat >> "$1" <<'MORE'
+hermes_backup_config_dir: {root}/config
+hermes_backup_state: {root}/state
+hermes_backup_store: {root}/store
+MORE
+"""
+
+
+def block(name: str) -> str:
+    found = re.search(rf"<!-- executed by tests/docs: {name} -->\n```\w+\n(.*?)```", README, re.DOTALL)
+    assert found, name
+    return found.group(1)
+
+
+def shell(commands: str, where: Path, environment: Mapping[str, str]) -> str:
+    done = subprocess.run(["bash", "-euo", "pipefail", "-c", commands], cwd=where, env=dict(environment), text=True,
+                          capture_output=True, check=False)  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def desk(tmp_path: Path, recipient: Recipient) -> dict[str, str]:
+    """A user's machine: a Hermes home, a key, an editor that changes the two lines."""
+    make_sample(tmp_path / ".hermes")
+    editor = tmp_path / "editor"
+    editor.write_text(EDITOR.format(fingerprint=recipient.fingerprint, public=recipient.public, root=tmp_path))
+    editor.chmod(0o755)
+    kept = {name: os.environ[name] for name in ("LANG", "USER", "TERM") if name in os.environ}
+    return {
+        **kept,
+        "HOME": str(tmp_path),
+        "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
+        "EDITOR": str(editor),
+        "HOST": platform.node().split(".")[0],
+        "GNUPGHOME": str(recipient.gnupghome),
+        "COLUMNS": "100",
+    }
+
+
+def test_the_walkthrough_works_as_it_is_written(desk: dict[str, str], tmp_path: Path) -> None:
+    said = shell(block("walkthrough"), tmp_path, desk)
+    assert "sound" in said
+    assert "000001-" in said
+    assert (tmp_path / "restored" / "SOUL.md").read_bytes() == (tmp_path / ".hermes" / "SOUL.md").read_bytes()
+    (data,) = (tmp_path / "remote").rglob("*.tar.zst.gpg")
+    (tmp_path / "plain").mkdir()
+    by_hand = {**desk, "SNAPSHOT": str(data).removesuffix(".tar.zst.gpg"), "INTO": str(tmp_path / "plain")}
+    shell(block("plain"), tmp_path, by_hand)
+    assert (tmp_path / "plain" / "SOUL.md").exists()
+
+
+def test_the_pipeline_that_it_shows_is_valid() -> None:
+    shown = YAML(typ="safe").load(block("pipeline"))
+    for name, raw in shown["hermes_backup_pipelines"].items():
+        raw["stages"][2]["encrypt"]["recipients"] = ["A" * 40]
+        raw["stages"][4]["push"]["to"] = ["r2:hermes"]
+        assert isinstance(parse_pipeline(name, raw), Pipeline)
+
+
+def test_the_links_lead_somewhere() -> None:
+    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+            assert target.startswith("https://") or (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_reference_pages_agree_with_the_code() -> None:
+    done = subprocess.run([sys.executable, "tools/reference.py", "--check"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_error_has_one_name_and_a_mend() -> None:
+    kinds = catalog()
+    assert len({it.name for it in kinds}) == len(kinds)
+    for it in kinds:
+        assert re.fullmatch(r"HB(-[A-Z0-9]+)+", it.name)
+        assert it.means.endswith(".")
+        assert it.mend
+        assert it.exit_code != 0

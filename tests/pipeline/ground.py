@@ -1,0 +1,253 @@
+"""What every test of a fault looks at: how the run ended, what it left behind, and whether the next one works."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hermes_backup.pipeline.config import dump, pipeline_of
+from hermes_backup.pipeline.status import Status
+from hermes_backup.pipeline.verifying import verify
+from hermes_backup.snapshots.catalog import read_catalog
+from hermes_backup.snapshots.folder import FolderPlace
+from hermes_backup.snapshots.place import is_temporary
+from hermes_backup.snapshots.signing import Pinned
+from tests.site import PROGRAM, Site
+
+MEGABYTE = 1 << 20
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+
+
+def wait_until(true: Callable[[], Any], seconds: float = 20.0, pause: float = 0.002) -> Any:
+    """Return what is true, as soon as it is."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if value := true():
+            return value
+        time.sleep(pause)
+    raise AssertionError(f"did not come true in {seconds} s")
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process as /proc shows it."""
+
+    pid: int
+    parent: int
+    words: bytes
+    environment: bytes
+
+    @property
+    def program(self) -> str:
+        """Its program's name; what runs under setpriv counts as that."""
+        words = [os.path.basename(it) for it in self.words.split(b"\0")]
+        return os.fsdecode(words[words.index(b"--") + 1] if words[0] == b"setpriv" and b"--" in words else words[0])
+
+
+def processes() -> Iterator[Process]:
+    """Every process that lives, as far as we may look."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError, IndexError):
+                words = (entry / "cmdline").read_bytes()
+                parent = int((entry / "stat").read_text(errors="replace").rpartition(")")[2].split()[1])
+                if words:
+                    yield Process(int(entry.name), parent, words, (entry / "environ").read_bytes())
+
+
+def descendants(pid: int) -> list[Process]:
+    """The children of a process, theirs, and so on."""
+    every = list(processes())
+    found: list[Process] = []
+    wanted = {pid}
+    while wanted:
+        children = [it for it in every if it.parent in wanted]
+        found += children
+        wanted = {it.pid for it in children}
+    return found
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A run that was a process of its own, at its end."""
+
+    code: int
+    out: str
+    err: str
+
+
+@dataclass(frozen=True)
+class Ground:
+    """A site, a folder for temporaries of its own, and the runs that a test started there."""
+
+    site: Site
+    scratch: Path
+    started: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    def start(
+        self,
+        stages: Sequence[Any] | None = None,
+        *,
+        under: Sequence[str] = (),
+        env: Mapping[str, str] | None = None,
+        **settings: Any,
+    ) -> subprocess.Popen[bytes]:
+        """Start ``hermes-backup agent run nightly`` as a process of its own, under another program if need be."""
+        site = self.site
+        folder = site.root / "config"
+        folder.mkdir(exist_ok=True)
+        folder.chmod(0o755)
+        stages = site.usual() if stages is None else stages
+        (folder / "vps1.json").write_text(dump(site.config(stages, **settings)))
+        argv = [*under, *PROGRAM, "agent", "run", "nightly", "--config", str(folder)]
+        run = subprocess.Popen(
+            argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, **(env or {})}, cwd="/"
+        )
+        self.started.append(run)
+        return run
+
+    def end(self, run: subprocess.Popen[bytes], timeout: float = 60) -> Ended:
+        """Wait for a run's end."""
+        out, err = run.communicate(timeout=timeout)
+        return Ended(run.returncode, out.decode(), err.decode())
+
+    def wait_for_stage(self, run: subprocess.Popen[bytes], stage: str, done: int = 0) -> Status:
+        """Return when a run has come to a stage, and has done so many bytes of it."""
+
+        def there() -> Status | None:
+            assert run.poll() is None, self.end(run)
+            with contextlib.suppress(OSError, ValueError):
+                status = self.site.status()
+                if status.pid == run.pid and status.stage == stage and status.done >= done:
+                    return status
+            return None
+
+        found: Status = wait_until(there)
+        return found
+
+    def wait_for_child(self, run: subprocess.Popen[bytes], program: str, *words: bytes) -> Process:
+        """Return the first descendant of a run that runs a program, with these words among its arguments."""
+
+        def there() -> Process | None:
+            assert run.poll() is None, self.end(run)
+            fitting = (it for it in descendants(run.pid) if it.program == program)
+            return next((it for it in fitting if all(word in it.words for word in words)), None)
+
+        found: Process = wait_until(there)
+        return found
+
+    def lasting(self) -> dict[str, str]:
+        """Every file under a final name in store and remote, with a hash of its content; RESTORE.txt is remade."""
+        return {
+            str(path.relative_to(self.site.root)): hashlib.sha256(path.read_bytes()).hexdigest()
+            for top in (self.site.store, self.site.remote)
+            for path in sorted(top.rglob("*"))
+            if path.is_file() and not is_temporary(path.name) and path.name != "RESTORE.txt"
+        }
+
+    def left(self) -> list[str]:
+        """What a run should not have left: private folders, temporaries, processes."""
+        site = self.site
+        found = [str(it) for it in site.folder.glob("run-*")]
+        found += [str(it) for top in (site.store, site.remote) for it in top.rglob(".*") if it.is_file()]
+        found += [str(it) for it in self.scratch.iterdir()]
+        return found + [str(it.words) for it in self.running()]
+
+    def running(self) -> list[Process]:
+        """The processes that belong to runs of this ground: each has our folder for temporaries in its environment."""
+        mark = os.fsencode(self.scratch)
+        return [
+            it for it in processes() if it.pid != os.getpid() and (mark in it.environment or mark in it.words)
+        ]
+
+    def check_clean(self, seconds: float = 3.0) -> None:
+        """Nothing of a run is left; a process that was just killed has a moment to be gone."""
+        end = time.monotonic() + seconds
+        while (left := self.left()) and time.monotonic() < end:
+            time.sleep(0.05)
+        assert not left
+
+    def check_failed(self, status: Status, code: int, name: str, stage: str, before: Mapping[str, str]) -> None:
+        """A run failed, said so and why, changed nothing that lasts, and left nothing behind."""
+        assert status.error is not None, status
+        assert (status.exit_code, status.error.name, status.stage) == (code, name, stage), status.error
+        assert status.state == ("interrupted" if code == 130 else "failed")
+        assert status.error.what
+        assert status.error.mend
+        assert self.lasting() == before
+        self.check_clean()
+
+    def check_next(self, stages: Sequence[Any] | None = None, **settings: Any) -> Status:
+        """The next run succeeds, leaves nothing behind, and all snapshots are whole and follow each other."""
+        status = self.site.run(stages, **settings)
+        assert (status.state, status.exit_code) == ("done", 0), status
+        self.check_clean()
+        for place in status.places:
+            if place.startswith("/"):
+                self.check_whole(Path(place))
+        return status
+
+    def check_whole(self, root: Path) -> None:
+        """Every finished snapshot is what was signed, in an unbroken chain; what has no manifest decrypts whole."""
+        place = FolderPlace(root)
+        config = self.site.config(self.site.usual())
+        catalog = read_catalog(place, "vps1", "nightly")
+        key = self.site.status().public_key
+        assert key is not None
+        with Pinned.load(key, self.site.root) as pinned:
+            found = verify(
+                config, pipeline_of(config, "nightly"), place, catalog, pinned, progress=lambda *_: None
+            )
+        finished = {it.name for it in catalog.listed if it.complete}
+        assert finished
+        assert [it.fault for it in found.verdicts if it.name in finished and it.fault] == []
+        assert found.chain == ()
+        for listed in catalog.listed:
+            assert listed.state != "broken", listed
+            if not listed.complete:
+                for file in listed.files:
+                    self.check_decrypts(root / "vps1" / "nightly" / file.name)
+
+    def check_decrypts(self, path: Path) -> None:
+        """A file can be decrypted to its end."""
+        home = str(self.site.recipient.gnupghome)
+        argv = ["gpg", "--homedir", home, "--batch", "--no-tty", "--decrypt", str(path)]
+        done = subprocess.run(argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False)
+        assert done.returncode == 0, (path, path.stat().st_size, done.stderr)
+
+
+def add_bulk(site: Site, megabytes: int) -> None:
+    """Make the home larger by what does not compress."""
+    for number in range(0, megabytes, 4):
+        (site.home / f"bulk-{number}").write_bytes(os.urandom(min(4, megabytes - number) * MEGABYTE))
+
+
+@pytest.fixture
+def ground(site: Site, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ground]:
+    """A site whose runs have a short folder for temporaries of their own."""
+    with tempfile.TemporaryDirectory(prefix="hbt", dir="/tmp", ignore_cleanup_errors=True) as folder:
+        scratch = Path(folder)
+        monkeypatch.setenv("TMPDIR", folder)
+        monkeypatch.setattr(tempfile, "tempdir", folder)
+        made = Ground(site, scratch)
+        try:
+            yield made
+        finally:
+            for run in made.started:
+                if run.poll() is None:
+                    run.kill()
+                run.communicate()
+            for process in made.running():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process.pid, signal.SIGKILL)

@@ -1,0 +1,287 @@
+"""Runs that are killed, stopped, doubled and starved, at every stage."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hermes_backup.errors import Fault
+from tests.pipeline.ground import MEGABYTE, Ground, add_bulk, ground, wait_until
+from tests.servers import S3Server, SftpServer
+from tests.site import Site
+
+__all__ = ["ground"]
+_KILLS = 25
+
+
+def remotes(site: Site, s3: S3Server, sftp: SftpServer | None, folder: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """A push to a folder, an S3 server and an SFTP server, and the settings that go with it."""
+    to = [str(site.remote), f"s3:{s3.bucket}/{folder}"]
+    config = s3.section("s3")
+    if sftp is not None:
+        to.append(f"sftp:{sftp.address_root}/{folder}")
+        config += sftp.section("sftp")
+    return {"push": {"to": to}}, {"rclone_config": config}
+
+
+def objects(*tops: Path) -> list[Path]:
+    """Every object under a final name."""
+    return [it for top in tops for it in top.rglob("*") if it.is_file() and not it.name.startswith(".")]
+
+
+def big_database(path: Path, megabytes: int) -> None:
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TABLE big (x BLOB)")
+    connection.executemany("INSERT INTO big VALUES (?)", [(os.urandom(MEGABYTE),) for _ in range(megabytes)])
+    connection.commit()
+    connection.close()
+
+
+def test_kill_9_at_any_moment_publishes_no_half_file_and_the_next_run_works(
+    ground: Ground, s3_server: S3Server, sftp_server: SftpServer
+) -> None:
+    site = ground.site
+    add_bulk(site, 40)
+    name = site.root.name
+    push, settings = remotes(site, s3_server, sftp_server, name)
+    stages = site.usual(push, {"prune": {"keep_last": 1}})
+    started = time.monotonic()
+    assert ground.end(ground.start(stages, **settings)).code == 0
+    whole = time.monotonic() - started
+    kept = site.snapshots()
+    moments = random.Random(7)
+    for number in range(_KILLS):
+        run = ground.start(stages, **settings)
+        time.sleep(whole * (0.15 + 0.85 * moments.random()))
+        run.kill()
+        run.wait()
+        wait_until(lambda: all(it.program == "gpg-agent" for it in ground.running()), 5)
+        if number % 8 == 7:
+            assert ground.end(ground.start(stages, **settings)).code == 0
+            ground.check_clean()
+            kept = site.snapshots()
+        else:
+            ended = set(kept) <= set(site.snapshots()) or len(site.snapshots()) >= len(kept)
+            assert ended, "the snapshot before is still there"
+    ground.check_next(stages, **settings)
+    for top in (s3_server.root / s3_server.bucket / name, sftp_server.root / name):
+        ground.check_whole(top)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("stage", ["command", "sqlite", "store+push", "prune", "after"])
+def test_a_signal_ends_a_run_at_once_and_cleanly(ground: Ground, number: signal.Signals, stage: str) -> None:
+    site = ground.site
+    assert site.run().exit_code == 0
+    big_database(site.home / "kanban.db", 60)
+    add_bulk(site, 12)
+    before = ground.lasting()
+    push = {"push": {"to": [str(site.remote)], "bandwidth": "1M"}}
+    command: dict[str, Any] = {}
+    if stage == "command":
+        command = {"command": {"before": ["sleep", "60"]}}
+    elif stage == "prune":
+        command = {"command": {"before": ["true"]}}
+    elif stage == "after":
+        command = {"command": {"after": ["sleep", "60"]}}
+    stages = [*([command] if command else []), *site.usual()]
+    if stage == "store+push":
+        stages.append(push)
+    if stage == "prune":
+        stages.append({"prune": {"keep_last": 1}})
+    run = ground.start(stages)
+    if stage == "after":
+        ground.wait_for_child(run, "sleep")
+    else:
+        ground.wait_for_stage(run, stage, MEGABYTE if stage == "store+push" else 0)
+    run.send_signal(number)
+    began = time.monotonic()
+    ended = ground.end(run)
+    took = time.monotonic() - began
+    status = site.status()
+    assert (ended.code, status.state) == (130, "interrupted"), (ended, status)
+    assert status.error is not None
+    assert status.error.name == "HB-INTERRUPTED"
+    assert took < 4, "it was to end at once"
+    if stage in ("prune", "after"):
+        assert before.items() <= ground.lasting().items() or stage == "prune"
+        ground.check_clean()
+    else:
+        assert status.error.where == stage
+        ground.check_failed(status, 130, "HB-INTERRUPTED", stage, before)
+    ground.check_next()
+
+
+def test_signals_at_any_moment_leave_nothing(ground: Ground) -> None:
+    site = ground.site
+    add_bulk(site, 8)
+    stages = site.usual({"push": {"to": [str(site.remote)]}})
+    started = time.monotonic()
+    assert ground.end(ground.start(stages)).code == 0
+    whole = time.monotonic() - started
+    moments = random.Random(11)
+    for _ in range(12):
+        before = ground.lasting()
+        run = ground.start(stages)
+        wait_until(lambda run=run: site.status().pid == run.pid)
+        time.sleep(whole * 0.6 * moments.random())
+        run.terminate()
+        ended = ground.end(run)
+        ground.check_clean()
+        status = site.status()
+        if ended.code == 0 or (status.state != "interrupted"):
+            continue  # it was done before
+        assert ended.code == 130, ended
+        if status.snapshot is None:
+            assert ground.lasting() == before
+        ground.check_whole(site.store)
+    ground.check_next(stages)
+
+
+@pytest.mark.parametrize("program", ["tar", "gpg", "rclone"])
+def test_a_killed_child_fails_the_run_by_name(ground: Ground, program: str) -> None:
+    site = ground.site
+    only_remote = [*site.usual()[:-1], {"push": {"to": [str(site.remote)], "bandwidth": "4M"}}]
+    assert site.run(only_remote).exit_code == 0
+    before = ground.lasting()
+    add_bulk(site, 16)
+    run = ground.start(only_remote)
+    ground.wait_for_stage(run, "push", MEGABYTE)
+    marks = {"tar": (b"--create",), "gpg": (b"--encrypt",), "rclone": (b"rcat", b".tar.zst.gpg")}
+    os.kill(ground.wait_for_child(run, program, *marks[program]).pid, signal.SIGKILL)
+    ended = ground.end(run)
+    status = site.status()
+    assert ended.code == 5
+    name = "HB-PUSH-FAILED" if program == "rclone" else "HB-STAGE-FAILED"
+    ground.check_failed(status, 5, name, "push", before)
+    assert status.error is not None
+    where = {"tar": "archive", "gpg": "encrypt", "rclone": "push"}[program]
+    assert status.error.where == where
+    assert program in status.error.what
+    assert name in ended.out + ended.err
+    ground.check_next(only_remote)
+
+
+def test_a_killed_upload_is_tried_again_from_the_store(ground: Ground) -> None:
+    site = ground.site
+    stages = site.usual({"push": {"to": [str(site.remote)], "bandwidth": "8M"}})
+    add_bulk(site, 12)
+    run = ground.start(stages)
+    ground.wait_for_stage(run, "store+push", MEGABYTE)
+    os.kill(ground.wait_for_child(run, "rclone", b"rcat").pid, signal.SIGKILL)
+    assert ground.end(run).code == 0
+    assert site.snapshots(site.remote) == site.snapshots()
+    ground.check_clean()
+    ground.check_whole(site.remote)
+
+
+def test_a_second_run_is_refused_and_the_first_goes_on(ground: Ground) -> None:
+    site = ground.site
+    stages = [{"command": {"before": ["sleep", "60"]}}, *site.usual()]
+    first = ground.start(stages)
+    sleep = ground.wait_for_child(first, "sleep")
+    second = ground.end(ground.start(stages))
+    assert second.code == 7
+    assert "HB-LOCKED" in second.err
+    assert f"process {first.pid} " in second.err
+    with pytest.raises(Fault, match=f"process {first.pid} "):
+        site.run(stages)
+    assert site.status().pid == first.pid
+    os.kill(sleep.pid, signal.SIGKILL)
+    failed = ground.end(first)
+    assert failed.code == 5, "its command was killed"
+    ground.check_next()
+
+
+def test_a_lock_left_by_a_dead_run_is_none(ground: Ground) -> None:
+    site = ground.site
+    site.folder.mkdir(parents=True)
+    (site.folder / "lock").write_text("1")
+    (site.folder / "run-left").mkdir()
+    (site.folder / "run-left" / "secret").write_text("left")
+    ground.check_next()
+
+
+def test_what_a_killed_run_wrote_to_the_store_is_swept_but_not_what_is_not_ours(ground: Ground) -> None:
+    site = ground.site
+    folder = site.store / "vps1" / "nightly"
+    folder.mkdir(parents=True)
+    ours = folder / ".000001-20261121T033000Z.tar.zst.gpg.0123456789ab.hermes-backup-part"
+    theirs = folder / ".notes.swp"
+    ours.write_text("half")
+    theirs.write_text("mine")
+    assert site.run().exit_code == 0
+    assert not ours.exists()
+    assert theirs.exists()
+
+
+@pytest.mark.parametrize("limit", [24, 40])
+def test_too_few_descriptors_fail_the_run_cleanly(ground: Ground, limit: int) -> None:
+    site = ground.site
+    assert site.run().exit_code == 0
+    before = ground.lasting()
+    stages = site.usual({"push": {"to": [str(site.remote)]}})
+    assert ground.end(ground.start(stages, under=["prlimit", "--nofile=8"])).code != 0
+    for low in (14, 17, 20):
+        ended = ground.end(ground.start(stages, under=["prlimit", f"--nofile={low}"]))
+        if ended.code == 0:
+            break
+        assert ended.code in (4, 5), ended
+        assert "Traceback" not in ended.err, ended
+        assert ground.lasting() == before or ended.code == 4
+    ground.check_next(stages)
+
+
+def test_a_file_size_limit_fails_the_run_cleanly(ground: Ground) -> None:
+    site = ground.site
+    stages = site.usual({"push": {"to": [str(site.remote)], "attempts": 1}})
+    assert site.run(stages).exit_code == 0
+    before = ground.lasting()
+    add_bulk(site, 4)
+    ended = ground.end(ground.start(stages, under=["prlimit", f"--fsize={MEGABYTE}"]))
+    assert ended.code == 5, ended
+    assert "Traceback" not in ended.err
+    status = site.status()
+    ground.check_failed(status, 5, "HB-PUSH-FAILED", "store+push", before)
+    assert status.error is not None
+    assert str(site.store) in status.error.what
+    ground.check_next(stages)
+
+
+def test_too_little_memory_fails_the_run_cleanly(ground: Ground) -> None:
+    site = ground.site
+    assert site.run().exit_code == 0
+    before = ground.lasting()
+    add_bulk(site, 8)
+    run = ground.start(under=["prlimit", f"--as={260 * MEGABYTE}"])
+    ended = ground.end(run)
+    if ended.code == 0:
+        pytest.skip("it was enough")
+    assert ended.code in (1, 5), ended
+    assert {k: v for k, v in ground.lasting().items() if k in before} == before
+    ground.check_clean()
+    ground.check_next()
+
+
+def test_an_orphaned_pipe_is_not_published(ground: Ground) -> None:
+    """The producer dies by a signal to the whole run but rclone: rclone must not take the silence for an end."""
+    site = ground.site
+    add_bulk(site, 8)
+    stages = [*site.usual()[:-1], {"push": {"to": [str(site.remote)], "bandwidth": "2M"}}]
+    run = ground.start(stages)
+    ground.wait_for_stage(run, "push", MEGABYTE)
+    for child in [it for it in ground.running() if it.program in ("tar", "gpg")]:
+        os.kill(child.pid, signal.SIGKILL)
+    run.kill()
+    run.wait()
+    wait_until(lambda: all(it.program == "gpg-agent" for it in ground.running()), 5)
+    assert objects(site.remote) == []
+    assert subprocess.run(["true"], check=True).returncode == 0
