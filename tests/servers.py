@@ -22,6 +22,8 @@ from pathlib import Path
 import pytest
 
 BIN = Path(sys.executable).parent
+PATH = f"{BIN}:{os.environ.get('PATH', '')}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+RCLONE = shutil.which("rclone", path=PATH) or "rclone"
 _START = 15.0
 
 
@@ -29,7 +31,7 @@ _START = 15.0
 def clean_process_environment() -> Iterator[None]:
     """What the entry of the program does: rclone by PATH, and nothing that changes how tools behave."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PATH", f"{BIN}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+        patch.setenv("PATH", PATH)
         for name in os.environ:
             if name.startswith(("AWS_", "RCLONE_", "GNUPG", "GPG_", "SSH_AUTH_SOCK")):
                 patch.delenv(name)
@@ -125,7 +127,7 @@ class S3Server(Server):
     def argv(self) -> list[str]:
         keys = f"{self.access_key},{self.secret_key}"
         address = f"127.0.0.1:{self.port}"
-        rclone = [str(BIN / "rclone"), "--config", "/dev/null", "serve", "s3", str(self.root)]
+        rclone = [RCLONE, "--config", "/dev/null", "serve", "s3", str(self.root)]
         return [*rclone, "--auth-key", keys, "--addr", address, "-vv", "--vfs-cache-mode", "off"]
 
     def section(self, name: str, *, secret: str | None = None) -> str:

@@ -121,8 +121,6 @@ BUG = Kind(
     "Something happened that this program does not expect.",
     "Please report it, with the traceback above; nothing is published that is not whole.",
 )
-UNEXPECTED = Kind("HB-UNEXPECTED", _C.BUG, "Something happened that this program does not know: a bug.",
-    "Report it, with the lines above and events.jsonl of the state folder; the previous snapshot is untouched.")
 LOCKED = Kind("HB-LOCKED", _C.LOCKED, "Another run of this pipeline is under way.",
     "Wait for it to end; the lock frees itself when the run ends, however it ends.")
 INTERRUPTED = Kind("HB-INTERRUPTED", _C.INTERRUPTED, "The run was interrupted; its temporaries are gone.",

@@ -321,7 +321,8 @@ def test_an_unknown_inventory_names_those_that_there_are(ground: Ground) -> None
     error = done.data["error"]
     assert (error["name"], "demo, local" in error["what"]) == ("HB-INVENTORY-MISSING", True)
     assert "did you mean 'demo'?" in error["mend"]
-    assert ground.call("validate", "./nowhere/at/all").code == 3
+    for name in ("./nowhere/at/all", "x" * 300, "./" + "x" * 300, "--", "$(touch x)", "a\nb"):
+        assert ground.call("validate", "--", name).code == 3
     (ground.root / "bare").mkdir()
     assert "holds none of hosts.yml" in ground.call("validate", "./bare").err
 

@@ -7,6 +7,7 @@ import signal
 import stat
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,14 +30,13 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def left_in_memory(ground: Ground) -> list[Path]:
-    """Private folders of plays of this test that nobody removed."""
-    found = []
-    for folder in [*Path("/dev/shm").glob("hermes-backup-*"), *Path("/tmp").glob("hermes-backup-*")]:
-        settings = folder / "env" / "extravars"
-        if settings.exists() and str(ground.root) in settings.read_text():
-            found.append(folder)
-    return found
+@pytest.fixture(autouse=True)
+def _nothing_stays_in_memory() -> Iterator[None]:
+    """No private folder of a play stays, and none comes back by a worker that outlived its play."""
+    before = set(Path("/dev/shm").glob("hermes-backup-*"))
+    yield
+    mine = set(Path("/dev/shm").glob("hermes-backup-*")) - before
+    until(lambda: not [it for it in mine if it.exists()], 60)  # those of tests beside this one go, too
 
 
 def test_a_run_on_this_machine(ground: Ground) -> None:
@@ -55,7 +55,6 @@ def test_a_run_on_this_machine(ground: Ground) -> None:
     assert (mode(config), mode(config.parent)) == (0o600, 0o700)
     (log,) = (ground.root / "state" / "vps1" / "nightly").glob("agent-*.log")
     assert mode(log) == 0o600
-    assert left_in_memory(ground) == []
     assert ground.agents() == []
     names = [it.name for it in (ground.root / "remote" / "vps1" / "nightly").iterdir()]
     assert f"{status['snapshot']}.manifest.asc" in names
@@ -145,7 +144,6 @@ def test_an_interrupt_ends_the_agent_and_leaves_nothing(ground: Ground, number: 
     assert ground.agents() == []
     assert ground.status("long")["state"] == "interrupted"
     assert list((ground.root / "state" / "vps1" / "long").glob("run-*")) == []
-    assert left_in_memory(ground) == []
     assert ground.call("run", "./prod", "--json").code == 0
 
 
@@ -157,7 +155,6 @@ def test_an_interrupt_while_the_inventory_is_read(ground: Ground) -> None:
     child.send_signal(signal.SIGINT)
     _, err = child.communicate(timeout=20)
     assert (child.returncode, "HB-INTERRUPTED" in err) == (130, True)
-    assert left_in_memory(ground) == []
 
 
 def test_a_killed_agent_is_noticed(ground: Ground) -> None:

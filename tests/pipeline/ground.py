@@ -21,8 +21,9 @@ from hermes_backup.pipeline.status import Status
 from hermes_backup.pipeline.verifying import verify
 from hermes_backup.snapshots.catalog import read_catalog
 from hermes_backup.snapshots.folder import FolderPlace
+from hermes_backup.snapshots.manifest import Manifest, from_json
 from hermes_backup.snapshots.place import is_temporary
-from hermes_backup.snapshots.signing import Pinned
+from hermes_backup.snapshots.signing import HostKey, Pinned
 from tests.site import PROGRAM, Site
 
 MEGABYTE = 1 << 20
@@ -136,6 +137,12 @@ class Ground:
         found: Status = wait_until(there)
         return found
 
+    def wait_for_upload(self, run: subprocess.Popen[bytes]) -> Process:
+        """Return the rclone that uploads a run's archive, as soon as it is at it."""
+        found = self.wait_for_child(run, "rclone", b"rcat", b".tar.")
+        time.sleep(0.3)
+        return found
+
     def wait_for_child(self, run: subprocess.Popen[bytes], program: str, *words: bytes) -> Process:
         """Return the first descendant of a run that runs a program, with these words among its arguments."""
 
@@ -159,7 +166,7 @@ class Ground:
     def left(self) -> list[str]:
         """What a run should not have left: private folders, temporaries, processes."""
         site = self.site
-        found = [str(it) for it in site.folder.glob("run-*")]
+        found = [str(it) for pattern in ("run-*", ".*") for it in site.folder.glob(pattern)]
         found += [str(it) for top in (site.store, site.remote) for it in top.rglob(".*") if it.is_file()]
         found += [str(it) for it in self.scratch.iterdir()]
         return found + [str(it.words) for it in self.running()]
@@ -176,7 +183,7 @@ class Ground:
         end = time.monotonic() + seconds
         while (left := self.left()) and time.monotonic() < end:
             time.sleep(0.05)
-        assert not left
+        assert not left, left
 
     def check_failed(self, status: Status, code: int, name: str, stage: str, before: Mapping[str, str]) -> None:
         """A run failed, said so and why, changed nothing that lasts, and left nothing behind."""
@@ -203,9 +210,9 @@ class Ground:
         place = FolderPlace(root)
         config = self.site.config(self.site.usual())
         catalog = read_catalog(place, "vps1", "nightly")
-        key = self.site.status().public_key
-        assert key is not None
-        with Pinned.load(key, self.site.root) as pinned:
+        with HostKey.load(self.site.folder.parent / "gnupg") as key:
+            public = key.public()
+        with Pinned.load(public, self.site.root) as pinned:
             found = verify(
                 config, pipeline_of(config, "nightly"), place, catalog, pinned, progress=lambda *_: None
             )
@@ -218,6 +225,21 @@ class Ground:
             if not listed.complete:
                 for file in listed.files:
                     self.check_decrypts(root / "vps1" / "nightly" / file.name)
+
+    def opened(self) -> Path:
+        """Unpack the store's newest snapshot by plain tools, and return the folder."""
+        data = max((self.site.store / "vps1" / "nightly").glob("*.tar.zst.gpg"))
+        into = self.site.root / f"back-{data.name[:6]}"
+        into.mkdir()
+        home = self.site.recipient.gnupghome
+        pipe = f"set -o pipefail; gpg --homedir '{home}' --batch -qd '{data}' | zstd -qd | tar -xp -C '{into}'"
+        subprocess.run(["bash", "-c", pipe], check=True)
+        return into
+
+    def manifest(self) -> Manifest:
+        """The store's newest manifest, as it stands; its signature is another matter."""
+        text = max((self.site.store / "vps1" / "nightly").glob("*.asc")).read_text()
+        return from_json(text[text.index("{") : text.rindex("}") + 1])
 
     def check_decrypts(self, path: Path) -> None:
         """A file can be decrypted to its end."""

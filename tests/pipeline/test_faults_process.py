@@ -6,7 +6,6 @@ import os
 import random
 import signal
 import sqlite3
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -16,20 +15,9 @@ import pytest
 from hermes_backup.errors import Fault
 from tests.pipeline.ground import MEGABYTE, Ground, add_bulk, ground, wait_until
 from tests.servers import S3Server, SftpServer
-from tests.site import Site
 
 __all__ = ["ground"]
-_KILLS = 25
-
-
-def remotes(site: Site, s3: S3Server, sftp: SftpServer | None, folder: str) -> tuple[dict[str, Any], dict[str, str]]:
-    """A push to a folder, an S3 server and an SFTP server, and the settings that go with it."""
-    to = [str(site.remote), f"s3:{s3.bucket}/{folder}"]
-    config = s3.section("s3")
-    if sftp is not None:
-        to.append(f"sftp:{sftp.address_root}/{folder}")
-        config += sftp.section("sftp")
-    return {"push": {"to": to}}, {"rclone_config": config}
+_KILLS = 24
 
 
 def objects(*tops: Path) -> list[Path]:
@@ -49,29 +37,29 @@ def test_kill_9_at_any_moment_publishes_no_half_file_and_the_next_run_works(
     ground: Ground, s3_server: S3Server, sftp_server: SftpServer
 ) -> None:
     site = ground.site
-    add_bulk(site, 40)
+    add_bulk(site, 16)
     name = site.root.name
-    push, settings = remotes(site, s3_server, sftp_server, name)
-    stages = site.usual(push, {"prune": {"keep_last": 1}})
+    settings = {"rclone_config": s3_server.section("s3") + sftp_server.section("sftp")}
+    addresses = (str(site.remote), f"s3:{s3_server.bucket}/{name}", f"sftp:{sftp_server.address_root}/{name}")
+    ways = [site.usual({"push": {"to": [it]}}) for it in addresses]
     started = time.monotonic()
-    assert ground.end(ground.start(stages, **settings)).code == 0
+    assert ground.end(ground.start(ways[0], **settings)).code == 0
     whole = time.monotonic() - started
-    kept = site.snapshots()
+    first = ground.lasting()
     moments = random.Random(7)
     for number in range(_KILLS):
-        run = ground.start(stages, **settings)
-        time.sleep(whole * (0.15 + 0.85 * moments.random()))
+        run = ground.start(ways[number % 3], **settings)
+        time.sleep(whole * (0.15 + 0.85 * (number + moments.random()) / _KILLS))
         run.kill()
         run.wait()
         wait_until(lambda: all(it.program == "gpg-agent" for it in ground.running()), 5)
         if number % 8 == 7:
-            assert ground.end(ground.start(stages, **settings)).code == 0
-            ground.check_clean()
-            kept = site.snapshots()
-        else:
-            ended = set(kept) <= set(site.snapshots()) or len(site.snapshots()) >= len(kept)
-            assert ended, "the snapshot before is still there"
-    ground.check_next(stages, **settings)
+            assert site.run(ways[0], **settings).exit_code == 0
+    assert first.items() <= ground.lasting().items()
+    for part in site.remote.rglob(".*.hermes-backup-part"):
+        part.unlink()  # a remote has no locks, so such a file stays there for a day
+    for way in ways:
+        ground.check_next(way, **settings)
     for top in (s3_server.root / s3_server.bucket / name, sftp_server.root / name):
         ground.check_whole(top)
 
@@ -84,7 +72,7 @@ def test_a_signal_ends_a_run_at_once_and_cleanly(ground: Ground, number: signal.
     big_database(site.home / "kanban.db", 60)
     add_bulk(site, 12)
     before = ground.lasting()
-    push = {"push": {"to": [str(site.remote)], "bandwidth": "1M"}}
+    push = {"push": {"to": [str(site.remote)], "bandwidth": "100K"}}
     command: dict[str, Any] = {}
     if stage == "command":
         command = {"command": {"before": ["sleep", "60"]}}
@@ -101,7 +89,9 @@ def test_a_signal_ends_a_run_at_once_and_cleanly(ground: Ground, number: signal.
     if stage == "after":
         ground.wait_for_child(run, "sleep")
     else:
-        ground.wait_for_stage(run, stage, MEGABYTE if stage == "store+push" else 0)
+        ground.wait_for_stage(run, stage)
+        if stage == "store+push":
+            ground.wait_for_upload(run)
     run.send_signal(number)
     began = time.monotonic()
     ended = ground.end(run)
@@ -128,33 +118,32 @@ def test_signals_at_any_moment_leave_nothing(ground: Ground) -> None:
     assert ground.end(ground.start(stages)).code == 0
     whole = time.monotonic() - started
     moments = random.Random(11)
-    for _ in range(12):
+    for number in range(8):
         before = ground.lasting()
         run = ground.start(stages)
         wait_until(lambda run=run: site.status().pid == run.pid)
-        time.sleep(whole * 0.6 * moments.random())
+        time.sleep(whole * 0.08 * (number + moments.random()))
         run.terminate()
         ended = ground.end(run)
         ground.check_clean()
         status = site.status()
-        if ended.code == 0 or (status.state != "interrupted"):
+        if status.state != "interrupted":
             continue  # it was done before
         assert ended.code == 130, ended
-        if status.snapshot is None:
-            assert ground.lasting() == before
-        ground.check_whole(site.store)
+        new = sorted(ground.lasting().keys() - before.keys())
+        assert [it.split(".", 1)[1] for it in new] == ["index.zst.gpg", "manifest.asc", "tar.zst.gpg"] * (len(new) // 3)
     ground.check_next(stages)
 
 
 @pytest.mark.parametrize("program", ["tar", "gpg", "rclone"])
 def test_a_killed_child_fails_the_run_by_name(ground: Ground, program: str) -> None:
     site = ground.site
-    only_remote = [*site.usual()[:-1], {"push": {"to": [str(site.remote)], "bandwidth": "4M"}}]
+    only_remote = [*site.usual()[:-1], {"push": {"to": [str(site.remote)], "bandwidth": "8M"}}]
     assert site.run(only_remote).exit_code == 0
     before = ground.lasting()
-    add_bulk(site, 16)
+    (site.home / "bulk").write_bytes(os.urandom(60 * MEGABYTE))  # more than all pipes and rclone's 16 MB hold
     run = ground.start(only_remote)
-    ground.wait_for_stage(run, "push", MEGABYTE)
+    ground.wait_for_upload(run)
     marks = {"tar": (b"--create",), "gpg": (b"--encrypt",), "rclone": (b"rcat", b".tar.zst.gpg")}
     os.kill(ground.wait_for_child(run, program, *marks[program]).pid, signal.SIGKILL)
     ended = ground.end(run)
@@ -167,6 +156,7 @@ def test_a_killed_child_fails_the_run_by_name(ground: Ground, program: str) -> N
     assert status.error.where == where
     assert program in status.error.what
     assert name in ended.out + ended.err
+    (site.home / "bulk").unlink()
     ground.check_next(only_remote)
 
 
@@ -175,8 +165,7 @@ def test_a_killed_upload_is_tried_again_from_the_store(ground: Ground) -> None:
     stages = site.usual({"push": {"to": [str(site.remote)], "bandwidth": "8M"}})
     add_bulk(site, 12)
     run = ground.start(stages)
-    ground.wait_for_stage(run, "store+push", MEGABYTE)
-    os.kill(ground.wait_for_child(run, "rclone", b"rcat").pid, signal.SIGKILL)
+    os.kill(ground.wait_for_upload(run).pid, signal.SIGKILL)
     assert ground.end(run).code == 0
     assert site.snapshots(site.remote) == site.snapshots()
     ground.check_clean()
@@ -223,21 +212,20 @@ def test_what_a_killed_run_wrote_to_the_store_is_swept_but_not_what_is_not_ours(
     assert theirs.exists()
 
 
-@pytest.mark.parametrize("limit", [24, 40])
+@pytest.mark.parametrize("limit", [8, 12, 14, 16, 18])
 def test_too_few_descriptors_fail_the_run_cleanly(ground: Ground, limit: int) -> None:
     site = ground.site
     assert site.run().exit_code == 0
     before = ground.lasting()
-    stages = site.usual({"push": {"to": [str(site.remote)]}})
-    assert ground.end(ground.start(stages, under=["prlimit", "--nofile=8"])).code != 0
-    for low in (14, 17, 20):
-        ended = ground.end(ground.start(stages, under=["prlimit", f"--nofile={low}"]))
-        if ended.code == 0:
-            break
-        assert ended.code in (4, 5), ended
-        assert "Traceback" not in ended.err, ended
-        assert ground.lasting() == before or ended.code == 4
-    ground.check_next(stages)
+    ended = ground.end(ground.start(under=["prlimit", f"--nofile={limit}"]))
+    assert ended.code == 5, ended
+    assert "Traceback" not in ended.err
+    status = site.status()
+    ground.check_failed(status, 5, "HB-STAGE-FAILED", status.stage, before)
+    assert status.error is not None
+    assert status.error.where
+    assert "one" not in status.error.what
+    ground.check_next()
 
 
 def test_a_file_size_limit_fails_the_run_cleanly(ground: Ground) -> None:
@@ -277,11 +265,10 @@ def test_an_orphaned_pipe_is_not_published(ground: Ground) -> None:
     add_bulk(site, 8)
     stages = [*site.usual()[:-1], {"push": {"to": [str(site.remote)], "bandwidth": "2M"}}]
     run = ground.start(stages)
-    ground.wait_for_stage(run, "push", MEGABYTE)
+    ground.wait_for_upload(run)
     for child in [it for it in ground.running() if it.program in ("tar", "gpg")]:
         os.kill(child.pid, signal.SIGKILL)
     run.kill()
     run.wait()
     wait_until(lambda: all(it.program == "gpg-agent" for it in ground.running()), 5)
     assert objects(site.remote) == []
-    assert subprocess.run(["true"], check=True).returncode == 0

@@ -13,7 +13,7 @@ import pytest
 from hermes_backup.snapshots.folder import FolderPlace
 from hermes_backup.snapshots.place import Place
 from hermes_backup.snapshots.remote import RclonePlace
-from tests.servers import BIN, S3Server, SftpServer, write_config
+from tests.servers import RCLONE, S3Server, SftpServer, write_config
 
 KINDS = ("folder", "local", "sftp", "s3")
 FOLDER = "web-1/nightly"
@@ -36,7 +36,7 @@ class Made:
         """Write behind the place's back."""
         if isinstance(self.place, RclonePlace) and self.kind == "s3":  # the server remembers its folders
             config = self.place.rclone.config
-            argv = [str(BIN / "rclone"), "--config", str(config), "rcat", f"{self.place.remote}/{path}"]
+            argv = [RCLONE, "--config", str(config), "rcat", f"{self.place.remote}/{path}"]
             subprocess.run(argv, input=data, check=True, capture_output=True)
             return
         target = self.root / path

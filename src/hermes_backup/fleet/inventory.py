@@ -62,11 +62,11 @@ def find_inventory(wanted: str) -> Inventory:
         Fault: INVENTORY_MISSING, with the names that there are and the nearest.
     """
     if wanted in ("", ".", "..") or "/" in wanted:
-        return _at(Path(wanted or ".").expanduser().resolve())
+        return _at(Path(os.path.expanduser(wanted or ".")).resolve())  # noqa: PTH111 - pathlib raises for an unknown user
     for folder in search_path():
-        if (folder / wanted).exists():
+        if _is_there(folder / wanted):
             return _at(folder / wanted, built_in=folder == data_folder("inventory"))
-    if Path(wanted).exists():
+    if _is_there(Path(wanted)):
         return _at(Path(wanted).resolve())
     known = names()
     raise Fault(
@@ -103,10 +103,10 @@ def data_folder(name: str) -> Path:
 
 
 def _at(place: Path, *, built_in: bool = False) -> Inventory:
-    hosts_file = place if place.is_file() else _hosts_file(place)
+    hosts_file = place if _is_there(place) and place.is_file() else _hosts_file(place)
     if hosts_file is None:
         looked = ", ".join(_HOSTS_FILES[:4])
-        what = f"holds none of {looked}" if place.is_dir() else "does not exist"
+        what = f"holds none of {looked}" if _is_there(place) else "does not exist"
         raise Fault(INVENTORY_MISSING, what, where=shown(place))
     folder = hosts_file.parent
     name = folder.name if hosts_file.name in _HOSTS_FILES else hosts_file.stem
@@ -116,5 +116,12 @@ def _at(place: Path, *, built_in: bool = False) -> Inventory:
     return Inventory(name, folder, hosts_file, folder / "keys", pins, built_in)
 
 
+def _is_there(place: Path) -> bool:
+    try:
+        return place.exists()
+    except OSError:  # a name that no file can have
+        return False
+
+
 def _hosts_file(folder: Path) -> Path | None:
-    return next((folder / it for it in _HOSTS_FILES if (folder / it).is_file()), None)
+    return next((folder / it for it in _HOSTS_FILES if _is_there(folder / it) and (folder / it).is_file()), None)

@@ -115,6 +115,8 @@ class Play:
             for name in [it for it in made.config.env if not _kept(it)]:
                 del made.config.env[name]
             made.run()
+            if self._stats is None:
+                _kill_workers(folder)
             self.collect(folder / "private")
         return self._outcome()
 
@@ -227,6 +229,15 @@ def _environment(folder: Path) -> dict[str, str]:
         "ANSIBLE_DEPRECATION_WARNINGS": "False",
         "ANSIBLE_LOCALHOST_WARNING": "False",
     }
+
+
+def _kill_workers(folder: Path) -> None:
+    """End what a killed ansible-playbook leaves: its workers are sessions of their own, and would write here again."""
+    mark = f"AWX_ISOLATED_DATA_DIR={folder}".encode()
+    for entry in Path("/proc").iterdir():
+        with suppress(OSError):  # not ours, or gone already
+            if entry.name.isdigit() and mark in (entry / "environ").read_bytes():
+                _signal(int(entry.name), signal.SIGKILL)
 
 
 def _kept(name: str) -> bool:

@@ -101,9 +101,8 @@ def line(host: str, status: Status) -> str:
 def summary(runs: Sequence[HostRun], width: int) -> RenderableType:
     """Return what is to be said of a run that is over: a row a host, then what needs attention."""
     parts: list[RenderableType] = [_table(runs, width)]
-    if width < _WIDE:
-        placed = [(it.host, it.status.places) for it in runs if it.status is not None and it.status.places]
-        parts += [Text(harmless(f"{host}: in {', '.join(places)}"), style="dim") for host, places in placed]
+    placed = [(it.host, it.status.places) for it in runs if it.status is not None and it.status.places]
+    parts += [Text(harmless(f"{host}: in {', '.join(places)}"), style="dim") for host, places in placed]
     for run in runs:
         parts += _below(run)
     return Group(*parts)
@@ -136,12 +135,9 @@ def _table(runs: Sequence[HostRun], width: int) -> Table:
     table.add_column("files", no_wrap=True, justify="right")
     table.add_column("size", no_wrap=True, justify="right")
     table.add_column("stored", no_wrap=True, justify="right")
-    if wide:
-        table.add_column("places", overflow="fold")
     table.add_column("time", no_wrap=True, justify="right")
     for run in runs:
-        cells = _cells(run)
-        table.add_row(*(cells if wide else [*cells[:6], cells[7]]))
+        table.add_row(*_cells(run))
     return table
 
 
@@ -153,7 +149,7 @@ def _cells(run: HostRun) -> list[RenderableType]:
         state = status.state
     result = Text(state, style=_STYLES[state])
     if status is None:
-        return [run.host, result, "", "", "", "", "", ""]
+        return [run.host, result, "", "", "", "", ""]
     made = status.snapshot is not None
     end = status.finished or status.updated
     return [
@@ -163,7 +159,6 @@ def _cells(run: HostRun) -> list[RenderableType]:
         f"{status.files:,}" if made else "",
         show_size(status.bytes) if made else "",
         show_size(status.stored) if made else "",
-        harmless(", ".join(status.places)),
         show_seconds((end - status.started).total_seconds()),
     ]
 

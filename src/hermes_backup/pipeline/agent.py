@@ -13,13 +13,14 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from hermes_backup.errors import BUG, DISK_FULL, INTERRUPTED, PIPELINE_ORDER, STAGE_FAILED, UNEXPECTED, ExitCode, Fault
+from hermes_backup.errors import BUG, DISK_FULL, INTERRUPTED, PIPELINE_ORDER, STAGE_FAILED, ExitCode, Fault
 from hermes_backup.home.layout import DEFAULT_EXCLUDES
 from hermes_backup.home.selection import Rules, select
 from hermes_backup.pipeline.config import HostConfig, pipeline_of
 from hermes_backup.pipeline.events import Recorder
 from hermes_backup.pipeline.executor import execute, preflight
 from hermes_backup.pipeline.folders import private_folder, remove
+from hermes_backup.pipeline.hosts import state_folder
 from hermes_backup.pipeline.interruption import interruptible
 from hermes_backup.pipeline.lock import locked
 from hermes_backup.pipeline.model import Pipeline
@@ -74,9 +75,6 @@ def run_pipeline(config: HostConfig, name: str, options: Options) -> Status:
             return _failed(recorder, _fault(error, recorder.status.stage))
         except MemoryError:
             return _failed(recorder, Fault(STAGE_FAILED, "no memory is left", where=recorder.status.stage))
-        except Exception as error:
-            _failed(recorder, Fault(UNEXPECTED, f"{type(error).__name__}: {error}", where=recorder.status.stage))
-            raise
         except Exception as error:  # whatever it is, the status must not say "running" for ever
             recorder.note("agent", "".join(traceback.format_exception(error)))
             _failed(recorder, Fault(BUG, f"{type(error).__name__}: {error}", where=recorder.status.stage))
@@ -94,12 +92,13 @@ def status_path(config: HostConfig, name: str) -> Path:
 
 
 def _state(config: HostConfig, name: str) -> Path:
-    return Path(config.state).expanduser() / config.host / name
+    return state_folder(config) / config.host / name
 
 
 def _fault(error: OSError, where: str) -> Fault:
     kind = DISK_FULL if error.errno in (errno.ENOSPC, errno.EDQUOT) else STAGE_FAILED
-    return Fault(kind, f"{error.strerror}: {error.filename}" if error.filename else str(error.strerror), where=where)
+    what = error.strerror or str(error)
+    return Fault(kind, f"{what}: {error.filename}" if error.filename else what, where=where or "preparation")
 
 
 @contextmanager

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+
+from hermes_backup.streams.process import run
 
 
 @contextmanager
@@ -22,12 +23,12 @@ def private_folder(parent: Path, prefix: str) -> Iterator[Path]:
 
 
 def remove(folder: Path) -> None:
-    """Remove a tree even where it holds folders that may not be entered, as restored ones may be."""
+    """Remove a tree even where it holds folders that may not be entered, as restored ones may.
 
-    def open_up(function: Any, path: str, _error: Any) -> None:
-        with contextlib.suppress(OSError):
-            Path(path).parent.chmod(0o700)
-            Path(path).chmod(0o700)
-            function(path)
-
-    shutil.rmtree(folder, onerror=open_up)
+    rm goes as deep as a hostile archive can; shutil.rmtree ends at a thousand levels.
+    """
+    with suppress(OSError, RecursionError):
+        shutil.rmtree(folder)
+    if os.path.lexists(folder):
+        run(["chmod", "--recursive", "u+rwx", "--", folder], stage="clean")
+        run(["rm", "--recursive", "--force", "--", folder], stage="clean")

@@ -16,6 +16,13 @@ def config_folder() -> Path:
     return Path("/etc/hermes-backup") if os.geteuid() == 0 else platformdirs.user_config_path("hermes-backup")
 
 
+def state_folder(config: HostConfig) -> Path:
+    """Return where a host keeps its state: as declared, else ``/var/lib/hermes-backup`` for root."""
+    if config.state:
+        return Path(config.state).expanduser()
+    return Path("/var/lib/hermes-backup") if os.geteuid() == 0 else platformdirs.user_state_path("hermes-backup")
+
+
 def configured(folder: Path | None, host: str = "") -> HostConfig:
     """Read the configuration of ``host``, or the only one there is.
 

@@ -11,7 +11,6 @@ from hermes_backup.pipeline.config import HostConfig, pipeline_of
 from hermes_backup.pipeline.model import Pipeline
 from hermes_backup.snapshots.catalog import Catalog, read_catalog
 from hermes_backup.snapshots.folder import FolderPlace
-from hermes_backup.snapshots.gate import address
 from hermes_backup.snapshots.place import Place
 from hermes_backup.snapshots.remote import RclonePlace
 from hermes_backup.snapshots.signing import Pinned
@@ -40,7 +39,7 @@ def places_of(config: HostConfig, pipeline: Pipeline, only: str = "") -> tuple[P
     The trusted machine uses its own rclone configuration, not the one that its hosts get.
 
     Raises:
-        Fault: REMOTE_NAME for a remote that is no address, SNAPSHOT_MISSING for one that is not the pipeline's.
+        Fault: SNAPSHOT_MISSING for a place that is not the pipeline's.
     """
     found: dict[str, Place] = {}
     for stage in pipeline.stages:
@@ -50,8 +49,9 @@ def places_of(config: HostConfig, pipeline: Pipeline, only: str = "") -> tuple[P
             found[str(stage.path)] = FolderPlace(stage.path)
     if not only:
         return tuple(found.values())
-    if address(only) not in found:
-        raise Fault(SNAPSHOT_MISSING, f"pipeline {pipeline.name} does not go to {only}", mend=f"known: {', '.join(found)}")
+    if only not in found:
+        what = f"pipeline {pipeline.name} does not go to {only[:200]!r}"
+        raise Fault(SNAPSHOT_MISSING, what, mend=f"known: {', '.join(found)}")
     return (found[only],)
 
 

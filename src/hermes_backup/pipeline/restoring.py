@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-from hermes_backup.errors import INTERRUPTED, SNAPSHOT_MISSING, STAGE_FAILED, Fault
+from hermes_backup.errors import DISK_FULL, INTERRUPTED, SNAPSHOT_MISSING, STAGE_FAILED, Fault
 from hermes_backup.pipeline.config import HostConfig
-from hermes_backup.pipeline.executor import Follower, execute
+from hermes_backup.pipeline.executor import Follower, execute, naming
 from hermes_backup.pipeline.folders import private_folder
 from hermes_backup.pipeline.interruption import interruptible
 from hermes_backup.pipeline.model import Pipeline
@@ -23,7 +24,7 @@ from hermes_backup.stages.context import Context, Teardown
 from hermes_backup.stages.decrypt import Decrypt
 from hermes_backup.stages.encrypt import Encrypt
 from hermes_backup.stages.extract import Extract
-from hermes_backup.stages.fetch import Fetch
+from hermes_backup.stages.fetch import Fetch, fetched
 from hermes_backup.stages.ledger import Ledger
 from hermes_backup.stages.place import PlaceTree, require_vacant
 from hermes_backup.stages.things import Report
@@ -61,7 +62,12 @@ def choose(config: HostConfig, pipeline: Pipeline, wanted: str, source: str = ""
 
 
 def restore(
-    config: HostConfig, pipeline: Pipeline, chosen: tuple[Place, Listed], target: Path, pinned: Pinned, follower: Follower
+    config: HostConfig,
+    pipeline: Pipeline,
+    chosen: tuple[Place, Listed],
+    target: Path,
+    pinned: Pinned,
+    follower: Follower,
 ) -> Restored:
     """Bring a snapshot back into a folder that does not exist yet, through a quarantine beside it.
 
@@ -73,23 +79,23 @@ def restore(
     place, listed = chosen
     target = target.expanduser().absolute()
     require_vacant(target)
-    stages = (
-        Fetch.model_validate({"from": place.label, "snapshot": str(listed.name)}),
-        Decrypt(passphrase_credential=_credential(pipeline)),
-        Extract(),
-        Check(),
-    )
+    stages = (Decrypt(passphrase_credential=_credential(pipeline)), Extract(), Check())
     with interruptible():
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             with private_folder(target.parent, ".hermes-restore-") as folder:
                 context = _context(config, pipeline, folder, pinned, follower)
-                report: Report = execute(stages, None, context, follower)
+                follower.stage(Fetch.name)
+                with naming(Fetch.name):
+                    snapshot = fetched(place, str(listed.name), context)
+                report: Report = execute(stages, snapshot, context, follower)
                 execute((PlaceTree(to=target),), report, context, follower)
         except KeyboardInterrupt:
             raise Fault(INTERRUPTED, "stopped by a signal; the target was left alone", where="restore") from None
         except OSError as error:
-            raise Fault(STAGE_FAILED, f"{error.strerror}: {error.filename}", where="restore") from None
+            kind = DISK_FULL if error.errno in (errno.ENOSPC, errno.EDQUOT) else STAGE_FAILED
+            said = f"{error.strerror}: {error.filename or target.parent}"
+            raise Fault(kind, said, where="restore") from None
     return Restored(target, report.tree.manifest, place.label, report)
 
 

@@ -26,12 +26,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _PATIENCE = ("--retries=1", "--contimeout=10s")
-# measured with an S3 server that takes connections and never answers: with rclone's own patience, and three tries
-# of 30 s, a listing took 9 minutes to fail; so it takes half a minute
+# measured with an S3 server that takes connections and never answers: three tries of 30 s each became 9 minutes,
+# because rclone's tries nest; with these a listing fails after 21 s, a deletion after 61 s
 LOOKUP = ("--low-level-retries=1", "--timeout=10s")
 # joining the parts of a large upload may keep a server silent for long; 1 to 2 minutes until a silent one is given up
 TRANSFER = ("--low-level-retries=2", "--timeout=30s")
-# S3 with put-only credentials: one PUT an object, nothing looked up; other backends ignore these
+# S3 with put-only credentials: nothing is looked up before a PUT, nor after it but for uploads in parts, where
+# rclone insists on one HEAD (see after_upload); other backends ignore these
 PUT_ONLY = ("--s3-no-check-bucket", "--s3-no-head", "--s3-no-head-object")
 # of unknown length: 10,000 parts of 16 MiB make 156 GiB; two in flight are 32 MiB of memory
 STREAMED = ("--s3-chunk-size=16Mi", "--s3-upload-concurrency=2")

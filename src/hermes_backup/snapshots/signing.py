@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import gnupg
 
-from hermes_backup.errors import HOST_KEY_MISSING, KEY_INVALID, SIGNATURE_BAD, STAGE_FAILED, Fault
+from hermes_backup.errors import DISK_FULL, HOST_KEY_MISSING, KEY_INVALID, SIGNATURE_BAD, STAGE_FAILED, Fault
 from hermes_backup.snapshots import signatures
 from hermes_backup.streams import process
 from hermes_backup.streams.scratch import scratch
@@ -55,16 +55,16 @@ class HostKey:
         """Return the key in ``folder`` (a GNUPGHOME, 0700), made for ``host`` when there is none yet.
 
         Raises:
-            Fault: KEY_INVALID when gpg cannot make a key or the folder holds several, TOOL_MISSING.
+            Fault: KEY_INVALID when gpg cannot make a key or the folder holds several, DISK_FULL, TOOL_MISSING.
         """
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.chmod(0o700)
         with _alone(folder), _gpg(folder) as gpg:
-            if not gpg.list_keys(secret=True):
+            if not _listed(gpg, folder):
                 made = gpg.gen_key(_KEY.format(host=host))
                 if not made.fingerprint:
-                    raise Fault(KEY_INVALID, f"gpg made no key: {_words(made.stderr)}", where=str(folder))
-            return cls(folder, _only(gpg.list_keys(secret=True).fingerprints, folder))
+                    raise _refused("gpg made no key", made.stderr, folder)
+            return cls(folder, _only(_listed(gpg, folder), folder))
 
     @classmethod
     def load(cls, folder: Path) -> HostKey:
@@ -76,7 +76,7 @@ class HostKey:
         if not folder.is_dir():
             raise Fault(HOST_KEY_MISSING, "there is no host key", where=str(folder))
         with _alone(folder), _gpg(folder) as gpg:
-            return cls(folder, _only(gpg.list_keys(secret=True).fingerprints, folder))
+            return cls(folder, _only(_listed(gpg, folder), folder))
 
     def public(self) -> str:
         """Return the public key, armored: what is pinned."""
@@ -236,6 +236,20 @@ def _alone(folder: Path) -> Iterator[None]:
 def _end_agents(home: Path) -> None:
     with contextlib.suppress(Fault):
         process.run(["gpgconf", "--homedir", home, "--kill", "all"], stage=_STAGE)
+
+
+def _listed(gpg: gnupg.GPG, folder: Path) -> Sequence[str]:
+    """Return the private keys there are; a list that gpg could not make is not an empty one: no second key is made."""
+    listed = gpg.list_keys(secret=True)
+    if listed.returncode:
+        raise _refused("gpg cannot list its keys", listed.stderr, folder)
+    found: Sequence[str] = listed.fingerprints
+    return found
+
+
+def _refused(what: str, stderr: str, folder: Path) -> Fault:
+    kind = DISK_FULL if "No space left on device" in stderr else KEY_INVALID
+    return Fault(kind, f"{what}: {_words(stderr)}", where=str(folder))
 
 
 def _only(fingerprints: Sequence[str], folder: Path) -> str:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, Literal
+
+from pydantic import field_validator
 
 from hermes_backup.errors import RESTORE_CHECK, Fault
 from hermes_backup.home.databases import DatabaseBroken, facts
+from hermes_backup.home.printable import printable
 from hermes_backup.snapshots.manifest import Database
 from hermes_backup.stages.context import Context
 from hermes_backup.stages.stage import Stage
@@ -25,14 +30,23 @@ class Check(Stage):
     counts: Literal["manifest", "none"] = "manifest"
     """What the databases' row counts must equal."""
 
+    @field_validator("present")
+    @classmethod
+    def _inside(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if not name or PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+                raise ValueError(f"{name!r} is not a path inside the home; write for example memories/MEMORY.md")
+        return value
+
     def run(self, value: Any, context: Context) -> Report:
         """Look at everything, then fail if anything is wrong."""
         tree: Tree = value
         findings = [self._presence(tree, name) for name in self.present]
         databases = tree.manifest.databases
+        files = {printable(it.name): it.name for it in tree.members if it.kind in ("file", "hardlink")}
         for number, database in enumerate(databases):
             context.listener.progress(self.name, number, len(databases))
-            findings.append(self._database(tree, database))
+            findings.append(self._database(tree.root, files, database))
         wrong = [it for it in findings if not it.ok]
         if wrong:
             said = "; ".join(f"{it.what}: {it.evidence}" for it in wrong)
@@ -45,17 +59,18 @@ class Check(Stage):
         there = os.path.lexists(tree.root / name)
         return Finding(name, there, "present" if there else "missing")
 
-    def _database(self, tree: Tree, promised: Database) -> Finding:
+    def _database(self, root: Path, files: Mapping[str, bytes], promised: Database) -> Finding:
+        name = files.get(promised.path)  # a manifest cannot name what lies outside, nor what a link leads to
+        if name is None:
+            return Finding(promised.path, ok=False, evidence="missing")
         try:
-            found = facts(tree.root / promised.path, name=promised.path)
+            found = facts(root / os.fsdecode(name), name=promised.path)
         except DatabaseBroken as error:
             return Finding(promised.path, ok=False, evidence=error.reason)
         if self.counts == "manifest" and dict(found.tables) != promised.tables:
             names = sorted(found.tables.keys() | promised.tables.keys())
             differing = [it for it in names if found.tables.get(it) != promised.tables.get(it)]
-            said = ", ".join(
-                f"{it} {found.tables.get(it)} rows, not {promised.tables.get(it)}" for it in differing
-            )
+            said = ", ".join(f"{it} {found.tables.get(it)} rows, not {promised.tables.get(it)}" for it in differing)
             return Finding(promised.path, ok=False, evidence=said)
         rows = sum(found.tables.values())
         return Finding(promised.path, ok=True, evidence=f"whole, {rows} rows in {len(found.tables)} tables")

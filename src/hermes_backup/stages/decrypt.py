@@ -6,9 +6,9 @@ import hashlib
 from pathlib import Path
 from typing import Any, ClassVar
 
-from hermes_backup.errors import DATA_DAMAGED, Fault
+from hermes_backup.errors import DATA_DAMAGED, KEY_PASSPHRASE, Fault
 from hermes_backup.snapshots.index import from_bytes
-from hermes_backup.snapshots.manifest import Part
+from hermes_backup.snapshots.manifest import Manifest, Part
 from hermes_backup.snapshots.names import folder_of
 from hermes_backup.snapshots.place import Place
 from hermes_backup.stages.context import Context
@@ -35,21 +35,28 @@ class Decrypt(Stage):
         """Fetch and prove; the index is read at once, the data when somebody pulls."""
         snapshot: Snapshot = value
         manifest = snapshot.manifest
+        secret = self._secret(manifest)
         folder = folder_of(context.host, context.pipeline)
         for part in manifest.parts:
             _fetch(snapshot.places[0], f"{folder}/{part.name}", part, context)
         members: tuple[Member, ...] = ()
         if manifest.index is not None:
-            members = from_bytes(b"".join(self._open(manifest.index, context)))
-        return Plaintext(manifest, members, lambda: self._open(manifest.data, context))
+            members = from_bytes(b"".join(_open(manifest.index, secret, context)))
+        return Plaintext(manifest, members, lambda: _open(manifest.data, secret, context))
 
-    def _open(self, part: Part, context: Context) -> Chunks:
-        coders: list[Coder] = []
-        if part.name.endswith(".gpg"):
-            secret = self.passphrase_credential
-            coders.append(GpgDecrypt(context.gnupghome, credential(secret) if secret else None))
-        coders.append(Decompress(algorithm_of(part.name)))
-        return capped(join(_read(context.folder / part.name), coders), part)
+    def _secret(self, manifest: Manifest) -> Path | None:
+        """Say where the passphrase is; what is declared now may be other than what the snapshot was made with."""
+        if manifest.encryption != "passphrase":
+            return None
+        if self.passphrase_credential is None:
+            raise Fault(KEY_PASSPHRASE, "the snapshot needs a passphrase, and none is declared", where=self.name)
+        return credential(self.passphrase_credential)
+
+
+def _open(part: Part, secret: Path | None, context: Context) -> Chunks:
+    coders: list[Coder] = [GpgDecrypt(context.gnupghome, secret)] if part.name.endswith(".gpg") else []
+    coders.append(Decompress(algorithm_of(part.name)))
+    return capped(join(_read(context.folder / part.name), coders), part)
 
 
 def _fetch(place: Place, path: str, part: Part, context: Context) -> None:
@@ -64,13 +71,9 @@ def _fetch(place: Place, path: str, part: Part, context: Context) -> None:
             file.write(chunk)
             context.listener.progress("fetch", done, part.size)
     if done != part.size:
-        raise Fault(
-            DATA_DAMAGED, f"{part.name} has {done} bytes, the manifest says {part.size}", where=place.label
-        )
+        raise Fault(DATA_DAMAGED, f"{part.name} has {done} bytes, the manifest says {part.size}", where=place.label)
     if digest.hexdigest() != part.sha256:
-        raise Fault(
-            DATA_DAMAGED, f"{part.name} has another SHA-256 than the manifest says", where=place.label
-        )
+        raise Fault(DATA_DAMAGED, f"{part.name} has another SHA-256 than the manifest says", where=place.label)
 
 
 def _read(path: Path) -> Chunks:

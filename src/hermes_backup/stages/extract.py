@@ -8,16 +8,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
-from hermes_backup.errors import DISK_FULL, RESTORE_CHECK, STAGE_FAILED, Fault
+from hermes_backup.errors import DISK_FULL, MANIFEST_BAD, RESTORE_CHECK, STAGE_FAILED, Fault
 from hermes_backup.home.printable import printable
+from hermes_backup.snapshots.manifest import Manifest
 from hermes_backup.stages.context import Context
+from hermes_backup.stages.examining import examine, shown
 from hermes_backup.stages.stage import Stage
 from hermes_backup.stages.things import Plaintext, Tree
-from hermes_backup.streams.admission import SPECIAL_BITS, Doorkeeper
+from hermes_backup.streams.admission import Doorkeeper
 from hermes_backup.streams.members import Follower, Member
 from hermes_backup.streams.process import PIPE, Argument, spawn
-
-_SHOWN = 5
 
 
 class Extract(Stage):
@@ -30,26 +30,29 @@ class Extract(Stage):
     def run(self, value: Any, context: Context) -> Tree:
         """Pull the archive through the doorkeeper into tar."""
         plain: Plaintext = value
+        manifest = plain.manifest
+        if (manifest.kind, manifest.format) != ("full", "tar"):
+            what = f"a {manifest.kind} snapshot in the format {manifest.format} cannot be unpacked by this version"
+            raise Fault(MANIFEST_BAD, what, mend="Take a newer hermes-backup, or another snapshot.")
         root = context.folder / "tree"
         root.mkdir(mode=0o700)
         doorkeeper = Doorkeeper()
         members = _unpack(plain, root, doorkeeper, context)
         _compare(members, plain.members)
-        for name in doorkeeper.special:
-            path = os.path.join(os.fsencode(root), name)  # noqa: PTH118 - names are bytes
-            os.chmod(path, os.lstat(path).st_mode & 0o7777 & ~SPECIAL_BITS)  # noqa: PTH101 - names are bytes
-        warnings = [f"setuid is dropped: {printable(it)}" for it in doorkeeper.special]
+        _count(members, manifest)
+        warnings = [f"setuid or setgid is dropped: {printable(it)}" for it in examine(root, members)]
         warnings += [f"the link points outside the home: {printable(it)}" for it in doorkeeper.outward]
         for warning in warnings:
             context.listener.warn(self.name, warning)
-        return Tree(root, plain.manifest, tuple(warnings))
+        return Tree(root, manifest, members, tuple(warnings))
 
 
 def _unpack(plain: Plaintext, root: Path, doorkeeper: Doorkeeper, context: Context) -> tuple[Member, ...]:
     follower = Follower(doorkeeper.admit)
     argv: list[Argument] = ["tar", "--extract", "--file=-", "--directory", root, "--preserve-permissions"]
     argv += ["--same-owner" if os.geteuid() == 0 else "--no-same-owner", "--numeric-owner"]
-    argv += ["--xattrs", "--xattrs-include=*", "--acls", "--delay-directory-restore"]
+    # security.capability would be setuid by another name
+    argv += ["--xattrs", "--xattrs-include=user.*", "--acls", "--delay-directory-restore"]
     process = spawn(argv, stage="extract", stdin=PIPE)
     chunks = plain.chunks()
     try:
@@ -67,7 +70,8 @@ def _unpack(plain: Plaintext, root: Path, doorkeeper: Doorkeeper, context: Conte
         process.kill()
     if code != 0:
         said = process.errors()
-        raise Fault(DISK_FULL if "No space left" in said else STAGE_FAILED, f"tar ended with {code}: {said}", where=str(root))
+        kind = DISK_FULL if "No space left" in said else STAGE_FAILED
+        raise Fault(kind, f"tar ended with {code}: {said}", where=str(root))
     return members
 
 
@@ -76,6 +80,11 @@ def _compare(found: Sequence[Member], promised: Sequence[Member]) -> None:
     wanted = {it.name: it for it in promised}
     differing = sorted(name for name in there.keys() | wanted.keys() if there.get(name) != wanted.get(name))
     if differing:
-        shown = ", ".join(printable(it) for it in differing[:_SHOWN])
-        more = f" and {len(differing) - _SHOWN} more" if len(differing) > _SHOWN else ""
-        raise Fault(RESTORE_CHECK, f"the archive and its index differ: {shown}{more}", where="extract")
+        raise Fault(RESTORE_CHECK, f"the archive and its index differ: {shown(differing)}", where="extract")
+
+
+def _count(found: Sequence[Member], manifest: Manifest) -> None:
+    files = [it.size for it in found if it.kind in ("file", "hardlink")]
+    if (len(files), sum(files)) != (manifest.files, manifest.bytes):
+        said = f"{len(files)} files with {sum(files)} bytes, not {manifest.files} with {manifest.bytes}"
+        raise Fault(RESTORE_CHECK, f"the archive holds {said}, as the manifest promises", where="extract")

@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field, field_validator
 from hermes_backup.errors import HOST_KEY_MISSING, Fault
 from hermes_backup.snapshots.catalog import find, load_manifests, read_catalog
 from hermes_backup.snapshots.gate import address
+from hermes_backup.snapshots.place import Place
 from hermes_backup.snapshots.remote import RclonePlace
 from hermes_backup.stages.context import Context
 from hermes_backup.stages.stage import Stage
@@ -40,14 +41,20 @@ class Fetch(Stage):
     def run(self, value: Any, context: Context) -> Snapshot:
         """Read the manifest."""
         del value
-        if context.pinned is None:
-            raise Fault(HOST_KEY_MISSING, f"no key is pinned for host {context.host}", where=self.name)
-        place = RclonePlace(self.source, context.rclone_config)
-        wanted = find(read_catalog(place, context.host, context.pipeline).listed, self.snapshot)
-        known = load_manifests(place, context.host, context.pipeline, [wanted], context.pinned)[0]
-        if isinstance(known, Fault):
-            raise known
-        context.listener.note(
-            self.name, f"{wanted.name} from {place.label}, signed by {context.pinned.fingerprint}"
-        )
-        return Snapshot(wanted.name, known.manifest, (place,))
+        return fetched(RclonePlace(self.source, context.rclone_config), self.snapshot, context)
+
+
+def fetched(place: Place, wanted: str, context: Context) -> Snapshot:
+    """Find a snapshot in a place and prove its manifest; its data stays where it is.
+
+    Raises:
+        Fault: HOST_KEY_MISSING, SNAPSHOT_MISSING, SIGNATURE_BAD, MANIFEST_BAD, DATA_DAMAGED, REMOTE_UNREACHABLE.
+    """
+    if context.pinned is None:
+        raise Fault(HOST_KEY_MISSING, f"no key is pinned for host {context.host}", where=Fetch.name)
+    listed = find(read_catalog(place, context.host, context.pipeline).listed, wanted)
+    known = load_manifests(place, context.host, context.pipeline, [listed], context.pinned)[0]
+    if isinstance(known, Fault):
+        raise known
+    context.listener.note(Fetch.name, f"{listed.name} from {place.label}, signed by {context.pinned.fingerprint}")
+    return Snapshot(listed.name, known.manifest, (place,))

@@ -53,10 +53,11 @@ class Plaintext:
 
 @dataclass(frozen=True)
 class Tree:
-    """An extracted home in quarantine: a private folder, and the manifest that it must agree with."""
+    """An extracted home in quarantine: a private folder, what lies in it, and the manifest that it must agree with."""
 
     root: Path
     manifest: Manifest
+    members: tuple[Member, ...]
     warnings: tuple[str, ...] = ()
 
 

@@ -15,11 +15,10 @@ class Doorkeeper:
         self._names: set[bytes] = set()
         self._files: set[bytes] = set()
         self._links: set[bytes] = set()
-        self.special: list[bytes] = []
         self.outward: list[bytes] = []
 
     def admit(self, member: Member) -> None:
-        """Let a member in, noting what loses its setuid bit and which links point outside.
+        """Let a member in, noting which links point outside.
 
         A symbolic link may point anywhere, as it did on the host; nothing is ever extracted through one.
 
@@ -36,22 +35,22 @@ class Doorkeeper:
             self._links.add(member.name)
             if member.link is not None and _leaves(member.name, member.link):
                 self.outward.append(member.name)
-        elif member.mode & SPECIAL_BITS:
-            self.special.append(member.name)
 
     def _refusal(self, member: Member) -> str:
         parts = member.name.split(b"/")
-        if member.kind == "other":
-            return "it is a device, a pipe or of unknown kind"
-        if not _is_inside(member.name):
-            return "its name leaves the folder"
-        if member.name in self._names:
-            return "it stands in the archive twice"
-        if any(b"/".join(parts[:end]) in self._links for end in range(1, len(parts))):
-            return "its path leads through a link"
-        if member.kind == "hardlink" and member.link not in self._files:
-            return "it is a hard link to something that is not in the archive before it"
-        return ""
+        through = (b"/".join(parts[:end]) for end in range(1, len(parts)))
+        reasons = (
+            (member.kind == "other", "it is a device, a pipe or of unknown kind"),
+            (not _is_inside(member.name), "its name leaves the folder"),
+            (member.name in self._names, "it stands in the archive twice"),
+            (not self._links.isdisjoint(through), "its path leads through a link"),
+            (member.link is not None and (not member.link or b"\0" in member.link), "its target is no name"),
+            (
+                member.kind == "hardlink" and member.link not in self._files,
+                "it is a hard link to something that is not in the archive before it",
+            ),
+        )
+        return next((text for wrong, text in reasons if wrong), "")
 
 
 def _is_inside(name: bytes) -> bool:

@@ -24,6 +24,7 @@ from hermes_backup.errors import (
 from hermes_backup.streams.coder import Chunks, Feeder, read_chunks
 from hermes_backup.streams.process import PIPE, Argument, Process, spawn
 
+_UNLOCK = "Unlock it first: echo test | gpg -r FINGERPRINT -e | gpg -d, in a terminal; gpg-agent then remembers it."
 COMMON: tuple[Argument, ...] = ("--batch", "--no-tty", "--no-options", "--no-auto-key-locate")
 
 
@@ -175,7 +176,10 @@ class Decrypt:
         if code == 0 and {"DECRYPTION_OKAY", "END_DECRYPTION"} <= keywords and "PLAINTEXT" in keywords:
             return
         said = run.process.errors()
-        if "NO_SECKEY" in keywords and "DECRYPTION_KEY" not in keywords and "DECRYPTION_OKAY" not in keywords:
+        opened = {"DECRYPTION_KEY", "DECRYPTION_OKAY"} & keywords
+        if not opened and any(line.startswith("ERROR pkdecrypt_failed") for line in status):
+            raise Fault(KEY_PASSPHRASE, f"the private key is locked: {said}", where="decrypt", mend=_UNLOCK)
+        if not opened and "NO_SECKEY" in keywords:
             raise Fault(KEY_SECRET_MISSING, said, where="decrypt")
         if self.passphrase is not None and "Bad session key" in said:
             raise Fault(KEY_PASSPHRASE, f"the passphrase in {self.passphrase} does not fit", where="decrypt")

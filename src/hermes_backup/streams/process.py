@@ -24,7 +24,10 @@ from hermes_backup.errors import TOOL_MISSING, Fault
 
 PIPE = subprocess.PIPE
 _ERROR_LINES = 40
-_KEPT_VARIABLES = ("HOME", "PATH", "TMPDIR", "USER", "LOGNAME", "SSH_AUTH_SOCK", "XDG_RUNTIME_DIR", "TZ")
+_KEPT_VARIABLES = (
+    "HOME", "PATH", "TMPDIR", "USER", "LOGNAME", "SSH_AUTH_SOCK", "XDG_RUNTIME_DIR", "TZ",
+    "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "https_proxy", "http_proxy", "no_proxy",
+)  # fmt: skip
 _PACKAGES = {
     "gpg": "gnupg", "gpgconf": "gnupg", "tar": "tar", "rclone": "rclone", "mksquashfs": "squashfs-tools",
     "systemctl": "systemd", "setpriv": "util-linux",

@@ -24,12 +24,13 @@ def make(lists: Sequence[NameList], *, stage: str, ended: Callable[[int, str], N
     """Yield a tar stream of exactly the names listed; ``ended`` gets tar's exit status and words.
 
     Numeric owners, extended attributes, ACLs, holes and hard links are kept. A file that vanished or cannot be
-    read is left out; whoever follows the stream sees that.
+    read is left out; whoever follows the stream sees that. Records have tar's usual size: a tar that extracts stops
+    reading after the record with the end mark, and a pipe before it would die of more.
     """
     argv: list[Argument] = [
         "tar", "--create", "--format=posix", "--pax-option=delete=atime,delete=ctime", "--numeric-owner", "--sparse",
         "--xattrs", "--xattrs-include=*", "--acls", "--no-recursion", "--ignore-failed-read", "--quoting-style=escape",
-        "--blocking-factor=512", "--null", "--file=-",
+        "--null", "--file=-",
     ]  # fmt: skip
     for it in lists:
         argv += ["--directory", it.folder, "--files-from", it.path]

@@ -1,0 +1,221 @@
+"""Archives made to do harm, signed by the host's own key: a host that was taken over. Nothing leaves the quarantine."""
+
+from __future__ import annotations
+
+import os
+import stat
+import struct
+import subprocess
+import tarfile
+import tracemalloc
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from hermes_backup.snapshots.manifest import Database
+from hermes_backup.streams.coder import CHUNK, from_bytes
+from hermes_backup.streams.compression import Algorithm, Compress, Decompress
+from hermes_backup.streams.members import Member
+from tests.pipeline.forge import (
+    Forge,
+    Witness,
+    bring_back,
+    entry,
+    folder_entry,
+    link_entry,
+    members_of,
+    refused,
+    tar_of,
+)
+from tests.site import fill
+
+AS_ROOT = os.geteuid() == 0
+SOUL = entry("SOUL.md", b"I am not.\n")
+CAPABILITY = struct.pack("<IIIII", 0x02000001, 1 << 7, 0, 0, 0)  # cap_setuid+ep, linux/capability.h
+REFUSED, DAMAGED, CHECK = "HB-RESTORE-REFUSED", "HB-DATA-DAMAGED", "HB-RESTORE-CHECK"
+
+
+def special(name: str, kind: bytes) -> tuple[tarfile.TarInfo, bytes]:
+    return entry(name, type=kind, devmajor=1, devminor=3, mode=0o666)
+
+
+def hard(name: str, target: str) -> tuple[tarfile.TarInfo, bytes]:
+    return entry(name, type=tarfile.LNKTYPE, linkname=target)
+
+
+HOSTILE: dict[str, Callable[[Path], list[tuple[tarfile.TarInfo, bytes]]]] = {
+    "climbs": lambda it: [SOUL, entry("../canary/evil", b"x")],
+    "climbs in the middle": lambda it: [SOUL, entry("a/../../canary/evil", b"x")],
+    "climbs at the end": lambda it: [SOUL, folder_entry("a/..")],
+    "absolute": lambda it: [SOUL, entry(f"{it}/evil", b"x")],
+    "starts with a dot": lambda it: [SOUL, entry("./evil", b"x")],
+    "the folder itself": lambda it: [folder_entry(".", 0o777), SOUL],
+    "two slashes": lambda it: [SOUL, entry("a//b", b"x")],
+    "through a link": lambda it: [SOUL, link_entry("d", str(it)), entry("d/evil", b"x")],
+    "through a link upwards": lambda it: [SOUL, link_entry("d", "../canary"), entry("d/evil", b"x")],
+    "through a link deeper down": lambda it: [folder_entry("a"), link_entry("a/d", str(it)), entry("a/d/b/evil", b"x")],
+    "a folder through a link": lambda it: [SOUL, link_entry("d", str(it)), folder_entry("d/evil")],
+    "a link through a link": lambda it: [SOUL, link_entry("d", str(it)), link_entry("d/evil", "/")],
+    "link then file of its name": lambda it: [SOUL, link_entry("d", f"{it}/song"), entry("d", b"silenced")],
+    "file then link of its name": lambda it: [entry("d", b"x"), link_entry("d", str(it)), SOUL],
+    "folder then link of its name": lambda it: [folder_entry("d"), link_entry("d", str(it)), SOUL],
+    "hard link outside": lambda it: [SOUL, hard("evil", f"{it}/song")],
+    "hard link upwards": lambda it: [SOUL, hard("evil", "../canary/song")],
+    "hard link to what comes later": lambda it: [hard("evil", "SOUL.md"), SOUL],
+    "hard link to itself": lambda it: [SOUL, hard("evil", "evil")],
+    "hard link to a link": lambda it: [SOUL, link_entry("l", f"{it}/song"), hard("evil", "l")],
+    "hard link to a folder": lambda it: [folder_entry("d"), hard("evil", "d")],
+    "hard link through a link": lambda it: [SOUL, link_entry("d", str(it)), hard("evil", "d/song")],
+    "character device": lambda it: [SOUL, special("null", tarfile.CHRTYPE)],
+    "block device": lambda it: [SOUL, special("disk", tarfile.BLKTYPE)],
+    "fifo": lambda it: [SOUL, special("pipe", tarfile.FIFOTYPE)],
+    "contiguous file": lambda it: [SOUL, special("cont", tarfile.CONTTYPE)],
+    "unknown kind": lambda it: [SOUL, special("odd", b"Z")],
+    "twice": lambda it: [SOUL, entry("a", b"1"), entry("a", b"2")],
+    "a link to nothing": lambda it: [SOUL, link_entry("l", "")],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_what_would_leave_the_quarantine_is_refused(case: str, forge: Forge, canary: Path) -> None:
+    forge.publish(tar_of(*HOSTILE[case](canary)))
+    refused(forge.site, REFUSED, key=forge.key.public())
+
+
+def test_a_file_where_a_folder_must_be_fails(forge: Forge, canary: Path) -> None:
+    forge.publish(tar_of(entry("a", b"file"), entry("a/b", b"x")))
+    refused(forge.site, "HB-STAGE-FAILED", code=5, key=forge.key.public())
+
+
+def test_links_may_point_anywhere_and_are_named(forge: Forge, canary: Path) -> None:
+    forge.publish(tar_of(SOUL, link_entry("out", str(canary)), link_entry("up", "../canary"), link_entry("in", "SOUL.md")))
+    done = bring_back(forge.site, key=forge.key.public())
+    assert os.readlink(done.target / "out") == str(canary)
+    assert {it.rsplit(" ", 1)[1] for it in done.report.tree.warnings} == {"out", "up"}
+
+
+def test_setuid_and_setgid_are_dropped_and_named(forge: Forge) -> None:
+    forge.publish(tar_of(
+        folder_entry("open", 0o2775), entry("open/suid", b"#!/bin/sh\n", mode=0o4755), entry("sgid", b"x", mode=0o2755),
+        entry("both", b"x", mode=0o6711), folder_entry("closed", 0o6000), entry("sticky", b"x", mode=0o1644),
+    ))  # fmt: skip
+    follower = Witness()
+    done = bring_back(forge.site, key=forge.key.public(), follower=follower)
+    modes = {it.relative_to(done.target): it.lstat().st_mode for it in done.target.rglob("*")}
+    assert not any(mode & (stat.S_ISUID | stat.S_ISGID) for mode in modes.values())
+    assert {it.rsplit(" ", 1)[1] for it in follower.warnings} == {"open", "open/suid", "sgid", "both", "closed"}
+    assert (done.target / "open" / "suid").stat().st_mode & 0o777 == 0o755
+    assert (done.target / "closed").stat().st_mode & 0o777 == 0
+
+
+@pytest.mark.skipif(not AS_ROOT, reason="only root can give a file capabilities")
+def test_a_capability_is_not_brought_back(forge: Forge) -> None:
+    value = CAPABILITY.decode("utf-8", "surrogateescape")
+    records = {"SCHILY.xattr.security.capability": value, "SCHILY.xattr.user.kept": "yes"}
+    forge.publish(tar_of(entry("tool", b"#!/bin/sh\n", mode=0o755, pax_headers=records)))
+    done = bring_back(forge.site, key=forge.key.public())
+    assert os.listxattr(done.target / "tool") == ["user.kept"]
+
+
+@pytest.mark.parametrize("size", [-1, +1, -(1 << 20), 1 << 30])
+def test_a_lie_about_the_plain_size_is_noticed(size: int, forge: Forge) -> None:
+    archive = tar_of(SOUL, entry("bulk", os.urandom(2 << 20)))
+    forge.publish(archive, plain_size=len(archive) + size)
+    refused(forge.site, DAMAGED, key=forge.key.public(), match="unpacks to")
+
+
+def test_a_bomb_does_not_fill_the_memory(forge: Forge) -> None:
+    archive = tar_of(SOUL, entry("zeros", bytes(256 << 20)))
+    forge.publish(archive, members=(), plain_size=20_000)
+    del archive
+    tracemalloc.start()
+    try:
+        refused(forge.site, DAMAGED, key=forge.key.public(), match="unpacks to more")
+        assert tracemalloc.get_traced_memory()[1] < 32 << 20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("algorithm", ["zstd", "lz4", "gzip"])
+def test_a_little_data_never_becomes_much_at_once(algorithm: Algorithm) -> None:
+    bomb = b"".join(Compress(algorithm).code(from_bytes(bytes(32 << 20))))
+    sizes = [len(it) for it in Decompress(algorithm).code(from_bytes(bomb))]
+    assert (sum(sizes), max(sizes)) == (32 << 20, CHUNK)
+
+
+def test_odd_names_come_back(forge: Forge) -> None:
+    names = [b"new\nline", b"\xff\xfe", b"tab\there", "übergrößenträger".encode(), b"n" * 255, b"-rf", b"*", b"a b", b"\\", b"%s"]
+    forge.publish(tar_of(*(entry(it, it) for it in names)))
+    done = bring_back(forge.site, key=forge.key.public())
+    assert {os.fsencode(it.name): it.read_bytes() for it in done.target.iterdir()} == {it: it for it in names}
+
+
+@pytest.fixture
+def cleaned(forge: Forge) -> Iterator[Path]:
+    """The site's folder, which pytest could not remove with what is made there."""
+    yield forge.site.root
+    subprocess.run(["rm", "-rf", str(forge.site.root)], check=True)
+
+
+def test_a_very_deep_path_comes_back_or_goes_without_a_trace(forge: Forge, cleaned: Path) -> None:
+    deep = "/".join("d" * 1500)
+    archive = tar_of(SOUL, entry(f"{deep}/leaf", b"far down"))
+    forge.publish(archive)
+    done = bring_back(forge.site, key=forge.key.public())
+    here = os.open(done.target, os.O_RDONLY)
+    for _ in range(1500):
+        there = os.open("d", os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = there
+    assert os.listdir(here) == ["leaf"]
+    os.close(here)
+    done.target.rename(cleaned / "deep")
+    forge.publish(archive, number=2, files=3)
+    refused(forge.site, CHECK, key=forge.key.public())
+    forge.publish(tar_of(SOUL, entry(f"{'/'.join('d' * 3000)}/leaf", b"too far")), number=3)
+    refused(forge.site, "HB-STAGE-FAILED", code=5, key=forge.key.public())
+
+
+def changed(members: tuple[Member, ...], **fields: object) -> tuple[Member, ...]:
+    return (replace(members[0], **fields), *members[1:])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("members", "changes"),
+    [
+        (lambda it: it[:-1], {}),
+        (lambda it: (*it, replace(it[0], name=b"more")), {}),
+        (lambda it: changed(it, sha256="0" * 64), {}),
+        (lambda it: changed(it, mode=0o777), {}),
+        (lambda it: changed(it, size=9), {}),
+        (lambda it: changed(it, uid=1), {}),
+        (lambda it: changed(it, kind="dir"), {}),
+        (lambda it: it, {"files": 3}),
+        (lambda it: it, {"bytes": 1}),
+    ],
+)
+def test_an_index_or_manifest_that_says_otherwise(
+    members: Callable[[tuple[Member, ...]], tuple[Member, ...]], changes: dict[str, int], forge: Forge
+) -> None:
+    archive = tar_of(SOUL, entry("memories", b"tea"))
+    honest = {"files": 2, "bytes": len(SOUL[1]) + 3}
+    forge.publish(archive, members=members(members_of(archive)), **{**honest, **changes})
+    refused(forge.site, CHECK, key=forge.key.public())
+
+
+@pytest.mark.parametrize("changes", [{"kind": "delta", "base": "000001-20260302T033000Z"}])
+def test_what_this_version_cannot_unpack_is_not_unpacked(changes: dict[str, str], forge: Forge) -> None:
+    forge.publish(tar_of(SOUL), number=2, **changes)
+    refused(forge.site, "HB-MANIFEST-BAD", key=forge.key.public(), match="cannot be unpacked")
+
+
+def test_a_manifest_cannot_have_databases_looked_at_outside(forge: Forge, canary: Path, tmp_path: Path) -> None:
+    outside = tmp_path / "outside.db"
+    fill(outside, 3)
+    promised = {"page_size": 4096, "pages": 2, "tables": {"messages": 3}}
+    archive = tar_of(SOUL, link_entry("link", str(tmp_path)), link_entry("state.db", str(outside)))
+    for number, path in enumerate((str(outside), "../outside.db", "link/outside.db", "state.db"), 1):
+        forge.publish(archive, number=number, databases=(Database(path=path, **promised),))  # type: ignore[arg-type]
+        refused(forge.site, CHECK, key=forge.key.public(), match="missing")
