@@ -58,7 +58,15 @@ class KeyMaker:
         """Make a key; ``spec`` is algorithm, usage and expiry of --quick-generate-key."""
         home = self.home()
         words = spec or ("future-default", "default", "never")
-        gpg(home, "--passphrase", "", "--quick-generate-key", f"key {len(self._homes)} <k@example.org>", *words, time=time)
+        gpg(
+            home,
+            "--passphrase",
+            "",
+            "--quick-generate-key",
+            f"key {len(self._homes)} <k@example.org>",
+            *words,
+            time=time,
+        )
         return self.recipient(home)
 
     def recipient(self, home: Path) -> Recipient:

@@ -121,7 +121,9 @@ def fill(path: Path, rows: int) -> None:
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("CREATE TABLE IF NOT EXISTS messages (id INTEGER PRIMARY KEY, content TEXT)")
-    connection.executemany("INSERT INTO messages (content) VALUES (?)", [(f"message {it} " * 20,) for it in range(rows)])
+    connection.executemany(
+        "INSERT INTO messages (content) VALUES (?)", [(f"message {it} " * 20,) for it in range(rows)]
+    )
     connection.commit()
     connection.close()
 

@@ -24,7 +24,7 @@ def shown_on_a_terminal(argv: list[str], environment: dict[str, str]) -> str:
     """Run a program on a terminal of its own and return everything it wrote."""
     pid, terminal = pty.fork()
     if pid == 0:
-        os.execvpe(argv[0], argv, environment)
+        os.execvpe(argv[0], argv, environment)  # noqa: S606 - no shell is what is wanted
     parts = []
     try:
         while data := os.read(terminal, 65536):

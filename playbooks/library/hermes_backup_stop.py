@@ -45,6 +45,7 @@ status:
 """
 
 import json
+import contextlib
 import os
 import signal
 import time
@@ -57,10 +58,8 @@ PAUSE = 0.05
 
 def send(pid, number, group=False):
     """Send a signal; a process that is gone already needs none."""
-    try:
+    with contextlib.suppress(ProcessLookupError):
         (os.killpg if group else os.kill)(pid, number)
-    except ProcessLookupError:
-        pass
 
 
 def main():

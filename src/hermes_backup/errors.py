@@ -53,7 +53,7 @@ class Kind:
     mend: str
 
 
-class Fault(Exception):
+class Fault(Exception):  # noqa: N818 - a fault has a kind, and the kinds have names
     """An error of a known kind: what happened, where, and what mends it."""
 
     def __init__(self, kind: Kind, what: str, *, where: str = "", mend: str = "") -> None:
@@ -71,108 +71,241 @@ class Fault(Exception):
 _C = ExitCode
 
 # Usage and configuration
-INVENTORY_MISSING = Kind("HB-INVENTORY-MISSING", _C.CONFIG, "No inventory has this name.",
-    "Give a path or one of the names listed, or make one: hermes-backup init NAME.")
-HOST_MISSING = Kind("HB-HOST-MISSING", _C.CONFIG, "The inventory has no such host.",
-    "Give one of the hosts listed.")
-PIPELINE_MISSING = Kind("HB-PIPELINE-MISSING", _C.CONFIG, "The host has no pipeline of this name.",
-    "Give one of the pipelines listed, or declare it under hermes_backup_pipelines.")
-CONFIG_YAML = Kind("HB-CONFIG-YAML", _C.CONFIG, "A file is not valid YAML.",
-    "Mend the YAML at the place named.")
-CONFIG_INVALID = Kind("HB-CONFIG-INVALID", _C.CONFIG, "A setting is unknown, missing or of the wrong type.",
-    "Mend the setting at the place named; hermes-backup show prints what is in force.")
-CONFIG_TEMPLATE = Kind("HB-CONFIG-TEMPLATE", _C.CONFIG, "A Jinja2 template of the inventory could not be filled.",
-    "Define the variable that it names, or mend the template.")
-PIPELINE_ORDER = Kind("HB-PIPELINE-ORDER", _C.CONFIG, "A stage stands where it cannot work.",
-    "Move the stage to where its input is made.")
-AGENT_CONFIG_MISSING = Kind("HB-AGENT-CONFIG-MISSING", _C.CONFIG, "This host has no rendered pipelines.",
-    "Run hermes-backup run INVENTORY from the controller once, or give --config.")
+INVENTORY_MISSING = Kind(
+    "HB-INVENTORY-MISSING",
+    _C.CONFIG,
+    "No inventory has this name.",
+    "Give a path or one of the names listed, or make one: hermes-backup init NAME.",
+)
+HOST_MISSING = Kind("HB-HOST-MISSING", _C.CONFIG, "The inventory has no such host.", "Give one of the hosts listed.")
+PIPELINE_MISSING = Kind(
+    "HB-PIPELINE-MISSING",
+    _C.CONFIG,
+    "The host has no pipeline of this name.",
+    "Give one of the pipelines listed, or declare it under hermes_backup_pipelines.",
+)
+CONFIG_YAML = Kind("HB-CONFIG-YAML", _C.CONFIG, "A file is not valid YAML.", "Mend the YAML at the place named.")
+CONFIG_INVALID = Kind(
+    "HB-CONFIG-INVALID",
+    _C.CONFIG,
+    "A setting is unknown, missing or of the wrong type.",
+    "Mend the setting at the place named; hermes-backup show prints what is in force.",
+)
+CONFIG_TEMPLATE = Kind(
+    "HB-CONFIG-TEMPLATE",
+    _C.CONFIG,
+    "A Jinja2 template of the inventory could not be filled.",
+    "Define the variable that it names, or mend the template.",
+)
+PIPELINE_ORDER = Kind(
+    "HB-PIPELINE-ORDER", _C.CONFIG, "A stage stands where it cannot work.", "Move the stage to where its input is made."
+)
+AGENT_CONFIG_MISSING = Kind(
+    "HB-AGENT-CONFIG-MISSING",
+    _C.CONFIG,
+    "This host has no rendered pipelines.",
+    "Run hermes-backup run INVENTORY from the controller once, or give --config.",
+)
 
 # The home
-HOME_MISSING = Kind("HB-HOME-MISSING", _C.STAGE, "The Hermes home does not exist.",
-    "Set hermes_backup_home to the folder that holds state.db and SOUL.md.")
-HOME_EMPTY = Kind("HB-HOME-EMPTY", _C.STAGE, "Nothing of the home is left to back up.",
-    "Set hermes_backup_home, or loosen the exclusions: they leave nothing.")
-HOME_UNREADABLE = Kind("HB-HOME-UNREADABLE", _C.STAGE, "The Hermes home cannot be read.",
-    "Run as the home's owner or as root.")
+HOME_MISSING = Kind(
+    "HB-HOME-MISSING",
+    _C.STAGE,
+    "The Hermes home does not exist.",
+    "Set hermes_backup_home to the folder that holds state.db and SOUL.md.",
+)
+HOME_EMPTY = Kind(
+    "HB-HOME-EMPTY",
+    _C.STAGE,
+    "Nothing of the home is left to back up.",
+    "Set hermes_backup_home, or loosen the exclusions: they leave nothing.",
+)
+HOME_UNREADABLE = Kind(
+    "HB-HOME-UNREADABLE", _C.STAGE, "The Hermes home cannot be read.", "Run as the home's owner or as root."
+)
 
 # Stages and streams
-STAGE_FAILED = Kind("HB-STAGE-FAILED", _C.STAGE, "A stage failed.",
-    "Read the cause above; the previous snapshot is untouched and the next run starts afresh.")
-TOOL_MISSING = Kind("HB-TOOL-MISSING", _C.STAGE, "A program that a stage needs is not installed.",
-    "Install the package named.")
-DISK_FULL = Kind("HB-DISK-FULL", _C.STAGE, "A file system has no room left.",
-    "Free space where named, or point the setting at another file system.")
-COMMAND_FAILED = Kind("HB-COMMAND-FAILED", _C.STAGE, "A command that the pipeline declares failed.",
-    "Run the command by hand on the host; its last lines are above.")
-SERVICE_FAILED = Kind("HB-SERVICE-FAILED", _C.STAGE, "A unit could not be stopped or started.",
-    "Look at it with systemctl status.")
-PUSH_FAILED = Kind("HB-PUSH-FAILED", _C.STAGE, "A remote did not take the snapshot.",
-    "Check the remote's address, credentials and room; other places have their copy.")
-REMOTE_UNREACHABLE = Kind("HB-REMOTE-UNREACHABLE", _C.STAGE, "A remote cannot be reached or refuses us.",
-    "Check the network and the remote's credentials in hermes_backup_rclone_config.")
-REMOTE_NAME = Kind("HB-REMOTE-NAME", _C.CONFIG, "A remote's address holds characters that are not allowed.",
-    "Use REMOTE:PATH or an absolute path of letters, digits and _ . / @ + = -")
-PRUNE_CLOCK = Kind("HB-PRUNE-CLOCK", _C.STAGE, "The clock stands before the newest snapshot; nothing is pruned.",
-    "Set the clock, then prune again.")
+STAGE_FAILED = Kind(
+    "HB-STAGE-FAILED",
+    _C.STAGE,
+    "A stage failed.",
+    "Read the cause above; the previous snapshot is untouched and the next run starts afresh.",
+)
+TOOL_MISSING = Kind(
+    "HB-TOOL-MISSING", _C.STAGE, "A program that a stage needs is not installed.", "Install the package named."
+)
+DISK_FULL = Kind(
+    "HB-DISK-FULL",
+    _C.STAGE,
+    "A file system has no room left.",
+    "Free space where named, or point the setting at another file system.",
+)
+COMMAND_FAILED = Kind(
+    "HB-COMMAND-FAILED",
+    _C.STAGE,
+    "A command that the pipeline declares failed.",
+    "Run the command by hand on the host; its last lines are above.",
+)
+SERVICE_FAILED = Kind(
+    "HB-SERVICE-FAILED", _C.STAGE, "A unit could not be stopped or started.", "Look at it with systemctl status."
+)
+PUSH_FAILED = Kind(
+    "HB-PUSH-FAILED",
+    _C.STAGE,
+    "A remote did not take the snapshot.",
+    "Check the remote's address, credentials and room; other places have their copy.",
+)
+REMOTE_UNREACHABLE = Kind(
+    "HB-REMOTE-UNREACHABLE",
+    _C.STAGE,
+    "A remote cannot be reached or refuses us.",
+    "Check the network and the remote's credentials in hermes_backup_rclone_config.",
+)
+REMOTE_NAME = Kind(
+    "HB-REMOTE-NAME",
+    _C.CONFIG,
+    "A remote's address holds characters that are not allowed.",
+    "Use REMOTE:PATH or an absolute path of letters, digits and _ . / @ + = -",
+)
+PRUNE_CLOCK = Kind(
+    "HB-PRUNE-CLOCK",
+    _C.STAGE,
+    "The clock stands before the newest snapshot; nothing is pruned.",
+    "Set the clock, then prune again.",
+)
 BUG = Kind(
     "HB-BUG",
     _C.BUG,
     "Something happened that this program does not expect.",
     "Please report it, with the traceback above; nothing is published that is not whole.",
 )
-LOCKED = Kind("HB-LOCKED", _C.LOCKED, "Another run of this pipeline is under way.",
-    "Wait for it to end; the lock frees itself when the run ends, however it ends.")
-INTERRUPTED = Kind("HB-INTERRUPTED", _C.INTERRUPTED, "The run was interrupted; its temporaries are gone.",
-    "Start it again when you like: what was not finished is gone.")
+LOCKED = Kind(
+    "HB-LOCKED",
+    _C.LOCKED,
+    "Another run of this pipeline is under way.",
+    "Wait for it to end; the lock frees itself when the run ends, however it ends.",
+)
+INTERRUPTED = Kind(
+    "HB-INTERRUPTED",
+    _C.INTERRUPTED,
+    "The run was interrupted; its temporaries are gone.",
+    "Start it again when you like: what was not finished is gone.",
+)
 
 # Keys
-KEY_MISSING = Kind("HB-KEY-MISSING", _C.KEY, "A recipient's public key is not there.",
-    "Put the exported key into the inventory's keys/ folder: gpg --armor --export FINGERPRINT > keys/NAME.asc")
-KEY_SIGN_ONLY = Kind("HB-KEY-SIGN-ONLY", _C.KEY, "A recipient's key can sign but cannot encrypt.",
-    "Add an encryption subkey: gpg --quick-add-key FINGERPRINT rsa4096 encr; then export the key again.")
-KEY_EXPIRED = Kind("HB-KEY-EXPIRED", _C.KEY, "A recipient's key has expired, or the clock is wrong.",
-    "Check the clock; else extend the key (gpg --quick-set-expire FINGERPRINT 2y) and export it again.")
-KEY_REVOKED = Kind("HB-KEY-REVOKED", _C.KEY, "A recipient's key is revoked or disabled.",
-    "Replace it in hermes_backup_recipients.")
-KEY_INVALID = Kind("HB-KEY-INVALID", _C.KEY, "A key file or fingerprint is not usable.",
-    "Give full 40-digit fingerprints and keys exported by gpg --armor --export.")
-KEY_SECRET_MISSING = Kind("HB-KEY-SECRET-MISSING", _C.KEY, "No private key here can decrypt this snapshot.",
-    "Restore on the trusted machine, or set hermes_backup_gnupghome to where the private key is.")
-KEY_PASSPHRASE = Kind("HB-KEY-PASSPHRASE", _C.KEY, "The passphrase is missing, empty or wrong.",
-    "Check the credential file named.")
-HOST_KEY_CHANGED = Kind("HB-HOST-KEY-CHANGED", _C.KEY, "A host signs with another key than the one pinned.",
-    "If the host was set up anew, remove its pinned key file and run again; if not, treat the host as stolen.")
-HOST_KEY_MISSING = Kind("HB-HOST-KEY-MISSING", _C.KEY, "No signing key is pinned for this host.",
-    "Run a backup through hermes-backup run first, or put the host's key into keys/hosts/HOST.asc.")
+KEY_MISSING = Kind(
+    "HB-KEY-MISSING",
+    _C.KEY,
+    "A recipient's public key is not there.",
+    "Put the exported key into the inventory's keys/ folder: gpg --armor --export FINGERPRINT > keys/NAME.asc",
+)
+KEY_SIGN_ONLY = Kind(
+    "HB-KEY-SIGN-ONLY",
+    _C.KEY,
+    "A recipient's key can sign but cannot encrypt.",
+    "Add an encryption subkey: gpg --quick-add-key FINGERPRINT rsa4096 encr; then export the key again.",
+)
+KEY_EXPIRED = Kind(
+    "HB-KEY-EXPIRED",
+    _C.KEY,
+    "A recipient's key has expired, or the clock is wrong.",
+    "Check the clock; else extend the key (gpg --quick-set-expire FINGERPRINT 2y) and export it again.",
+)
+KEY_REVOKED = Kind(
+    "HB-KEY-REVOKED", _C.KEY, "A recipient's key is revoked or disabled.", "Replace it in hermes_backup_recipients."
+)
+KEY_INVALID = Kind(
+    "HB-KEY-INVALID",
+    _C.KEY,
+    "A key file or fingerprint is not usable.",
+    "Give full 40-digit fingerprints and keys exported by gpg --armor --export.",
+)
+KEY_SECRET_MISSING = Kind(
+    "HB-KEY-SECRET-MISSING",
+    _C.KEY,
+    "No private key here can decrypt this snapshot.",
+    "Restore on the trusted machine, or set hermes_backup_gnupghome to where the private key is.",
+)
+KEY_PASSPHRASE = Kind(
+    "HB-KEY-PASSPHRASE", _C.KEY, "The passphrase is missing, empty or wrong.", "Check the credential file named."
+)
+HOST_KEY_CHANGED = Kind(
+    "HB-HOST-KEY-CHANGED",
+    _C.KEY,
+    "A host signs with another key than the one pinned.",
+    "If the host was set up anew, remove its pinned key file and run again; if not, treat the host as stolen.",
+)
+HOST_KEY_MISSING = Kind(
+    "HB-HOST-KEY-MISSING",
+    _C.KEY,
+    "No signing key is pinned for this host.",
+    "Run a backup through hermes-backup run first, or put the host's key into keys/hosts/HOST.asc.",
+)
 
 # Snapshots
-SNAPSHOT_MISSING = Kind("HB-SNAPSHOT-MISSING", _C.CONFIG, "There is no such snapshot.",
-    "hermes-backup list INVENTORY shows those that there are.")
-SIGNATURE_BAD = Kind("HB-SIGNATURE-BAD", _C.VERIFY, "A manifest's signature is missing, invalid or by another key.",
-    "Do not restore from it; take another snapshot or remote, and find out who wrote this one.")
-MANIFEST_BAD = Kind("HB-MANIFEST-BAD", _C.VERIFY, "A manifest does not belong where it lies, or cannot be read.",
-    "Do not restore from it; take another snapshot or remote.")
-CHAIN_BROKEN = Kind("HB-CHAIN-BROKEN", _C.VERIFY, "A manifest does not name its predecessor.",
-    "Somebody replaced or reordered snapshots; compare with another remote.")
-DATA_DAMAGED = Kind("HB-DATA-DAMAGED", _C.VERIFY, "A snapshot's bytes are not those that were written.",
-    "Take another snapshot or remote.")
-RESTORE_REFUSED = Kind("HB-RESTORE-REFUSED", _C.VERIFY, "The archive holds an entry that is not safe to extract.",
-    "Do not restore from it; take another snapshot.")
-RESTORE_CHECK = Kind("HB-RESTORE-CHECK", _C.VERIFY, "What came out is not what the manifest promises.",
-    "Take another snapshot; the target was left alone.")
-TARGET_NOT_EMPTY = Kind("HB-TARGET-NOT-EMPTY", _C.USAGE, "The target folder is not empty.",
-    "Give a folder that does not exist yet.")
+SNAPSHOT_MISSING = Kind(
+    "HB-SNAPSHOT-MISSING",
+    _C.CONFIG,
+    "There is no such snapshot.",
+    "hermes-backup list INVENTORY shows those that there are.",
+)
+SIGNATURE_BAD = Kind(
+    "HB-SIGNATURE-BAD",
+    _C.VERIFY,
+    "A manifest's signature is missing, invalid or by another key.",
+    "Do not restore from it; take another snapshot or remote, and find out who wrote this one.",
+)
+MANIFEST_BAD = Kind(
+    "HB-MANIFEST-BAD",
+    _C.VERIFY,
+    "A manifest does not belong where it lies, or cannot be read.",
+    "Do not restore from it; take another snapshot or remote.",
+)
+CHAIN_BROKEN = Kind(
+    "HB-CHAIN-BROKEN",
+    _C.VERIFY,
+    "A manifest does not name its predecessor.",
+    "Somebody replaced or reordered snapshots; compare with another remote.",
+)
+DATA_DAMAGED = Kind(
+    "HB-DATA-DAMAGED",
+    _C.VERIFY,
+    "A snapshot's bytes are not those that were written.",
+    "Take another snapshot or remote.",
+)
+RESTORE_REFUSED = Kind(
+    "HB-RESTORE-REFUSED",
+    _C.VERIFY,
+    "The archive holds an entry that is not safe to extract.",
+    "Do not restore from it; take another snapshot.",
+)
+RESTORE_CHECK = Kind(
+    "HB-RESTORE-CHECK",
+    _C.VERIFY,
+    "What came out is not what the manifest promises.",
+    "Take another snapshot; the target was left alone.",
+)
+TARGET_NOT_EMPTY = Kind(
+    "HB-TARGET-NOT-EMPTY", _C.USAGE, "The target folder is not empty.", "Give a folder that does not exist yet."
+)
 
 # Fleet
-HOSTS_FAILED = Kind("HB-HOSTS-FAILED", _C.HOSTS, "Some hosts failed or could not be reached.",
-    "Each is named above with its cause.")
-HOST_UNREACHABLE = Kind("HB-HOST-UNREACHABLE", _C.HOSTS, "A host cannot be reached.",
-    "Try: ssh HOST true.")
-AGENT_MISSING = Kind("HB-AGENT-MISSING", _C.HOSTS, "The host has no hermes-backup.",
-    "Install it there, or set hermes_backup_agent to its path.")
-FLEET_MISSING = Kind("HB-FLEET-MISSING", _C.USAGE, "This installation has no Ansible.",
-    "Install it with its fleet extra: pip install 'hermes-backup[fleet]' (Python 3.11 or newer).")
+HOSTS_FAILED = Kind(
+    "HB-HOSTS-FAILED", _C.HOSTS, "Some hosts failed or could not be reached.", "Each is named above with its cause."
+)
+HOST_UNREACHABLE = Kind("HB-HOST-UNREACHABLE", _C.HOSTS, "A host cannot be reached.", "Try: ssh HOST true.")
+AGENT_MISSING = Kind(
+    "HB-AGENT-MISSING",
+    _C.HOSTS,
+    "The host has no hermes-backup.",
+    "Install it there, or set hermes_backup_agent to its path.",
+)
+FLEET_MISSING = Kind(
+    "HB-FLEET-MISSING",
+    _C.USAGE,
+    "This installation has no Ansible.",
+    "Install it with its fleet extra: pip install 'hermes-backup[fleet]' (Python 3.11 or newer).",
+)
 
 
 def catalog() -> tuple[Kind, ...]:

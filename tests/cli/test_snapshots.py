@@ -30,7 +30,9 @@ hermes_backup_pipelines:
       - encrypt: {{recipients: "{{{{ hermes_backup_recipients }}}}"}}
       - push: {{to: "{{{{ hermes_backup_remotes }}}}"}}
 """
-HOSTS = "all: {hosts: {vps1: {ansible_connection: local, ansible_python_interpreter: '{{ ansible_playbook_python }}'}}}\n"
+HOSTS = (
+    "all: {hosts: {vps1: {ansible_connection: local, ansible_python_interpreter: '{{ ansible_playbook_python }}'}}}\n"
+)
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,9 @@ def test_an_edited_inventory_is_read_anew(desk: Desk) -> None:
 
 def test_what_is_remembered_of_an_inventory_holds_no_credentials(desk: Desk) -> None:
     variables = desk.root / "inventory" / "prod" / "group_vars" / "all.yml"
-    variables.write_text(variables.read_text() + 'hermes_backup_rclone_config: "[r2]\\nsecret_access_key = hush-9431"\n')
+    variables.write_text(
+        variables.read_text() + 'hermes_backup_rclone_config: "[r2]\\nsecret_access_key = hush-9431"\n'
+    )
     desk.json("list", "prod")
     kept = [it.read_text() for it in (desk.root / "cache").rglob("*.json")]
     assert kept

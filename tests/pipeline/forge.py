@@ -25,6 +25,7 @@ from hermes_backup.snapshots.folder import FolderPlace
 from hermes_backup.snapshots.index import to_lines
 from hermes_backup.snapshots.manifest import Manifest, Part, to_json
 from hermes_backup.snapshots.names import SnapshotName, data_name, index_name, manifest_name
+from hermes_backup.snapshots.place import Place
 from hermes_backup.snapshots.signing import HostKey, Pinned
 from hermes_backup.streams.coder import Coder, from_bytes, join
 from hermes_backup.streams.compression import Compress
@@ -50,6 +51,7 @@ class Witness:
         pass
 
     def warn(self, stage: str, text: str) -> None:
+        del stage
         self.warnings.append(text)
 
     def note(self, stage: str, text: str) -> None:
@@ -87,10 +89,10 @@ def bring_back(
         return restore(config, pipeline, chosen, target or site.root / "back", pin, follower or Witness())
 
 
-def verified(site: Site, key: str = "", wanted: str = "", place: Path | None = None) -> Verified:
+def verified(site: Site, key: str = "", wanted: str = "", place: Place | None = None) -> Verified:
     """Verify the site's store, as the command does, without any private key at hand."""
     config = site.config(site.usual(), gnupghome="/nonexistent")
-    folder = FolderPlace(place or site.store)
+    folder = place or FolderPlace(site.store)
     catalog = read_catalog(folder, "vps1", "nightly")
     with pinned(site, key) as pin:
         return verify(
@@ -178,6 +180,7 @@ class Forge:
         archive: bytes,
         *,
         number: int = 1,
+        begun: datetime = BEGUN,
         members: Sequence[Member] | None = None,
         plain_size: int | None = None,
         to: Sequence[str] | None = None,
@@ -186,11 +189,12 @@ class Forge:
         **changes: Any,
     ) -> SnapshotName:
         """Write data, index and manifest; ``coders`` code both, ``changes`` are fields of the manifest."""
-        name = SnapshotName(number, BEGUN + timedelta(days=number))
+        name = SnapshotName(number, begun + timedelta(days=number))
         known = members_of(archive) if members is None else members
         fingerprints = tuple(to or (self.site.recipient.fingerprint,))
         sealing = (EncryptTo(fingerprints, self.site.recipient.gnupghome),) if coders is None else coders
         listing = b"".join(to_lines(known))
+        plain = len(archive) if plain_size is None else plain_size
         data = b"".join(join(from_bytes(archive), (Compress(), *sealing)))
         index = b"".join(join(from_bytes(listing), (Compress(), *sealing)))
         files = [it.size for it in known if it.kind in ("file", "hardlink")]
@@ -198,7 +202,7 @@ class Forge:
             "host": "vps1", "pipeline": "nightly", "sequence": number, "created": name.time, "format": "tar",
             "compression": "zstd", "encryption": "recipients", "recipients": (self.site.recipient.fingerprint,),
             "parts": (
-                part_of(data_name(name, ".tar.zst.gpg"), "data", data, len(archive) if plain_size is None else plain_size),
+                part_of(data_name(name, ".tar.zst.gpg"), "data", data, plain),
                 part_of(index_name(name, ".index.zst.gpg"), "index", index, len(listing)),
             ),
             "files": len(files), "bytes": sum(files), "engine": "forge",

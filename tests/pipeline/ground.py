@@ -174,8 +174,11 @@ class Ground:
     def running(self) -> list[Process]:
         """The processes that belong to runs of this ground: each has our folder for temporaries in its environment."""
         mark = os.fsencode(self.scratch)
+        keys = os.fsencode(self.site.recipient.gnupghome.parent)  # agents of the keys that tests make are not a run's
         return [
-            it for it in processes() if it.pid != os.getpid() and (mark in it.environment or mark in it.words)
+            it
+            for it in processes()
+            if it.pid != os.getpid() and (mark in it.environment or mark in it.words) and keys not in it.words
         ]
 
     def check_clean(self, seconds: float = 3.0) -> None:

@@ -26,7 +26,9 @@ def opened(site: Site, data: Path, into: Path) -> Path:
     into.mkdir()
     home = site.recipient.gnupghome
     plain = subprocess.run(
-        f"gpg --homedir '{home}' --batch -d '{data}' 2>/dev/null | zstd -d | tar -xp -C '{into}'", shell=True, check=True
+        f"gpg --homedir '{home}' --batch -d '{data}' 2>/dev/null | zstd -d | tar -xp -C '{into}'",
+        shell=True,
+        check=True,
     )
     assert plain.returncode == 0
     return into
@@ -121,7 +123,9 @@ def test_a_passphrase_instead_of_recipients(site: Site, tmp_path: Path) -> None:
          "--passphrase-file", str(secret), "-d", str(data_of(site))],
         capture_output=True, check=True,
     )  # fmt: skip
-    assert subprocess.run(["zstd", "-dc"], input=done.stdout, capture_output=True, check=True).stdout[257:262] == b"ustar"
+    assert (
+        subprocess.run(["zstd", "-dc"], input=done.stdout, capture_output=True, check=True).stdout[257:262] == b"ustar"
+    )
 
 
 def test_odd_files_come_back_and_volatile_ones_stay_out(site: Site, tmp_path: Path) -> None:
@@ -248,9 +252,9 @@ def test_if_changed_is_a_setting_of_the_pipeline_too(site: Site) -> None:
 
 def test_commands_run_around_the_copy_without_a_shell(site: Site) -> None:
     said = site.root / "said"
+    moments = {"before": "before", "after": "after", "on_failure": "failed", "always": "always"}
     stages = [
-        {"command": {"before": ["/bin/sh", "-c", f"echo before >> {said}"], "after": ["/bin/sh", "-c", f"echo after >> {said}"],
-                     "on_failure": ["/bin/sh", "-c", f"echo failed >> {said}"], "always": ["/bin/sh", "-c", f"echo always >> {said}"]}},
+        {"command": {moment: ["/bin/sh", "-c", f"echo {word} >> {said}"] for moment, word in moments.items()}},
         *site.usual(),
     ]  # fmt: skip
     assert site.run(stages).state == "done"
@@ -296,7 +300,11 @@ def test_only_and_skip_choose_stages_and_are_checked(site: Site) -> None:
     ("spoil", "name", "code"),
     [
         (lambda site: subprocess.run(["mv", site.home, f"{site.home}-gone"], check=True), "HB-HOME-MISSING", 5),
-        (lambda site: subprocess.run(f"rm -rf {site.home}/* {site.home}/.env", shell=True, check=True), "HB-HOME-EMPTY", 5),
+        (
+            lambda site: subprocess.run(f"rm -rf {site.home}/* {site.home}/.env", shell=True, check=True),
+            "HB-HOME-EMPTY",
+            5,
+        ),
     ],
 )
 def test_a_home_that_is_missing_or_empty(site: Site, spoil: object, name: str, code: int) -> None:

@@ -59,10 +59,11 @@ def flip(role: str, where: float) -> Spoil:
     return spoil
 
 
-def cut(role: str, keep: Callable[[int], int]) -> Spoil:
+def cut(role: str, keep: float) -> Spoil:
     def spoil(store: Store) -> None:
         path = store.file(role)
-        path.write_bytes(path.read_bytes()[: keep(path.stat().st_size)])
+        data = path.read_bytes()
+        path.write_bytes(data[: len(data) // 2 if keep == 0.5 else int(keep)])
 
     return spoil
 
@@ -151,12 +152,14 @@ def without(role: str) -> Spoil:
 
 
 DAMAGED, SIGNATURE, MANIFEST, MISSING = "HB-DATA-DAMAGED", "HB-SIGNATURE-BAD", "HB-MANIFEST-BAD", "HB-SNAPSHOT-MISSING"
-CUTS = {"0": lambda size: 0, "1": lambda size: 1, "half": lambda size: size // 2, "last": lambda size: size - 1}
+CUTS = {"nothing": 0.0, "a byte": 1, "half": 0.5, "all but a byte": -1}
 CASES: dict[str, tuple[Spoil, str, str]] = {
-    **{f"{role} flipped at {at}": (flip(role, at), DAMAGED, DAMAGED) for role in ("tar", "index") for at in (0, 0.01, 0.5, 1)},
+    **{f"tar flipped at {at}": (flip("tar", at), DAMAGED, DAMAGED) for at in (0, 0.01, 0.5, 1)},
+    **{f"index flipped at {at}": (flip("index", at), DAMAGED, DAMAGED) for at in (0, 0.01, 0.5, 1)},
     **{f"manifest flipped at {at}": (flip("manifest", at), SIGNATURE, SIGNATURE) for at in (0, 0.1, 0.5)},
     "signature flipped": (signature_flipped, SIGNATURE, SIGNATURE),
-    **{f"{role} cut to {name}": (cut(role, keep), DAMAGED, DAMAGED) for role in ("tar", "index") for name, keep in CUTS.items()},
+    **{f"tar cut to {name}": (cut("tar", keep), DAMAGED, DAMAGED) for name, keep in CUTS.items()},
+    **{f"index cut to {name}": (cut("index", keep), DAMAGED, DAMAGED) for name, keep in CUTS.items()},
     **{f"manifest cut to {name}": (cut("manifest", keep), SIGNATURE, SIGNATURE) for name, keep in CUTS.items()},
     "tar with more": (append("tar", b"\0"), DAMAGED, DAMAGED),
     "index with more": (append("index", b"more" * 1000), DAMAGED, DAMAGED),

@@ -124,7 +124,8 @@ def test_without_the_private_key(site: Site, empty_gnupg: Path) -> None:
 
 def test_with_a_private_key_that_nobody_unlocked(site: Site, key_maker: KeyMaker) -> None:
     home = key_maker.home()
-    gpg(home, "--passphrase", "secret", "--quick-generate-key", "locked <l@example.org>", "future-default", "default", "never")
+    spec = ("locked <l@example.org>", "future-default", "default", "never")
+    gpg(home, "--passphrase", "secret", "--quick-generate-key", *spec)
     subprocess.run(["gpgconf", "--homedir", str(home), "--kill", "all"], check=True)
     locked = Recipient(home, fingerprint_of(home), gpg(home, "--armor", "--export"))
     stages = site.usual()

@@ -64,14 +64,15 @@ TWO_FACED: dict[str, bytes] = {
     "members in the content of a hard link": sealed(block("b", b"1", len(HIDDEN), 0o644, "a")) + HIDDEN,
     "members in the content of a link": sealed(block("b", b"2", len(HIDDEN), 0o777, "a")) + HIDDEN,
     "members in the content of a folder": sealed(block("b", b"5", len(HIDDEN), 0o755)) + HIDDEN,
-    "a hard link's content by pax": pax(("size", "%d" % len(HIDDEN))) + sealed(block("b", b"1", 0, 0o644, "a")) + HIDDEN,
+    "a hard link's content by pax": pax(("size", "0001024")) + sealed(block("b", b"1", 0, 0o644, "a")) + HIDDEN,
     "a global header": pax(("path", "elsewhere"), kind=b"g") + sealed(block("b", size=5)) + padded(b"evil\n"),
     "two headers for one member": pax(("path", "harmless")) + pax(("mtime", "10000")) + HIDDEN,
     "a prefix that is none": gnu_prefix(),
     "an old sparse size": pax(("GNU.sparse.size", "00000")) + sealed(block("b", size=len(HIDDEN))) + HIDDEN,
     "a sparse size alone": pax(("GNU.sparse.realsize", "00000")) + sealed(block("b", size=len(HIDDEN))) + HIDDEN,
     "a sparse file of unknown kind": pax(
-        ("GNU.sparse.major", "00002"), ("GNU.sparse.minor", "00000"), ("GNU.sparse.name", "bbbbb"), ("GNU.sparse.realsize", "00001")
+        ("GNU.sparse.major", "00002"), ("GNU.sparse.minor", "00000"),
+        ("GNU.sparse.name", "bbbbb"), ("GNU.sparse.realsize", "00001"),
     ) + sealed(block("b", size=512)) + padded(b"0\n"),
     "a negative size": pax(("size", "-00512")) + sealed(block("b")) + HIDDEN,
     "a size with an underscore": pax(("size", "10_24")) + sealed(block("b")) + HIDDEN,

@@ -157,6 +157,5 @@ def test_closing_early_ends_gpg(recipient: Recipient, ring: Path) -> None:
     assert _children() == before
 
 
-
 def _children() -> set[str]:
     return set(Path(f"/proc/self/task/{os.getpid()}/children").read_text().split())

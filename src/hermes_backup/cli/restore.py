@@ -59,5 +59,6 @@ def restore(
     )
     for it in done.report.findings:
         screen.print(f"  {it.what}: {it.evidence}", markup=False)
-    for warning in [*narrator.warnings, *(f"partial since the backup: {it['path']}: {it['reason']}" for it in partial)]:
+    lacking = [f"partial since the backup: {it['path']}: {it['reason']}" for it in partial]
+    for warning in [*narrator.warnings, *lacking]:
         screen.print(f"warning: {warning}", style="yellow", markup=False)

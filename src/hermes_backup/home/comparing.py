@@ -37,7 +37,8 @@ def compare(live: Path, restored: Path, rules: Rules) -> Comparison:
     differing: list[str] = []
     rows: list[tuple[str, int]] = []
     for entry in selection.entries:
-        ours, theirs = (Path(os.fsdecode(os.path.join(os.fsencode(it), entry.name))) for it in (live, restored))
+        name = os.fsdecode(entry.name)
+        ours, theirs = live / name, restored / name
         count = _rows(ours, theirs) if entry.name in databases else None
         if count is not None:
             rows.append((printable(entry.name), count))

@@ -122,9 +122,7 @@ def chosen(pipeline: Pipeline, options: Options) -> tuple[Stage, ...]:
         mend = f"its stages: {', '.join(stage.name for stage in pipeline.stages)}"
         raise Fault(PIPELINE_ORDER, f"pipeline {pipeline.name} has no stage {unknown[0]!r}", mend=mend)
     stages = tuple(
-        it
-        for it in pipeline.stages
-        if (not options.only or it.name in options.only) and it.name not in options.skip
+        it for it in pipeline.stages if (not options.only or it.name in options.only) and it.name not in options.skip
     )
     wrong = misplaced(stages)
     if wrong is not None:
@@ -211,9 +209,7 @@ def home_of(config: HostConfig) -> Path:
 
 def rules_of(config: HostConfig) -> Rules:
     """Return what is left out of every backup of this host."""
-    return Rules(
-        patterns=(DEFAULT_EXCLUDES if config.exclude is None else config.exclude) + config.exclude_extra
-    )
+    return Rules(patterns=(DEFAULT_EXCLUDES if config.exclude is None else config.exclude) + config.exclude_extra)
 
 
 def _rclone_config(config: HostConfig, folder: Path) -> Path | None:

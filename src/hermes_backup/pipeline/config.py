@@ -71,9 +71,7 @@ def parse_config(data: Mapping[str, Any]) -> HostConfig | tuple[Problem, ...]:
     problems: list[Problem] = []
     for name, raw in config.pipelines.items():
         if HOST_RE.fullmatch(name) is None:
-            problems.append(
-                Problem(("pipelines", name), f"{name!r} cannot name a folder, as a pipeline's name does")
-            )
+            problems.append(Problem(("pipelines", name), f"{name!r} cannot name a folder, as a pipeline's name does"))
         made = parse_pipeline(name, raw)
         if not isinstance(made, Pipeline):
             problems += [Problem(("pipelines", name, *it.path), it.what, it.mend) for it in made]

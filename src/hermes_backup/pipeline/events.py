@@ -77,19 +77,13 @@ class Recorder:
         """Tell the host's public signing key."""
         self._update(public_key=armored)
 
-    def finish(
-        self, state: State, code: ExitCode, fault: Fault | None = None, plan: tuple[str, ...] = ()
-    ) -> Status:
+    def finish(self, state: State, code: ExitCode, fault: Fault | None = None, plan: tuple[str, ...] = ()) -> Status:
         """End the run and return its last status."""
         trouble = None
         if fault is not None:
             trouble = Trouble(name=fault.kind.name, what=fault.what, where=fault.where, mend=fault.mend)
-        self._event(
-            "finished", state=state, exit_code=int(code), error=trouble.model_dump() if trouble else None
-        )
-        self._update(
-            state=state, exit_code=int(code), error=trouble, plan=plan, finished=datetime.now(timezone.utc)
-        )
+        self._event("finished", state=state, exit_code=int(code), error=trouble.model_dump() if trouble else None)
+        self._update(state=state, exit_code=int(code), error=trouble, plan=plan, finished=datetime.now(timezone.utc))
         os.close(self._log)
         return self._status
 

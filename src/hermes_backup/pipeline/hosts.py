@@ -34,9 +34,7 @@ def configured(folder: Path | None, host: str = "") -> HostConfig:
     if not files:
         raise Fault(AGENT_CONFIG_MISSING, "no configuration lies here", where=str(where))
     if not host and len(files) > 1:
-        raise Fault(
-            HOST_MISSING, "several homes are declared here", mend=f"give --host, one of: {', '.join(files)}"
-        )
+        raise Fault(HOST_MISSING, "several homes are declared here", mend=f"give --host, one of: {', '.join(files)}")
     path = files.get(host) if host else next(iter(files.values()))
     if path is None:
         raise Fault(

@@ -118,9 +118,7 @@ def explain(error: ValidationError, model: type[BaseModel]) -> Iterable[Problem]
     for item in error.errors():
         path = tuple(item["loc"])
         if item["type"] == "extra_forbidden":
-            yield Problem(
-                path, f"unknown setting {path[-1]!r}", nearest(str(path[-1]), _fields(model, path[:-1]))
-            )
+            yield Problem(path, f"unknown setting {path[-1]!r}", nearest(str(path[-1]), _fields(model, path[:-1])))
         elif item["type"] == "missing":
             yield Problem(path[:-1], f"{path[-1]!r} is missing", f"add {path[-1]}: …")
         else:

@@ -56,7 +56,7 @@ def places_of(config: HostConfig, pipeline: Pipeline, only: str = "") -> tuple[P
 
 
 def catalogs(config: HostConfig, pipeline: Pipeline, only: str = "") -> Iterator[tuple[Place, Catalog | Fault]]:
-    """Look into every place; one that cannot be reached gives its fault, and the others are looked into all the same."""
+    """Look into every place; one that cannot be reached gives its fault and does not stop the others."""
     for place in places_of(config, pipeline, only):
         try:
             yield place, read_catalog(place, config.host, pipeline.name)
@@ -78,4 +78,3 @@ def pinned_key(pins: Path, host: str) -> Iterator[Pinned]:
         raise Fault(HOST_KEY_MISSING, f"no key is pinned for host {host}", where=str(file)) from None
     with scratch() as folder, Pinned.load(armored, folder) as pinned:
         yield pinned
-

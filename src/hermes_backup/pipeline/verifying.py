@@ -76,9 +76,7 @@ def _bytes(
     return None
 
 
-def _part(
-    place: Place, path: str, part: Part, manifest: Manifest, progress: Callable[[str, int, int], None]
-) -> None:
+def _part(place: Place, path: str, part: Part, manifest: Manifest, progress: Callable[[str, int, int], None]) -> None:
     digest = hashlib.sha256()
     done = 0
 
@@ -110,10 +108,8 @@ def _demand(packets: Packets, part: Part, manifest: Manifest) -> None:
         return
     if not packets.protected:
         raise Fault(DATA_DAMAGED, f"{part.name} is not encrypted with integrity protection")
-    if manifest.encryption == "recipients" and packets.recipients != len(manifest.recipients):
-        said = f"{packets.recipients} recipients, the manifest names {len(manifest.recipients)}"
-        raise Fault(DATA_DAMAGED, f"{part.name} is encrypted to {said}")
-    if manifest.encryption == "passphrase" and not packets.passphrases:
-        raise Fault(DATA_DAMAGED, f"{part.name} is not encrypted with a passphrase")
-
-
+    wanted = (len(manifest.recipients), int(manifest.encryption == "passphrase"))
+    if (packets.recipients, packets.passphrases) != wanted:
+        said = f"{packets.recipients} recipients and {packets.passphrases} passphrases"
+        what = f"{part.name} is encrypted to {said}, the manifest says {wanted[0]} and {wanted[1]}"
+        raise Fault(DATA_DAMAGED, what)

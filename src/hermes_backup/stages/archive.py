@@ -120,13 +120,9 @@ class _Making:
         members = tuple(sorted(self._follower.close(), key=lambda it: it.name))
         there = {member.name for member in members}
         chosen = (it.name for it in self._selection.entries)
-        missing = tuple(
-            Partial(printable(it), "vanished or could not be read") for it in chosen if it not in there
-        )
+        missing = tuple(Partial(printable(it), "vanished or could not be read") for it in chosen if it not in there)
         partial = (*self._home.partial, *self._selection.skipped, *missing, *self._partial)
-        return Contents(
-            members, self._follower.size, _digest(members), _archived(self._home, there), _once(partial)
-        )
+        return Contents(members, self._follower.size, _digest(members), _archived(self._home, there), _once(partial))
 
     def _ended(self, code: int, said: str) -> None:
         if code not in (0, CHANGED):

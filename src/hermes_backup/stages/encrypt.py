@@ -39,9 +39,7 @@ class Encrypt(Stage):
     @model_validator(mode="after")
     def _one_of_both(self) -> Encrypt:
         if bool(self.recipients) == (self.passphrase_credential is not None):
-            raise ValueError(
-                "give either recipients or passphrase_credential; without either nobody could decrypt"
-            )
+            raise ValueError("give either recipients or passphrase_credential; without either nobody could decrypt")
         return self
 
     def preflight(self, context: Context) -> None:
@@ -54,9 +52,7 @@ class Encrypt(Stage):
     def plan(self, context: Context) -> tuple[str, ...]:
         """Say to whom."""
         del context
-        return (
-            f"encrypt to {', '.join(self.recipients)}" if self.recipients else "encrypt with a passphrase",
-        )
+        return (f"encrypt to {', '.join(self.recipients)}" if self.recipients else "encrypt with a passphrase",)
 
     def run(self, value: Any, context: Context) -> Stream:
         """Add encryption to the stream; nothing runs yet."""

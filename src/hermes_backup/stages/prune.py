@@ -52,7 +52,9 @@ class Prune(Stage):
     @model_validator(mode="after")
     def _some_rule(self) -> Prune:
         if self.rules().empty:
-            raise ValueError("give at least one of keep_last, keep_hourly, … keep_within: without any, nothing would go")
+            raise ValueError(
+                "give at least one of keep_last, keep_hourly, … keep_within: without any, nothing would go"
+            )
         return self
 
     def rules(self) -> Rules:
@@ -82,7 +84,9 @@ class Prune(Stage):
                 if isinstance(place, FolderPlace) or context.own_controller:
                     thinned = thin(place, (context.host, context.pipeline), self.rules(), pinned, context.now)
                     gone = len(thinned.pruned.deleted)
-                    context.listener.note(self.name, f"{place.label}: {gone} deleted, {thinned.pruned.freed} bytes freed")
+                    context.listener.note(
+                        self.name, f"{place.label}: {gone} deleted, {thinned.pruned.freed} bytes freed"
+                    )
         return snapshot
 
 

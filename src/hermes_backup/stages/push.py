@@ -44,8 +44,7 @@ class Push(Destination):
     def targets(self, context: Context) -> tuple[Target, ...]:
         """The remotes."""
         return tuple(
-            Target(self.name, RclonePlace(it, context.rclone_config, self.bandwidth), self.attempts)
-            for it in self.to
+            Target(self.name, RclonePlace(it, context.rclone_config, self.bandwidth), self.attempts) for it in self.to
         )
 
     def plan(self, context: Context) -> tuple[str, ...]:

@@ -78,9 +78,7 @@ class _Copies:
             return
         source = self._home.root / os.fsdecode(found.name)
         if found.journal == "rollback":
-            self._context.listener.note(
-                "sqlite", f"{shown} keeps a rollback journal: its writers wait meanwhile"
-            )
+            self._context.listener.note("sqlite", f"{shown} keeps a rollback journal: its writers wait meanwhile")
         target = self._staged / os.fsdecode(found.name)
         try:
             facts = copy(source, target, deadline=self._deadline, progress=self._progress, name=shown)

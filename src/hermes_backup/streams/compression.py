@@ -153,9 +153,7 @@ class Decompress:
 
 
 def _unzstd() -> _Decompressor:
-    made: _Decompressor = zstd.ZstdDecompressor(
-        options={zstd.DecompressionParameter.window_log_max: WINDOW_LOG}
-    )
+    made: _Decompressor = zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: WINDOW_LOG})
     return made
 
 

@@ -45,9 +45,7 @@ class _Lane(threading.Thread):
         self._writer.stop()
 
 
-def spread(
-    chunks: Chunks, writers: Sequence[Writer], seen: Callable[[bytes], None]
-) -> tuple[Exception | None, ...]:
+def spread(chunks: Chunks, writers: Sequence[Writer], seen: Callable[[bytes], None]) -> tuple[Exception | None, ...]:
     """Write a stream to all writers; return for each what went wrong with it, if anything.
 
     ``seen`` gets every chunk too. Ends early when no writer is left. What the stream itself raises is raised.

@@ -38,9 +38,7 @@ class _Run:
         try:
             home: tuple[Argument, ...] = () if homedir is None else ("--homedir", homedir)
             argv: list[Argument] = ["gpg", *COMMON, *home, "--status-fd", str(theirs), *arguments]
-            self.process: Process = spawn(
-                argv, stage=stage, stdin=PIPE, stdout=PIPE, pass_fds=(theirs, *pass_fds)
-            )
+            self.process: Process = spawn(argv, stage=stage, stdin=PIPE, stdout=PIPE, pass_fds=(theirs, *pass_fds))
         finally:
             os.close(theirs)
         self._lines: list[str] = []
@@ -195,9 +193,7 @@ def open_passphrase(path: Path) -> IO[bytes]:
     try:
         secret = path.open("rb")
     except OSError as error:
-        raise Fault(
-            KEY_PASSPHRASE, f"cannot read the passphrase: {error.strerror}", where=str(path)
-        ) from None
+        raise Fault(KEY_PASSPHRASE, f"cannot read the passphrase: {error.strerror}", where=str(path)) from None
     if not secret.readline().strip():
         secret.close()
         raise Fault(KEY_PASSPHRASE, "the passphrase is empty", where=str(path))

@@ -129,9 +129,7 @@ def find(program: str, stage: str = "") -> str:
     found = shutil.which(program)
     if found is None:
         package = _PACKAGES.get(program, program)
-        raise Fault(
-            TOOL_MISSING, f"{program} is not installed", where=stage, mend=f"apt-get install {package}"
-        )
+        raise Fault(TOOL_MISSING, f"{program} is not installed", where=stage, mend=f"apt-get install {package}")
     return found
 
 

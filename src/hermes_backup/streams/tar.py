@@ -49,8 +49,5 @@ def changed_while_read(said: str) -> tuple[str, ...]:
     """Return the names that tar's messages (in the C locale) call changed or shrunk while they were read."""
     marks = (": file changed as we read it", ": File shrank by ")
     return tuple(
-        line.removeprefix("tar: ").split(mark)[0]
-        for line in said.splitlines()
-        for mark in marks
-        if mark in line
+        line.removeprefix("tar: ").split(mark)[0] for line in said.splitlines() for mark in marks if mark in line
     )

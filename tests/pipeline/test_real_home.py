@@ -1,0 +1,144 @@
+"""A home made by hermes-agent itself, backed up while it writes, restored, and read by hermes-agent's own classes."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hermes_backup.pipeline.restoring import Restored
+from tests.hermes.environment import hermes
+from tests.keys import Recipient
+from tests.pipeline.forge import Witness, bring_back, faults, verified
+from tests.site import Site
+
+SESSIONS, MESSAGES = 8, 20
+
+
+def said(script: str, *arguments: str | Path) -> dict[str, Any]:
+    """Run one of the scripts under hermes-agent's Python."""
+    done = subprocess.run(hermes(script, *arguments), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
+@contextmanager
+def writing(home: Path) -> Iterator[subprocess.Popen[str]]:
+    """hermes-agent appends messages to the home as long as the block runs."""
+    argv = hermes("append_messages.py", home)
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as writer:
+        try:
+            yield writer
+        finally:
+            if writer.poll() is None and writer.stdin is not None and not writer.stdin.closed:
+                writer.communicate("")
+
+
+@dataclass(frozen=True)
+class Story:
+    """What was made, what had been acknowledged before and after the backup, and what came back."""
+
+    site: Site
+    made: dict[str, Any]
+    before: int
+    after: int
+    restored: Restored
+    told: Witness
+    read: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory: pytest.TempPathFactory, recipient: Recipient) -> Story:
+    root = tmp_path_factory.mktemp("real")
+    site = Site(root, recipient)
+    made = said("build_home.py", site.home, "--sessions", str(SESSIONS), "--messages", str(MESSAGES))
+    (site.home / "workspace" / "holes").write_bytes(b"")
+    os.truncate(site.home / "workspace" / "holes", 5_000_000)
+    with writing(site.home) as writer:
+        assert writer.stdout is not None
+        before = [int(writer.stdout.readline()) for _ in range(50)][-1]
+        status = site.run()
+        after = int(writer.communicate("")[0].split()[-1])
+    assert (status.state, status.error, status.partial) == ("done", None, ())
+    told = Witness()
+    restored = bring_back(site, follower=told)
+    copy = root / "copy"  # opening migrates and checkpoints
+    subprocess.run(["cp", "-a", str(restored.target), str(copy)], check=True)
+    return Story(site, made, before, after, restored, told, said("read_home.py", copy, "--word", str(made["word"])))
+
+
+def test_the_writer_wrote_during_the_backup(story: Story) -> None:
+    assert story.after > story.before
+
+
+def test_sessions_and_messages_are_those_of_the_manifest_and_none_that_was_acknowledged_is_missing(
+    story: Story,
+) -> None:
+    (state,) = [it for it in story.restored.manifest.databases if it.path == "state.db"]
+    assert story.read["messages"] == state.tables["messages"]
+    assert story.read["sessions"] == state.tables["sessions"] == SESSIONS + 1
+    made = SESSIONS * MESSAGES
+    assert made + story.before <= story.read["messages"] <= made + story.after
+
+
+def test_a_full_text_search_finds_its_one_message(story: Story) -> None:
+    assert story.read["hits"] == 1
+
+
+@pytest.mark.parametrize("what", ["kanban", "projects", "cron"])
+def test_boards_projects_and_cron_jobs(story: Story, what: str) -> None:
+    assert story.read[what] == story.made[what]
+    assert story.read[what]
+
+
+def test_memories_skills_profiles_and_settings(story: Story) -> None:
+    assert story.read["memories"] == {
+        "memory": ["The staging host is reached through the jump host.", "Tests run with make check."],
+        "user": ["Prefers short answers and metric units."],
+    }
+    assert story.read["skills"] == {"weather": True}
+    profile = {"sessions": story.made["profile_sessions"], "messages": story.made["profile_messages"], "hits": 0}
+    assert story.read["profiles"] == {"research": profile}
+    assert (story.read["model"], story.read["providers"], story.read["executions"]) == ("test/model", ["nous"], 1)
+
+
+def test_every_database_was_checked_and_has_no_log_beside_it(story: Story) -> None:
+    names = {it.path for it in story.restored.manifest.databases}
+    assert names >= {"state.db", "kanban.db", "projects.db", "cron/executions.db", "profiles/research/state.db"}
+    assert {it.what for it in story.restored.report.findings} == names
+    assert not [it for it in story.restored.target.rglob("*") if it.name.endswith(("-wal", "-shm", "-journal"))]
+
+
+def test_modes_of_secrets_run_bits_and_links(story: Story) -> None:
+    target = story.restored.target
+    assert target.stat().st_mode & 0o777 == 0o700
+    for name in (".env", "auth.json"):
+        assert stat.S_IMODE((target / name).stat().st_mode) == 0o600
+    (script,) = target.glob("skills/**/weather.sh")
+    assert stat.S_IMODE(script.stat().st_mode) == 0o755
+    assert (target / "memories" / "link.md").readlink() == Path("MEMORY.md")
+    assert (target / "hooks").is_dir()
+    assert (target / "workspace" / "holes").stat().st_blocks == 0
+    for path in target.rglob("*"):
+        live = story.site.home / path.relative_to(target)
+        if path.suffix != ".db":
+            assert path.lstat().st_mode == live.lstat().st_mode, path
+            assert path.lstat().st_mtime_ns == live.lstat().st_mtime_ns or path.is_dir(), path
+
+
+def test_what_is_volatile_or_made_again_stays_out(story: Story) -> None:
+    left_out = ("logs", "auth.lock", "kanban.db.init.lock", "memories/MEMORY.md.lock", "cron/.jobs.lock", "cache/x")
+    assert not [name for name in left_out if (story.restored.target / name).exists()]
+
+
+def test_the_snapshot_is_proven_without_a_key(story: Story) -> None:
+    assert faults(verified(story.site)) == []
