@@ -176,7 +176,7 @@ class PutOnlyFront:
             def log_message(self, *_: object) -> None:
                 pass
 
-            do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = forward  # noqa: N815 - the names that http.server calls
+            do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = forward
 
         self._http = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._thread = threading.Thread(target=self._http.serve_forever, daemon=True)

@@ -44,8 +44,8 @@ status:
   returned: when there is one
 """
 
-import json
 import contextlib
+import json
 import os
 import signal
 import time

@@ -140,7 +140,7 @@ def main() -> None:
     make_sessions(profile / "state.db", "research", 2, 5)
     (home / "memories" / "link.md").symlink_to("MEMORY.md")
     (home / "hooks").mkdir(exist_ok=True)
-    print(json.dumps({  # noqa: T201 - what the test reads
+    print(json.dumps({
         "sessions": given.sessions, "messages": given.sessions * given.messages, "word": WORD,
         "kanban": ["Cut 1.0", "Water the plants", "Write the talk"], "projects": ["Site"],
         "profiles": ["research"], "cron": ["morning"], "skills": ["weather"],

@@ -65,7 +65,7 @@ def test_whatever_parses_prints_as_it_was_read(text: str) -> None:
     ],
 )
 def test_what_is_no_name(stem: str) -> None:
-    with pytest.raises(ValueError):  # noqa: PT011 - its words differ
+    with pytest.raises(ValueError):
         SnapshotName.parse(stem)
     assert parse_file(stem + ".manifest.asc") is None
 

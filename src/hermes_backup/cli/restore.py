@@ -43,11 +43,9 @@ def restore(
     partial = [{"path": it.path, "reason": it.reason} for it in done.manifest.partial]
     seconds = time.monotonic() - started
     if as_json:
-        print_json(
-            {"snapshot": str(done.manifest.name), "from": done.source, "to": str(done.target), "files": done.manifest.files,
-             "bytes": done.manifest.bytes, "seconds": round(seconds, 3), "databases": findings, "partial": partial,
-             "warnings": narrator.warnings}
-        )  # fmt: skip
+        told = {"snapshot": str(done.manifest.name), "from": done.source, "to": str(done.target)}
+        counts = {"files": done.manifest.files, "bytes": done.manifest.bytes, "seconds": round(seconds, 3)}
+        print_json({**told, **counts, "databases": findings, "partial": partial, "warnings": narrator.warnings})
         return
     screen = console()
     size = show_size(done.manifest.bytes)
