@@ -216,9 +216,7 @@ class Ground:
         with HostKey.load(self.site.folder.parent / "gnupg") as key:
             public = key.public()
         with Pinned.load(public, self.site.root) as pinned:
-            found = verify(
-                config, pipeline_of(config, "nightly"), place, catalog, pinned, progress=lambda *_: None
-            )
+            found = verify(config, pipeline_of(config, "nightly"), place, catalog, pinned, progress=lambda *_: None)
         finished = {it.name for it in catalog.listed if it.complete}
         assert finished
         assert [it.fault for it in found.verdicts if it.name in finished and it.fault] == []

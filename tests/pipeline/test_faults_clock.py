@@ -20,6 +20,8 @@ __all__ = ["ground"]
 _LIBRARY = next(iter(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")), None)
 pytestmark = pytest.mark.skipif(_LIBRARY is None, reason="libfaketime is not installed (package faketime)")
 _TOOLS = ("gpg", "gpgconf", "tar")
+# libfaketime 0.9.10 answers EINVAL to the clock_nanosleep(2) behind Python's own
+_SLEEP = "import select, time\ntime.sleep = lambda seconds: select.select([], [], [], seconds)\n"
 
 
 @dataclass(frozen=True)
@@ -32,11 +34,15 @@ class Clock:
         """Run with the clock ``shift`` seconds ahead; return exit code and status."""
         ended = self.ground.end(self.ground.start(stages, env=self._environment(shift), **settings))
         assert "Traceback" not in ended.err, ended
-        print("XX", ended.out)
         return ended.code, self.ground.site.status()
 
     def _environment(self, shift: int) -> Mapping[str, str]:
-        fake = {"LD_PRELOAD": str(_LIBRARY), "FAKETIME": f"{shift:+d}s", "NO_FAKE_STAT": "1", "DONT_FAKE_MONOTONIC": "1"}
+        fake = {
+            "LD_PRELOAD": str(_LIBRARY),
+            "FAKETIME": f"{shift:+d}s",
+            "NO_FAKE_STAT": "1",
+            "DONT_FAKE_MONOTONIC": "1",
+        }
         folder = self.ground.site.root / f"tools{shift}"
         folder.mkdir(exist_ok=True)
         path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -44,7 +50,8 @@ class Clock:
         for name in _TOOLS:
             (folder / name).write_text(f'#!/bin/sh\n{words} exec {shutil.which(name, path=path)} "$@"\n')
             (folder / name).chmod(0o755)
-        return {**fake, "PATH": f"{folder}:{path}"}
+        (folder / "sitecustomize.py").write_text(_SLEEP)
+        return {**fake, "PATH": f"{folder}:{path}", "PYTHONPATH": str(folder)}
 
 
 @pytest.fixture

@@ -135,6 +135,26 @@ def test_signals_at_any_moment_leave_nothing(ground: Ground) -> None:
     ground.check_next(stages)
 
 
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_run_ended_between_two_places_gives_no_number_twice(ground: Ground, number: signal.Signals) -> None:
+    """The store has its manifest, the remote has only the data: what is known of the first must not be forgotten."""
+    site = ground.site
+    stages = site.usual({"push": {"to": [str(site.remote)]}})
+    assert site.run(stages).exit_code == 0
+    run = ground.start(stages)
+    wait_until(lambda: len(list(site.store.rglob("*.asc"))) == 2, pause=0.0005)
+    run.send_signal(number)
+    ended = ground.end(run)
+    assert ended.code == (130 if number is signal.SIGTERM else -9)
+    if number is signal.SIGTERM:
+        assert len(site.snapshots(site.remote)) == 4, "what lacks its manifest is gone from the remote"
+        ground.check_clean()
+    for part in site.remote.rglob(".*.hermes-backup-part"):
+        part.unlink()
+    status = ground.check_next(stages)
+    assert str(status.snapshot).startswith("000003-")
+
+
 @pytest.mark.parametrize("program", ["tar", "gpg", "rclone"])
 def test_a_killed_child_fails_the_run_by_name(ground: Ground, program: str) -> None:
     site = ground.site

@@ -68,6 +68,8 @@ def furnish(home: Path) -> None:
     os.utime(home / "empty", ns=(1_234_567_890_123_456_789, 1_234_567_890_123_456_789))
     os.utime(home / "dangling", ns=(1_111_111_111_111_111_111,) * 2, follow_symlinks=False)
     if AS_ROOT:
+        for path in home.iterdir():
+            os.chown(path, 1000, 1001, follow_symlinks=False)
         os.chown(home / "SOUL.md", 12345, 54321)
         os.chown(home / "state.db", 12345, 54321)
         os.chown(home / "empty", 3_000_000, 4_000_000_000)
@@ -101,6 +103,7 @@ def test_everything_comes_back(site: Site) -> None:
     assert (done.target / "soul-again").stat().st_ino == (done.target / "SOUL.md").stat().st_ino
     assert (done.target / "holes").stat().st_blocks < 100
     assert done.target.stat().st_mode & 0o777 == 0o700
+    assert not AS_ROOT or (done.target.stat().st_uid, done.target.stat().st_gid) == (1000, 1001)
     assert not marked or os.getxattr(done.target / ".env", "system.posix_acl_access")
     assert sqlite3.connect(done.target / "state.db").execute("SELECT count(*) FROM messages").fetchone() == (200,)
     assert [(it.what, it.evidence) for it in done.report.findings] == [("state.db", "whole, 200 rows in 1 tables")]
@@ -227,6 +230,29 @@ def test_a_signal_in_any_stage_leaves_nothing(site: Site, stage: str) -> None:
     assert run.returncode == 130, said
     assert sorted(site.root.iterdir()) == before
     assert left_running(site.root) == []
+
+
+def test_what_a_killed_restore_left_goes_with_the_next_one_and_what_lives_stays(site: Site) -> None:
+    site.run()
+    (site.root / "pins").mkdir()
+    (site.root / "config.json").write_text(dump(site.config(site.usual())))
+    (site.root / "key.asc").write_text(site.status().public_key or "")
+    argv = [sys.executable, "-m", "tests.pipeline.standing", str(site.root / "config.json"), str(site.root / "key.asc")]
+    runs = [
+        subprocess.Popen([*argv, str(site.root / name), "check"], stdout=subprocess.PIPE, text=True) for name in "ab"
+    ]
+    for run in runs:
+        assert run.stdout is not None
+        assert run.stdout.readline() == "here\n"
+    assert len(list(site.root.glob(".hermes-restore-*"))) == 2
+    runs[0].kill()
+    runs[0].communicate()
+    assert len(list(site.root.glob(".hermes-restore-*"))) == 2
+    bring_back(site)
+    assert len(list(site.root.glob(".hermes-restore-*"))) == 1
+    runs[1].terminate()
+    runs[1].communicate(timeout=20)
+    assert list(site.root.glob(".hermes-restore-*")) == []
 
 
 @contextmanager

@@ -208,6 +208,21 @@ def test_an_index_or_manifest_that_says_otherwise(
     refused(forge.site, CHECK, key=forge.key.public())
 
 
+@pytest.mark.xfail(strict=True, reason="snapshots/index.py is not mended yet")
+@pytest.mark.parametrize("line", [b"[1]", b"5", b"null", b'"text"', b"[" * 100_000 + b"]" * 100_000])
+def test_an_index_of_other_json_is_damage(line: bytes, forge: Forge, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.pipeline.forge.to_lines", lambda _: [line + b"\n"])
+    forge.publish(tar_of(SOUL))
+    refused(forge.site, DAMAGED, key=forge.key.public(), match="index")
+
+
+@pytest.mark.parametrize("line", [b"not JSON", b"{}", b"\xff", b'{"name":"a","kind":"file","size":"x"}', b"{"])
+def test_an_index_that_cannot_be_read_is_damage(line: bytes, forge: Forge, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.pipeline.forge.to_lines", lambda _: [line + b"\n"])
+    forge.publish(tar_of(SOUL))
+    refused(forge.site, DAMAGED, key=forge.key.public(), match="index")
+
+
 @pytest.mark.parametrize("changes", [{"kind": "delta", "base": "000001-20260302T033000Z"}])
 def test_what_this_version_cannot_unpack_is_not_unpacked(changes: dict[str, str], forge: Forge) -> None:
     forge.publish(tar_of(SOUL), number=2, **changes)

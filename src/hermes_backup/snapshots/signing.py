@@ -60,11 +60,12 @@ class HostKey:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.chmod(0o700)
         with _alone(folder), _gpg(folder) as gpg:
-            if not _listed(gpg, folder):
+            _end_agents(Path(gpg.gnupghome))  # one that a killed run left looks where its own link to the folder was
+            if not _listed(gpg, folder, secret=False):  # those need no agent, which might be what fails
                 made = gpg.gen_key(_KEY.format(host=host))
                 if not made.fingerprint:
                     raise _refused("gpg made no key", made.stderr, folder)
-            return cls(folder, _only(_listed(gpg, folder), folder))
+            return cls(folder, _only(_listed(gpg, folder, secret=True), folder))
 
     @classmethod
     def load(cls, folder: Path) -> HostKey:
@@ -76,7 +77,7 @@ class HostKey:
         if not folder.is_dir():
             raise Fault(HOST_KEY_MISSING, "there is no host key", where=str(folder))
         with _alone(folder), _gpg(folder) as gpg:
-            return cls(folder, _only(_listed(gpg, folder), folder))
+            return cls(folder, _only(_listed(gpg, folder, secret=True), folder))
 
     def public(self) -> str:
         """Return the public key, armored: what is pinned."""
@@ -238,9 +239,9 @@ def _end_agents(home: Path) -> None:
         process.run(["gpgconf", "--homedir", home, "--kill", "all"], stage=_STAGE)
 
 
-def _listed(gpg: gnupg.GPG, folder: Path) -> Sequence[str]:
-    """Return the private keys there are; a list that gpg could not make is not an empty one: no second key is made."""
-    listed = gpg.list_keys(secret=True)
+def _listed(gpg: gnupg.GPG, folder: Path, *, secret: bool) -> Sequence[str]:
+    """Return the keys there are; a list that gpg could not make is not an empty one: no second key is made."""
+    listed = gpg.list_keys(secret=secret)
     if listed.returncode:
         raise _refused("gpg cannot list its keys", listed.stderr, folder)
     found: Sequence[str] = listed.fingerprints

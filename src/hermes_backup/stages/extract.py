@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -40,6 +41,7 @@ class Extract(Stage):
         members = _unpack(plain, root, doorkeeper, context)
         _compare(members, plain.members)
         _count(members, manifest)
+        _own(root, members)
         warnings = [f"setuid or setgid is dropped: {printable(it)}" for it in examine(root, members)]
         warnings += [f"the link points outside the home: {printable(it)}" for it in doorkeeper.outward]
         for warning in warnings:
@@ -81,6 +83,13 @@ def _compare(found: Sequence[Member], promised: Sequence[Member]) -> None:
     differing = sorted(name for name in there.keys() | wanted.keys() if there.get(name) != wanted.get(name))
     if differing:
         raise Fault(RESTORE_CHECK, f"the archive and its index differ: {shown(differing)}", where="extract")
+
+
+def _own(root: Path, members: Sequence[Member]) -> None:
+    """Give the home itself, which is no member, to whom most of what lies in it belongs."""
+    owners = Counter((it.uid, it.gid) for it in members if b"/" not in it.name)
+    if os.geteuid() == 0 and owners:
+        os.chown(root, *owners.most_common(1)[0][0])
 
 
 def _count(found: Sequence[Member], manifest: Manifest) -> None:

@@ -25,7 +25,9 @@ from hermes_backup.streams.coder import Chunks, Feeder, read_chunks
 from hermes_backup.streams.process import PIPE, Argument, Process, spawn
 
 _UNLOCK = "Unlock it first: echo test | gpg -r FINGERPRINT -e | gpg -d, in a terminal; gpg-agent then remembers it."
-COMMON: tuple[Argument, ...] = ("--batch", "--no-tty", "--no-options", "--no-auto-key-locate")
+# a clock that stands before a key was made must not stop a backup: then the key's signatures lie in the future
+ANY_CLOCK = ("--ignore-time-conflict", "--ignore-valid-from")
+COMMON: tuple[Argument, ...] = ("--batch", "--no-tty", "--no-options", "--no-auto-key-locate", *ANY_CLOCK)
 
 
 class _Run:
@@ -175,7 +177,7 @@ class Decrypt:
             return
         said = run.process.errors()
         opened = {"DECRYPTION_KEY", "DECRYPTION_OKAY"} & keywords
-        if not opened and any(line.startswith("ERROR pkdecrypt_failed") for line in status):
+        if not opened and ("PINENTRY_LAUNCHED" in keywords or "No pinentry" in said) and self.passphrase is None:
             raise Fault(KEY_PASSPHRASE, f"the private key is locked: {said}", where="decrypt", mend=_UNLOCK)
         if not opened and "NO_SECKEY" in keywords:
             raise Fault(KEY_SECRET_MISSING, said, where="decrypt")

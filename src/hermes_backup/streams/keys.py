@@ -12,6 +12,7 @@ from typing import Any
 import gnupg
 
 from hermes_backup.errors import (
+    DISK_FULL,
     KEY_EXPIRED,
     KEY_INVALID,
     KEY_MISSING,
@@ -20,6 +21,7 @@ from hermes_backup.errors import (
     TOOL_MISSING,
     Fault,
 )
+from hermes_backup.streams.gpg import ANY_CLOCK, COMMON
 from hermes_backup.streams.process import clean_environment, find, run
 from hermes_backup.streams.scratch import scratch
 
@@ -122,24 +124,15 @@ def import_key(homedir: Path, armored: str) -> None:
     """Put one armored public key into a keyring.
 
     Raises:
-        Fault: KEY_INVALID when gpg finds no key in it.
+        Fault: KEY_INVALID when gpg finds no key in it, DISK_FULL.
     """
-    done = run(
-        [
-            "gpg",
-            "--batch",
-            "--no-tty",
-            "--no-options",
-            "--homedir",
-            homedir,
-            "--no-auto-check-trustdb",
-            "--import",
-        ],
-        stage="keys",
-        input=armored.encode(),
-    )
+    argv = ["gpg", *COMMON, "--homedir", homedir, "--no-auto-check-trustdb", "--import"]
+    done = run(argv, stage="keys", input=armored.encode())
+    if "No space left on device" in done.stderr:
+        raise Fault(DISK_FULL, "no room for a keyring", where=str(homedir))
     if done.returncode != 0 or "secret keys read" in done.stderr:
-        raise Fault(KEY_INVALID, f"not a public key: {done.stderr.strip().splitlines()[0]}", where="keys")
+        said = done.stderr.strip().partition("\n")[0]
+        raise Fault(KEY_INVALID, f"not a public key: {said}", where="keys")
 
 
 def _gnupg(homedir: Path | None) -> Any:
@@ -147,7 +140,7 @@ def _gnupg(homedir: Path | None) -> Any:
         return gnupg.GPG(
             gpgbinary=find("gpg"),
             gnupghome=None if homedir is None else str(homedir),
-            options=["--no-options"],
+            options=["--no-options", *ANY_CLOCK],
             env=clean_environment(),
         )
     except (OSError, ValueError) as error:
