@@ -31,7 +31,7 @@ docs: .venv/.stamp-test ## Write the generated parts of docs/
 docs-check: .venv/.stamp-test ## Is docs/ what the code says?
 	@tools/check docs
 
-bench: .venv/.stamp-test ## Measure against shell recipes: 1 GB for time and memory, 4 GB for memory (15 minutes, 20 GB of disk)
+bench: .venv/.stamp-test ## Measure against shell recipes: 1 GB for time and memory, 4 GB for memory (20 minutes, 15 GB of disk)
 	@$(BIN)/python -m bench --large 4096
 
 bench-quick: .venv/.stamp-test ## The same on 150 MB (2 minutes)

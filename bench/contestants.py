@@ -70,13 +70,13 @@ def agent(home: Path, work: Path, key: Key) -> Contestant:
     config.mkdir(parents=True)
     (config / f"{HOST}.json").write_text(dump(_config(home, work, key)), encoding="utf-8")
     argv = (PROGRAM, "agent", "run", PIPELINE, "--config", str(config), "--json")
-    return Contestant(AGENT, argv, work / "store", "copies, checks, counts, indexes, signs, syncs")
+    return Contestant(AGENT, argv, work / "store", "also checks, counts, indexes, signs, syncs")
 
 
 def fleet(home: Path, work: Path, key: Key) -> Contestant:
     """This program from its controller: an inventory with this machine in it, through Ansible."""
     inventory = write_inventory(home, work, key)
-    return Contestant(RUN, (PROGRAM, "run", str(inventory), "--json"), work / "store", "the same, and the fleet's part")
+    return Contestant(RUN, (PROGRAM, "run", str(inventory), "--json"), work / "store", "the same, through Ansible")
 
 
 def write_inventory(home: Path, work: Path, key: Key) -> Path:
@@ -134,7 +134,7 @@ def _recipe(name: str, home: Path, work: Path, key: Key) -> Contestant:
         command = f"{copy} tar -czf - {what} | {gpg} -e {tail}"
     else:
         command = f"{copy} tar -cf - {what} | zstd -q -T0 --long | {gpg} -z 0 -e {tail}"
-    note = "" if copy else "reads the live database as it lies: not a backup"
+    note = "" if copy else "the live database as it lies: no backup"
     return Contestant(name, ("bash", "-o", "pipefail", "-c", command), out, note)
 
 

@@ -59,7 +59,7 @@ def _version(program: str) -> str:
 def show(screen: Console, title: str, rows: Sequence[Row]) -> None:
     """Print the contestants."""
     table = Table(title=title, title_justify="left", box=None, header_style="bold", pad_edge=False)
-    table.add_column("")
+    table.add_column("", no_wrap=True)
     for heading in ("seconds", "fastest…slowest", "CPU s", "peak MB", "stored MB"):
         table.add_column(heading, justify="right")
     table.add_column("note")

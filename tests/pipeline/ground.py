@@ -30,7 +30,7 @@ MEGABYTE = 1 << 20
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
 
-def wait_until(true: Callable[[], Any], seconds: float = 20.0, pause: float = 0.002) -> Any:
+def wait_until(true: Callable[[], Any], seconds: float = 60.0, pause: float = 0.002) -> Any:
     """Return what is true, as soon as it is."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:

@@ -25,10 +25,11 @@ def found_in(secrets: list[bytes], content: bytes) -> list[bytes]:
 def all_bytes(top: Path) -> dict[Path, bytes]:
     """Every file below a folder that can be read at this moment."""
     content = {}
-    for path in top.rglob("*"):
-        with contextlib.suppress(OSError):
-            if stat.S_ISREG(path.lstat().st_mode):
-                content[path] = path.read_bytes()
+    for folder, _, names in os.walk(top):  # which minds no folder that goes meanwhile
+        for path in (Path(folder, name) for name in names):
+            with contextlib.suppress(OSError):
+                if stat.S_ISREG(path.lstat().st_mode):
+                    content[path] = path.read_bytes()
     return content
 
 

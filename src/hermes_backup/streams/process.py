@@ -88,6 +88,10 @@ class Process:
         self._close_all()
         return status
 
+    def end(self) -> None:
+        """End the child at once and leave its pipes to who reads and writes them; any thread may call this."""
+        self._popen.kill()
+
     def kill(self) -> None:
         """End the child at once and close its pipes, in this order: a closed pipe looks like a finished input."""
         if self._popen.poll() is None:
