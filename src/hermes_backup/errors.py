@@ -161,6 +161,12 @@ REMOTE_UNREACHABLE = Kind(
     "A remote cannot be reached or refuses us.",
     "Check the network and the remote's credentials in hermes_backup_rclone_config.",
 )
+REMOTE_REFUSED = Kind(
+    "HB-REMOTE-REFUSED",
+    _C.STAGE,
+    "A remote answers, and does not let these credentials do this.",
+    "Credentials that only write are right for a host; look with those of the trusted machine.",
+)
 REMOTE_NAME = Kind(
     "HB-REMOTE-NAME",
     _C.CONFIG,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import re
 import subprocess
 import sys
@@ -60,7 +59,6 @@ def desk(tmp_path: Path, recipient: Recipient) -> dict[str, str]:
         "HOME": str(tmp_path),
         "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
         "EDITOR": str(editor),
-        "HOST": platform.node().split(".")[0],
         "GNUPGHOME": str(recipient.gnupghome),
         "COLUMNS": "100",
     }

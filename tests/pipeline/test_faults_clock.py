@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -51,7 +53,7 @@ class Clock:
             (folder / name).write_text(f'#!/bin/sh\n{words} exec {shutil.which(name, path=path)} "$@"\n')
             (folder / name).chmod(0o755)
         (folder / "sitecustomize.py").write_text(_SLEEP)
-        return {**fake, "PATH": f"{folder}:{path}", "PYTHONPATH": str(folder)}
+        return {**fake, "PATH": f"{folder}:{path}", "PYTHONPATH": os.pathsep.join([str(folder), *sys.path])}
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from hermes_backup.errors import DISK_FULL, PUSH_FAILED, REMOTE_UNREACHABLE, Fault
+from hermes_backup.errors import DISK_FULL, PUSH_FAILED, REMOTE_REFUSED, REMOTE_UNREACHABLE, Fault
 from hermes_backup.snapshots.place import Sink
 from hermes_backup.snapshots.remote import RclonePlace
 from tests.servers import PutOnlyFront, S3Server, Server, SftpServer, write_config
@@ -54,10 +54,13 @@ def test_a_wrong_key_is_refused_with_words(s3_server: S3Server, tmp_path: Path) 
     with pytest.raises(Fault, match="403") as caught:
         place.put(DATA, b"x")
     assert caught.value.kind is PUSH_FAILED
-    for act in (lambda: place.list(FOLDER), lambda: list(place.read(DATA))):
+    for act, kind in (
+        (lambda: place.list(FOLDER), REMOTE_REFUSED),
+        (lambda: list(place.read(DATA)), REMOTE_UNREACHABLE),
+    ):
         with pytest.raises(Fault, match="403") as caught:
             act()
-        assert caught.value.kind is REMOTE_UNREACHABLE
+        assert caught.value.kind is kind
         assert secret not in str(caught.value)
 
 

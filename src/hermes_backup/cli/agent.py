@@ -21,6 +21,7 @@ def run(
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Run one pipeline of this host, without Ansible."""
+    import os
     import secrets
 
     from hermes_backup.cli.live import following, watcher
@@ -36,6 +37,7 @@ def run(
         chosen = host_config(inventory, host)
     else:
         chosen = configured(config, host)
+    os.umask(0o077)  # what the host writes is nobody else's, also in a remote that is a folder
     options = Options(run_id or secrets.token_hex(8), tuple(only or ()), tuple(skip or ()), dry_run, if_changed)
     with watcher([chosen.host], quiet=as_json) as seen, following(status_path(chosen, pipeline), seen):
         status = run_pipeline(chosen, pipeline, options)

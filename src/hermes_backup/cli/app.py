@@ -7,6 +7,7 @@ import signal
 import sys
 import traceback
 from pathlib import Path
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -14,7 +15,7 @@ import typer
 from hermes_backup import __version__
 from hermes_backup.cli import agent, init, prune, restore, run, snapshots, validate
 from hermes_backup.cli.screen import tell
-from hermes_backup.errors import BUG, MEANINGS, ExitCode, Fault
+from hermes_backup.errors import BUG, INTERRUPTED, MEANINGS, Fault
 
 _EPILOG = "Exit codes:\n\n" + "\n\n".join(f"{int(code)}: {meaning}" for code, meaning in MEANINGS.items())
 
@@ -49,7 +50,7 @@ def _options(
 def main() -> None:
     """Run the program; its exit code says how it went."""
     _prepare_environment()
-    signal.signal(signal.SIGINT, lambda *_: sys.exit(int(ExitCode.INTERRUPTED)))
+    signal.signal(signal.SIGINT, _interrupt)
     try:
         app()
     except Fault as fault:
@@ -57,6 +58,11 @@ def main() -> None:
     except Exception as error:  # whatever it is, it has a name and an exit code
         traceback.print_exc()
         sys.exit(tell(Fault(BUG, f"{type(error).__name__}: {error}"), as_json="--json" in sys.argv))
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    del number, frame
+    raise Fault(INTERRUPTED, "stopped by a signal")
 
 
 def _prepare_environment() -> None:

@@ -35,3 +35,19 @@ def open_hosts(wanted: str, limit: Sequence[str] = ()) -> tuple[tuple[HostConfig
     hosts = choose(fleet, limit)
     fleet.demand_sound(hosts)
     return tuple(it.config for it in hosts if it.config is not None), inventory.pins
+
+
+def open_host(wanted: str, name: str) -> tuple[HostConfig, Path]:
+    """Return the configuration of exactly this host, and the folder of the pinned keys.
+
+    Raises:
+        Fault: as :func:`open_hosts`; a group or a pattern is no host.
+    """
+    from hermes_backup.errors import HOST_MISSING, Fault
+    from hermes_backup.pipeline.model import nearest
+
+    hosts, pins = open_hosts(wanted)
+    for config in hosts:
+        if config.host == name:
+            return config, pins
+    raise Fault(HOST_MISSING, f"there is no host {name!r}", mend=nearest(name, [it.host for it in hosts]))

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hermes_backup.cli.opening import INVENTORY, JSON, PIPELINE, SOURCE, open_hosts
+from hermes_backup.cli.opening import INVENTORY, JSON, PIPELINE, SOURCE, open_host
 from hermes_backup.cli.progress import Narrator, progress_bar
 
 
@@ -31,12 +31,12 @@ def restore(
     from hermes_backup.pipeline.restoring import restore as bring_back
 
     started = time.monotonic()
-    (config, *_), pins = open_hosts(inventory, [host])
+    config, pins = open_host(inventory, host)
     made = backups(config, pipeline)
     if not made:
         raise Fault(PIPELINE_MISSING, f"no pipeline of host {config.host} makes snapshots")
-    chosen = choose(config, made[0], snapshot, source)
     with pinned_key(pins, config.host) as pinned, progress_bar(quiet=as_json) as tell:
+        chosen = choose(config, made[0], snapshot, source, pinned)
         narrator = Narrator(tell)
         done = bring_back(config, made[0], chosen, to, pinned, narrator)
     findings = [{"what": it.what, "evidence": it.evidence} for it in done.report.findings]

@@ -141,13 +141,16 @@ def verify(
     with progress_bar(quiet=as_json) as progress:
         for config in hosts:
             for one in backups(config, pipeline):
-                with pinned_key(pins, config.host) as pinned:
-                    for place, catalog in catalogs(config, one, source):
-                        if isinstance(catalog, Fault):
-                            faults.append(Fault(catalog.kind, catalog.what, where=place.label, mend=catalog.mend))
-                        elif catalog.listed or snapshot:
+                try:
+                    with pinned_key(pins, config.host) as pinned:
+                        for place, catalog in catalogs(config, one, source):
+                            if isinstance(catalog, Fault):
+                                faults.append(Fault(catalog.kind, catalog.what, where=place.label, mend=catalog.mend))
+                                continue
                             done = verify_place(config, one, place, catalog, pinned, wanted=snapshot, progress=progress)
                             results.append((config.host, one.name, done))
+                except Fault as fault:
+                    faults.append(fault)
     bad = [it.fault for _, _, done in results for it in done.verdicts if it.fault]
     bad += [it for _, _, done in results for it in done.chain]
     code = ExitCode.VERIFY if bad else faults[0].kind.exit_code if faults else ExitCode.OK

@@ -32,7 +32,7 @@ def tour(config: HostConfig, pipeline: str, pins: Path, screen: Console) -> None
     declared = pipeline_of(config, pipeline)
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="hb-demo-") as scratch, pinned_key(pins, config.host) as pinned:
-        chosen = choose(config, declared, "latest", config.remotes[0])
+        chosen = choose(config, declared, "latest", config.remotes[0], pinned)
         screen.print(f"\n{chosen[0].label}/{config.host}/{pipeline}/", style="bold", markup=False)
         for file in chosen[1].files:
             screen.print(f"  {file.name:<48} {show_size(file.size):>8}", markup=False)

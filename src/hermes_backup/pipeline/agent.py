@@ -144,6 +144,11 @@ def _recorded(
             plan = _plan(stages, home, context)
             return recorder.finish("planned", ExitCode.OK, plan=plan)
         value = execute(stages, home, context, recorder)
+        left_out = [stage.name for stage in pipeline.stages if stage not in stages]
+        if left_out:
+            recorder.warn("run", f"left out as told: {', '.join(left_out)}")
+        if stages[0].takes and not isinstance(value, Snapshot):
+            recorder.warn("run", "no snapshot was made")
     return _conclude(value, recorder)
 
 

@@ -70,7 +70,7 @@ def parse_config(data: Mapping[str, Any]) -> HostConfig | tuple[Problem, ...]:
         return tuple(explain(error, HostConfig))
     problems: list[Problem] = []
     for name, raw in config.pipelines.items():
-        if HOST_RE.fullmatch(name) is None:
+        if HOST_RE.fullmatch(name) is None or name == "gnupg":
             problems.append(Problem(("pipelines", name), f"{name!r} cannot name a folder, as a pipeline's name does"))
         made = parse_pipeline(name, raw)
         if not isinstance(made, Pipeline):

@@ -77,8 +77,8 @@ def _run_all(calls: Sequence[Any], context: Context) -> None:
     for call in calls:
         try:
             call()
-        except Fault as fault:
-            context.listener.warn(fault.where or "teardown", fault.what)
+        except Exception as error:
+            context.listener.warn(getattr(error, "where", "") or "teardown", str(error))
 
 
 @contextmanager

@@ -30,17 +30,20 @@ def configured(folder: Path | None, host: str = "") -> HostConfig:
         Fault: AGENT_CONFIG_MISSING, HOST_MISSING, CONFIG_INVALID.
     """
     where = folder or config_folder()
-    files = {path.stem: path for path in sorted(where.glob("*.json"))}
+    try:
+        files = {path.stem: path.read_text(encoding="utf-8") for path in sorted(where.glob("*.json"))}
+    except OSError as error:
+        raise Fault(AGENT_CONFIG_MISSING, f"cannot read it: {error.strerror}", where=str(where)) from None
     if not files:
         raise Fault(AGENT_CONFIG_MISSING, "no configuration lies here", where=str(where))
     if not host and len(files) > 1:
         raise Fault(HOST_MISSING, "several homes are declared here", mend=f"give --host, one of: {', '.join(files)}")
-    path = files.get(host) if host else next(iter(files.values()))
-    if path is None:
+    chosen = host or next(iter(files))
+    if chosen not in files:
         raise Fault(
             HOST_MISSING,
             f"{host!r} is not declared here",
             where=str(where),
             mend=f"known: {', '.join(files)}",
         )
-    return load(path.read_text(encoding="utf-8"), str(path))
+    return load(files[chosen], str(where / f"{chosen}.json"))

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from hermes_backup.pipeline.order import misplaced
+from hermes_backup.pipeline.order import misplaced, unfinished
 from hermes_backup.stages.registry import stages
 from hermes_backup.stages.stage import Stage
 from hermes_backup.stages.units import Duration
@@ -89,7 +89,7 @@ def parse_pipeline(name: str, data: Any) -> Pipeline | tuple[Problem, ...]:
             problems += [Problem(("stages", position, *it.path), it.what, it.mend) for it in stage]
     if problems:
         return tuple(problems)
-    wrong = misplaced(made)
+    wrong = misplaced(made) or unfinished(made)
     if wrong is not None:
         return (Problem(("stages", wrong.position), wrong.what, wrong.mend),)
     return Pipeline(name, tuple(made), settings.schedule, settings.runs_on, settings.if_changed)

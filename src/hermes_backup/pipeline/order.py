@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from hermes_backup.stages.push import Push
 from hermes_backup.stages.stage import Stage
-from hermes_backup.stages.things import Home
+from hermes_backup.stages.things import Home, Snapshot
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,25 @@ def misplaced(stages: Sequence[Stage]) -> Misplaced | None:
         if (stage.takes and have not in stage.takes) or (not stage.takes and position):
             return Misplaced(position, _complaint(stage, have, position), _mend(stage, position, stages))
         have = stage.gives
+    return _unsealed(stages)
+
+
+def unfinished(stages: Sequence[Stage]) -> Misplaced | None:
+    """Return a complaint about a pipeline that reads a home and never makes a snapshot of it."""
+    if stages and stages[0].takes and stages[-1].gives is not Snapshot:
+        what = "the pipeline reads the home and makes no snapshot"
+        return Misplaced(len(stages) - 1, what, "end it with store or push")
+    return None
+
+
+def _unsealed(stages: Sequence[Stage]) -> Misplaced | None:
+    """A home that leaves the host unencrypted is refused, unless its push says in so many words that it may."""
+    sealed = True
+    for position, stage in enumerate(stages):
+        sealed = stage.name != "archive" and (sealed or stage.name == "encrypt")
+        if isinstance(stage, Push) and not sealed and not stage.unencrypted:
+            what = "push would send the archive unencrypted"
+            return Misplaced(position, what, "put encrypt before it, or say push: {unencrypted: true}")
     return None
 
 

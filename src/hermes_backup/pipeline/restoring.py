@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -15,7 +16,7 @@ from hermes_backup.pipeline.folders import private_folder, sweep
 from hermes_backup.pipeline.interruption import interruptible
 from hermes_backup.pipeline.model import Pipeline
 from hermes_backup.pipeline.places import catalogs
-from hermes_backup.snapshots.catalog import Listed, find
+from hermes_backup.snapshots.catalog import Known, Listed, find, load_manifests
 from hermes_backup.snapshots.manifest import Manifest
 from hermes_backup.snapshots.place import Place
 from hermes_backup.snapshots.signing import Pinned
@@ -33,6 +34,10 @@ from hermes_backup.streams.keys import Keyring
 _QUARANTINE = ".hermes-restore-"
 
 
+LATEST = "latest"
+_AT_ONCE = 20  # manifests to look at before older ones are fetched
+
+
 @dataclass(frozen=True)
 class Restored:
     """What a restore brought back, and from where."""
@@ -43,24 +48,48 @@ class Restored:
     report: Report
 
 
-def choose(config: HostConfig, pipeline: Pipeline, wanted: str, source: str = "") -> tuple[Place, Listed]:
+def choose(
+    config: HostConfig, pipeline: Pipeline, wanted: str, source: str = "", pinned: Pinned | None = None
+) -> tuple[Place, Listed]:
     """Find the wanted snapshot in the first place that has it; for ``latest``, the newest that any place has.
 
+    With ``pinned``, what calls itself the latest counts only if that key signed it: a name alone is no proof.
+
     Raises:
-        Fault: SNAPSHOT_MISSING, or why the only place could not be looked into.
+        Fault: SNAPSHOT_MISSING, or why no place could be looked into; it tells what each place said.
     """
     having: list[tuple[Place, Listed]] = []
-    faults: list[Fault] = []
+    faults: list[tuple[Place, Fault]] = []
     for place, catalog in catalogs(config, pipeline, source):
         try:
             if isinstance(catalog, Fault):
                 raise catalog
-            having.append((place, find(catalog.listed, wanted)))
+            listed = catalog.listed
+            if wanted == LATEST and pinned is not None:
+                listed = _newest_signed(place, config.host, pipeline.name, listed, pinned)
+            having.append((place, find(listed, wanted)))
         except Fault as fault:
-            faults.append(fault)
+            faults.append((place, fault))
     if having:
         return max(having, key=lambda it: it[1].name)
-    raise faults[0] if faults else Fault(SNAPSHOT_MISSING, f"pipeline {pipeline.name} keeps snapshots nowhere")
+    if not faults:
+        raise Fault(SNAPSHOT_MISSING, f"pipeline {pipeline.name} keeps snapshots nowhere")
+    first = faults[0][1]
+    said = "; ".join(f"{place.label}: {fault.what}" for place, fault in faults)
+    raise Fault(first.kind, said, mend=first.mend)
+
+
+def _newest_signed(
+    place: Place, host: str, pipeline: str, listed: Sequence[Listed], pinned: Pinned
+) -> tuple[Listed, ...]:
+    """Return the newest that the key signed; where none is, all: the newest will say why it is refused."""
+    complete = sorted((it for it in listed if it.complete), key=lambda it: it.name, reverse=True)
+    for start in range(0, len(complete), _AT_ONCE):
+        some = complete[start : start + _AT_ONCE]
+        for one, known in zip(some, load_manifests(place, host, pipeline, some, pinned), strict=True):
+            if isinstance(known, Known):
+                return (one,)
+    return tuple(listed)
 
 
 def restore(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +12,7 @@ from hermes_backup.snapshots.catalog import Catalog, Known, Listed, check_chain,
 from hermes_backup.snapshots.manifest import Manifest, Part
 from hermes_backup.snapshots.names import SnapshotName, folder_of
 from hermes_backup.snapshots.place import Place
+from hermes_backup.snapshots.proving import matching
 from hermes_backup.snapshots.signing import Pinned
 from hermes_backup.streams.packets import Packets, inspect
 
@@ -77,22 +77,14 @@ def _bytes(
 
 
 def _part(place: Place, path: str, part: Part, manifest: Manifest, progress: Callable[[str, int, int], None]) -> None:
-    digest = hashlib.sha256()
-    done = 0
-
-    def hashed() -> Iterable[bytes]:
-        nonlocal done
-        for chunk in place.read(path):
-            digest.update(chunk)
+    def told() -> Iterable[bytes]:
+        done = 0
+        for chunk in matching(place.read(path), part):
             done += len(chunk)
             progress(part.name, done, part.size)
             yield chunk
 
-    packets = inspect(hashed()) if part.name.endswith(".gpg") else _plain(hashed())
-    if done != part.size:
-        raise Fault(DATA_DAMAGED, f"{part.name} has {done} bytes of {part.size}")
-    if digest.hexdigest() != part.sha256:
-        raise Fault(DATA_DAMAGED, f"{part.name} has another SHA-256 than its manifest says")
+    packets = inspect(told()) if part.name.endswith(".gpg") else _plain(told())
     _demand(packets, part, manifest)
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CHUNK = 1024 * 1024
+UNPROVEN = "not verifiable with these credentials"
 _TEMPORARY_SUFFIX = ".hermes-backup-part"
 _TEMPORARY = re.compile(r"\.[A-Za-z0-9][A-Za-z0-9_.+=@-]{0,199}\.[0-9a-f]{12}\.hermes-backup-part", re.ASCII)
 _SEGMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+=@-]{0,199}", re.ASCII)

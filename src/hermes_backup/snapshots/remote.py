@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 from hermes_backup.errors import (
     DISK_FULL,
     PUSH_FAILED,
+    REMOTE_REFUSED,
     REMOTE_UNREACHABLE,
     SNAPSHOT_MISSING,
     STAGE_FAILED,
     Fault,
 )
 from hermes_backup.snapshots import gate
-from hermes_backup.snapshots.place import CHUNK, StoredFile, check_path, is_temporary, temporary_name
+from hermes_backup.snapshots.place import CHUNK, UNPROVEN, StoredFile, check_path, is_temporary, temporary_name
 from hermes_backup.snapshots.rclone import LOOKUP, PUT_ONLY, STREAMED, TRANSFER, Features, Rclone, RcloneError
 from hermes_backup.streams import process
 from hermes_backup.streams.scratch import scratch
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 _HASHES = ("sha256", "sha1", "md5")  # the best that a remote knows is compared
 _ABANDONED = "--min-age=24h"
 _GRACE = 3.0
-_NOT_READABLE = "not verifiable with these credentials"
+_NOT_READABLE = UNPROVEN
 
 
 class RclonePlace:
@@ -55,7 +56,7 @@ class RclonePlace:
         except RcloneError as error:
             if error.absent:
                 return ()
-            raise error.fault(self.label) from error
+            raise error.fault(self.label, REMOTE_REFUSED if error.refused else REMOTE_UNREACHABLE) from error
         found = (StoredFile(entry["Name"], entry["Size"]) for entry in entries)
         return tuple(sorted((f for f in found if not is_temporary(f.name)), key=lambda f: f.name))
 

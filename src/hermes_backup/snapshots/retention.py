@@ -84,9 +84,8 @@ def decide(snapshots: Sequence[Candidate], rules: Rules, now: datetime) -> tuple
         raise Fault(PRUNE_CLOCK, f"the clock says {now:%Y-%m-%d %H:%M} UTC, a snapshot {latest:%Y-%m-%d %H:%M}")
     if rules.empty:
         return tuple(Decision(one.name, True, ("no rule: everything is kept",)) for one in ordered)
-    times = tuple(accumulate((one.name.time for one in ordered), max))
     reasons: list[list[str]] = [[] for _ in ordered]
-    for index, reason in _by_rules(times, rules):
+    for index, reason in _by_both_clocks([one.name.time for one in ordered], rules):
         reasons[index].append(reason)
     verified = [index for index, one in enumerate(ordered) if one.verified]
     if verified:
@@ -108,6 +107,18 @@ def parse_within(text: str) -> timedelta:
     if not hours:
         raise ValueError(f"not a span of time such as 30d, 12h or 1y6m: {text[:40]!r}")
     return timedelta(hours=hours)
+
+
+def _by_both_clocks(times: Sequence[datetime], rules: Rules) -> list[tuple[int, str]]:
+    """Keep what the rules keep by either reading of times that do not follow the numbers.
+
+    A snapshot dated too early may count as late as any before it, one dated too late as early as any after it:
+    whoever can sign one snapshot with a wrong date must not push the others out of their days and weeks.
+    """
+    late = tuple(accumulate(times, max))
+    early = tuple(accumulate(reversed(times), min))[::-1]
+    kept = _by_rules(late, rules)
+    return kept + [one for one in _by_rules(early, rules) if one not in kept]
 
 
 def _by_rules(times: Sequence[datetime], rules: Rules) -> list[tuple[int, str]]:

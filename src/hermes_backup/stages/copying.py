@@ -10,7 +10,9 @@ from dataclasses import dataclass, replace
 from hermes_backup.errors import PUSH_FAILED, Fault
 from hermes_backup.snapshots.names import RESTORE_TEXT, folder_of, manifest_name
 from hermes_backup.snapshots.place import Place
+from hermes_backup.snapshots.proving import matching
 from hermes_backup.stages.context import Context
+from hermes_backup.stages.describing import restore_text_of
 from hermes_backup.stages.things import Snapshot
 
 _PAUSE = 2.0  # seconds before the second attempt; doubled each time
@@ -113,12 +115,14 @@ def _copy_patiently(snapshot: Snapshot, target: Target, attempts: int, context: 
 def _copy(snapshot: Snapshot, source: Place, target: Place, context: Context) -> None:
     folder = folder_of(context.host, context.pipeline)
     names = (*(part.name for part in snapshot.manifest.parts), manifest_name(snapshot.name))
-    target.put(f"{folder}/{RESTORE_TEXT}", b"".join(source.read(f"{folder}/{RESTORE_TEXT}")), replace=True)
+    parts = {part.name: part for part in snapshot.manifest.parts}
+    target.put(f"{folder}/{RESTORE_TEXT}", restore_text_of(snapshot.manifest, context), replace=True)
     with Unfinished(folder, names) as unfinished:
         unfinished.begin(target)
         for name in names:
             with target.sink(f"{folder}/{name}") as sink:
-                for chunk in source.read(f"{folder}/{name}"):
+                chunks = source.read(f"{folder}/{name}")
+                for chunk in matching(chunks, parts[name]) if name in parts else chunks:
                     sink.write(chunk)
                 sink.commit()
         unfinished.finish(target)

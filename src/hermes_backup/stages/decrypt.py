@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,6 +10,7 @@ from hermes_backup.snapshots.index import from_bytes
 from hermes_backup.snapshots.manifest import Manifest, Part
 from hermes_backup.snapshots.names import folder_of
 from hermes_backup.snapshots.place import Place
+from hermes_backup.snapshots.proving import matching
 from hermes_backup.stages.context import Context
 from hermes_backup.stages.encrypt import credential
 from hermes_backup.stages.stage import Stage
@@ -60,20 +60,15 @@ def _open(part: Part, secret: Path | None, context: Context) -> Chunks:
 
 
 def _fetch(place: Place, path: str, part: Part, context: Context) -> None:
-    digest = hashlib.sha256()
     done = 0
-    with (context.folder / part.name).open("wb") as file:
-        for chunk in place.read(path):
-            digest.update(chunk)
-            done += len(chunk)
-            if done > part.size:
-                break
-            file.write(chunk)
-            context.listener.progress("fetch", done, part.size)
-    if done != part.size:
-        raise Fault(DATA_DAMAGED, f"{part.name} has {done} bytes, the manifest says {part.size}", where=place.label)
-    if digest.hexdigest() != part.sha256:
-        raise Fault(DATA_DAMAGED, f"{part.name} has another SHA-256 than the manifest says", where=place.label)
+    try:
+        with (context.folder / part.name).open("wb") as file:
+            for chunk in matching(place.read(path), part):
+                done += len(chunk)
+                file.write(chunk)
+                context.listener.progress("fetch", done, part.size)
+    except Fault as fault:
+        raise Fault(fault.kind, fault.what, where=place.label, mend=fault.mend) from None
 
 
 def _read(path: Path) -> Chunks:

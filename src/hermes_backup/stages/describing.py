@@ -6,9 +6,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from hermes_backup import __version__
+from hermes_backup.errors import STAGE_FAILED, Fault
 from hermes_backup.snapshots.index import to_lines
-from hermes_backup.snapshots.manifest import Database, Manifest, Part, PartialFile
+from hermes_backup.snapshots.manifest import Database, Manifest, Part, PartialFile, to_json
 from hermes_backup.snapshots.names import SnapshotName, data_name, index_name
+from hermes_backup.snapshots.restore_text import RestoreFacts, restore_text
+from hermes_backup.snapshots.signing import HostKey
 from hermes_backup.stages.context import Context
 from hermes_backup.stages.stream import Contents, Stream
 from hermes_backup.streams.coder import CHUNK, Chunks
@@ -91,3 +94,36 @@ def index_of(stream: Stream, contents: Contents) -> tuple[bytes, int]:
     counted: list[int] = []
     coded = b"".join(stream.code_index(index_chunks(to_lines(contents.members), counted)))
     return coded, counted[0]
+
+
+def signed(manifest: Manifest, context: Context) -> bytes:
+    """Return the manifest as it will lie: clear-signed by the host's key.
+
+    Raises:
+        Fault: STAGE_FAILED when there is no key, or it does not sign.
+    """
+    return _host_key(context).sign(to_json(manifest))
+
+
+def restore_text_of(manifest: Manifest, context: Context) -> bytes:
+    """Return the RESTORE.txt that goes with a manifest.
+
+    Raises:
+        Fault: STAGE_FAILED when there is no key to name.
+    """
+    facts = RestoreFacts(
+        host=manifest.host,
+        pipeline=manifest.pipeline,
+        format=manifest.format,
+        compression=manifest.compression,
+        encryption=manifest.encryption,
+        host_fingerprint=_host_key(context).fingerprint,
+        recipients=manifest.recipients,
+    )
+    return restore_text(facts).encode()
+
+
+def _host_key(context: Context) -> HostKey:
+    if context.host_key is None:
+        raise Fault(STAGE_FAILED, "this run has no key to sign with", where="store")
+    return context.host_key

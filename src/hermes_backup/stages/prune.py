@@ -9,10 +9,12 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 
-from hermes_backup.errors import Fault
-from hermes_backup.snapshots.catalog import Known, load_manifests, read_catalog
+from hermes_backup.errors import CHAIN_BROKEN, DATA_DAMAGED, Fault
+from hermes_backup.snapshots.catalog import Known, check_chain, load_manifests, read_catalog
 from hermes_backup.snapshots.folder import FolderPlace
+from hermes_backup.snapshots.names import SnapshotName, folder_of
 from hermes_backup.snapshots.place import Place
+from hermes_backup.snapshots.proving import matching
 from hermes_backup.snapshots.prune import Pruned, prune
 from hermes_backup.snapshots.retention import Candidate, Decision, Rules, decide, parse_within
 from hermes_backup.snapshots.signing import Pinned
@@ -79,10 +81,12 @@ class Prune(Stage):
         snapshot: Snapshot = value
         if context.host_key is None:
             return snapshot
+        whose = (context.host, context.pipeline)
+        proven = None if snapshot.unchanged else snapshot.name
         with Pinned.load(context.host_key.public(), context.folder) as pinned:
             for place in snapshot.places:
                 if isinstance(place, FolderPlace) or context.own_controller:
-                    thinned = thin(place, (context.host, context.pipeline), self.rules(), pinned, context.now)
+                    thinned = thin(place, whose, self.rules(), pinned, context.now, proven=proven)
                     gone = len(thinned.pruned.deleted)
                     context.listener.note(
                         self.name, f"{place.label}: {gone} deleted, {thinned.pruned.freed} bytes freed"
@@ -101,21 +105,51 @@ class Thinned:
 
 
 def thin(
-    place: Place, whose: tuple[str, str], rules: Rules, pinned: Pinned, now: datetime, *, dry_run: bool = False
+    place: Place,
+    whose: tuple[str, str],
+    rules: Rules,
+    pinned: Pinned,
+    now: datetime,
+    *,
+    proven: SnapshotName | None = None,
+    dry_run: bool = False,
 ) -> Thinned:
     """Decide for one place, host and pipeline, and delete what is let go unless ``dry_run``.
 
+    ``proven`` is a snapshot whose bytes were seen to be right there just now; without one, the newest that is whole
+    is looked for by reading before anything is deleted.
+
     Raises:
-        Fault: PRUNE_CLOCK, REMOTE_UNREACHABLE.
+        Fault: PRUNE_CLOCK, REMOTE_UNREACHABLE; CHAIN_BROKEN or DATA_DAMAGED when there is reason to touch nothing.
     """
     host, pipeline = whose
     listed = read_catalog(place, host, pipeline).listed
     loaded = load_manifests(place, host, pipeline, listed, pinned)
     known = [it for it in loaded if isinstance(it, Known)]
     unproven = tuple(it for it in loaded if isinstance(it, Fault))
-    decisions = decide([Candidate(it.name, verified=True) for it in known], rules, now)
+    broken = next((it for it in check_chain(known) if it.grave), None)
+    if broken is not None:
+        raise Fault(CHAIN_BROKEN, f"{broken}; nothing is pruned", where=place.label)
+    decisions = decide([Candidate(it.name, verified=it.name == proven) for it in known], rules, now)
+    if proven is None and not all(it.keep for it in decisions):
+        proven = _newest_whole(place, folder_of(host, pipeline), known)
+        if proven is None:
+            raise Fault(DATA_DAMAGED, "no snapshot here is whole; nothing is pruned", where=place.label)
+        decisions = decide([Candidate(it.name, verified=it.name == proven) for it in known], rules, now)
     pruned = Pruned((), 0, ()) if dry_run else prune(place, host, pipeline, decisions, known)
     return Thinned(place.label, decisions, pruned, unproven)
+
+
+def _newest_whole(place: Place, folder: str, known: Sequence[Known]) -> SnapshotName | None:
+    for it in sorted(known, key=lambda one: one.name, reverse=True):
+        try:
+            for part in it.manifest.parts:
+                for _ in matching(place.read(f"{folder}/{part.name}"), part):
+                    pass
+        except Fault:
+            continue
+        return it.name
+    return None
 
 
 def rules_of(stages: Sequence[Stage]) -> Rules | None:

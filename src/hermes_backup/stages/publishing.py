@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 
-from hermes_backup.errors import STAGE_FAILED, Fault
-from hermes_backup.snapshots.manifest import Manifest, to_json
+from hermes_backup.errors import REMOTE_REFUSED, Fault
+from hermes_backup.snapshots.catalog import Known, load_manifests, read_catalog
+from hermes_backup.snapshots.manifest import Manifest
 from hermes_backup.snapshots.names import (
     RESTORE_TEXT,
     SnapshotName,
@@ -16,14 +17,12 @@ from hermes_backup.snapshots.names import (
     folder_of,
     index_name,
     manifest_name,
-    parse_file,
 )
-from hermes_backup.snapshots.place import Place, Sink
-from hermes_backup.snapshots.restore_text import RestoreFacts, restore_text
-from hermes_backup.snapshots.signing import HostKey
+from hermes_backup.snapshots.place import UNPROVEN, Place, Sink
+from hermes_backup.snapshots.signing import Pinned
 from hermes_backup.stages.context import Context
 from hermes_backup.stages.copying import Failure, Target, Unfinished, retry, summary
-from hermes_backup.stages.describing import Measured, index_of, manifest_of
+from hermes_backup.stages.describing import Measured, index_of, manifest_of, restore_text_of, signed
 from hermes_backup.stages.ledger import Entry
 from hermes_backup.stages.stream import Contents, Stream
 from hermes_backup.stages.things import Snapshot
@@ -72,7 +71,9 @@ def publish(stream: Stream, targets: Sequence[Target], context: Context) -> Snap
             target.place.sweep(folder)
     name = _next_name(targets, context)
     with Unfinished(folder, _names(stream, name)) as unfinished:
-        measured, held, failures = _write_data(stream, f"{folder}/{_names(stream, name)[0]}", targets, unfinished)
+        measured, held, failures = _write_data(
+            stream, f"{folder}/{_names(stream, name)[0]}", targets, unfinished, context
+        )
         context.teardown.home_released.close()
         if not held:
             raise summary(failures, ())
@@ -80,7 +81,7 @@ def publish(stream: Stream, targets: Sequence[Target], context: Context) -> Snap
         index, plain = index_of(stream, contents)
         digest = Measured(len(index), hashlib.sha256(index).hexdigest())
         manifest = manifest_of(stream, contents, name, measured, digest, plain, context)
-        small = _Small(_restore_text(manifest, context), index, _sign(manifest, context))
+        small = _Small(restore_text_of(manifest, context), index, signed(manifest, context))
         # before the first manifest is out: a run killed in between must not leave two snapshots of one number
         context.ledger.record(_entry(small, manifest, contents, context))
         committed: list[Place] = []
@@ -114,7 +115,7 @@ def _entry(small: _Small, manifest: Manifest, contents: Contents, context: Conte
 
 
 def _write_data(
-    stream: Stream, path: str, targets: Sequence[Target], unfinished: Unfinished
+    stream: Stream, path: str, targets: Sequence[Target], unfinished: Unfinished, context: Context
 ) -> tuple[Measured, list[Target], list[Failure]]:
     meter = _Meter()
     held: list[Target] = []
@@ -134,7 +135,9 @@ def _write_data(
                 if error is not None:
                     raise error
                 unfinished.begin(target.place)
-                sink.commit()
+                note = sink.commit()
+                if UNPROVEN in note:
+                    context.listener.warn(target.stage, f"{target.place.label}: sent, {note}: hermes-backup verify")
                 held.append(target)
             except Fault as fault:
                 failures.append(Failure(target, fault))
@@ -169,46 +172,24 @@ def _unchanged(stream: Stream, targets: Sequence[Target], context: Context) -> S
 
 
 def _has(place: Place, last: Entry, context: Context) -> bool:
-    """Look whether a place still holds the last snapshot; one that only takes and never tells is believed."""
+    """Look whether a place still holds the last snapshot; one that takes and does not tell is believed."""
     try:
-        stored = {it.name for it in place.list(folder_of(context.host, context.pipeline))}
-    except Fault:
-        return True
-    wanted = {part.name for part in last.manifest.parts} | {manifest_name(last.manifest.name)}
-    return wanted <= stored
+        stored = {it.name: it.size for it in place.list(folder_of(context.host, context.pipeline))}
+    except Fault as fault:
+        return fault.kind is REMOTE_REFUSED
+    whole = all(stored.get(part.name) == part.size for part in last.manifest.parts)
+    return whole and manifest_name(last.manifest.name) in stored
 
 
 def _next_name(targets: Sequence[Target], context: Context) -> SnapshotName:
-    """Count on from the ledger; where it is lost, from the highest number that any place shows."""
+    """Count on from the ledger; where it is lost, from the highest number that our own key signed anywhere."""
     last = context.ledger.last()
     highest = 0 if last is None else last.manifest.sequence
-    if last is None:
-        for target in targets:
-            with suppress(Fault):
-                stored = target.place.list(folder_of(context.host, context.pipeline))
-                parsed = [parse_file(it.name) for it in stored]
-                highest = max([highest, *(it[0].sequence for it in parsed if it is not None)])
+    if last is None and context.host_key is not None:
+        with Pinned.load(context.host_key.public(), context.folder) as own:
+            for target in targets:
+                with suppress(Fault):
+                    listed = read_catalog(target.place, context.host, context.pipeline).listed
+                    loaded = load_manifests(target.place, context.host, context.pipeline, listed, own)
+                    highest = max([highest, *(it.name.sequence for it in loaded if isinstance(it, Known))])
     return SnapshotName(highest + 1, context.now.replace(microsecond=0))
-
-
-def _sign(manifest: Manifest, context: Context) -> bytes:
-    return _host_key(context).sign(to_json(manifest))
-
-
-def _restore_text(manifest: Manifest, context: Context) -> bytes:
-    facts = RestoreFacts(
-        host=manifest.host,
-        pipeline=manifest.pipeline,
-        format=manifest.format,
-        compression=manifest.compression,
-        encryption=manifest.encryption,
-        host_fingerprint=_host_key(context).fingerprint,
-        recipients=manifest.recipients,
-    )
-    return restore_text(facts).encode()
-
-
-def _host_key(context: Context) -> HostKey:
-    if context.host_key is None:
-        raise Fault(STAGE_FAILED, "this run has no key to sign with", where="store")
-    return context.host_key

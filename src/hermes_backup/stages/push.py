@@ -25,6 +25,8 @@ class Push(Destination):
     """Remotes, as rclone writes them: ``REMOTE:PATH`` or an absolute path."""
     attempts: Annotated[int, Field(ge=1, le=10)] = 3
     """How often each remote is tried; further attempts read from a place that holds the snapshot already."""
+    unencrypted: bool = False
+    """Let an archive that nobody encrypted leave the host."""
     bandwidth: Bandwidth | None = None
     """The most that one remote gets, in bytes a second, such as ``10M``."""
 

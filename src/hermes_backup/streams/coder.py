@@ -65,6 +65,6 @@ class Feeder(threading.Thread):
             pass  # the process ended early: its exit status tells why
         except BaseException as error:
             self.error = error
-            self._process.kill()
+            self._process.end()
         finally:
             self._chunks.close()

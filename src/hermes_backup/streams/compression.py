@@ -15,7 +15,7 @@ from typing import Literal, Protocol
 
 import lz4.frame
 
-from hermes_backup.errors import DATA_DAMAGED, Fault
+from hermes_backup.errors import DATA_DAMAGED, STAGE_FAILED, Fault
 from hermes_backup.streams.coder import CHUNK, Chunks, Coder
 
 if sys.version_info >= (3, 14):
@@ -26,6 +26,7 @@ else:
 Algorithm = Literal["zstd", "lz4", "gzip", "none"]
 SUFFIXES: dict[Algorithm, str] = {"zstd": ".zst", "lz4": ".lz4", "gzip": ".gz", "none": ""}
 WINDOW_LOG = 27
+_LESS_MEMORY = "Give the run more memory, or set the compression's long to false, workers to 1, or a lower level."
 _GZIP = 31  # zlib's number for "with a gzip header"
 
 
@@ -49,7 +50,11 @@ class Compress:
         return SUFFIXES[self.algorithm]
 
     def code(self, chunks: Chunks) -> Chunks:
-        """Compress; ends with the format's own end mark and check sum."""
+        """Compress; ends with the format's own end mark and check sum.
+
+        Raises:
+            Fault: STAGE_FAILED when there is too little memory.
+        """
         try:
             if self.algorithm == "none":
                 yield from chunks
@@ -61,6 +66,8 @@ class Compress:
                 if coded:
                     yield coded
             yield compressor.flush()
+        except zstd.ZstdError as error:
+            raise Fault(STAGE_FAILED, str(error), where="archive", mend=_LESS_MEMORY) from None
         finally:
             chunks.close()
 
