@@ -9,6 +9,7 @@ machine does meets them all.
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import statistics
 import tempfile
@@ -27,6 +28,7 @@ from hermes_backup.snapshots.names import SnapshotName
 
 _MIB = 1 << 20
 _SNAPSHOTS = 1_000
+_BUSY = 0.7  # processes that want to run, on average of the minute before
 _ROOM = 3.5  # times the home's size that the work of one size needs
 
 
@@ -34,6 +36,7 @@ def main() -> None:
     """Build the homes, measure, print."""
     given = _arguments()
     adopt_orphans()
+    load = os.getloadavg()[0]
     screen = Console(width=150, highlight=False)
     folder = given.folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
@@ -56,6 +59,8 @@ def main() -> None:
     screen.print()
     for line in machine():
         screen.print(line)
+    busy = "; the machine was busy, so its seconds say little" if load > _BUSY else ""
+    screen.print(f"Load before the start: {load:.1f}{busy}")
     screen.print(f"Medians of {given.runs} runs in turns, after one to warm up; all write to one file system.\n")
     show(screen, f"A home with a state.db of {given.size} MiB", rows)
     screen.print("peak MB: the greatest sum of the whole process tree's proportional set sizes, sampled every 50 ms\n")

@@ -45,7 +45,7 @@ def machine() -> Iterable[str]:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     cores = len(os.sched_getaffinity(0))
     name = cpu.group(1) if cpu else platform.machine()
-    yield f"{name}, {cores} cores, {memory / 2**30:.0f} GiB, load {os.getloadavg()[0]:.1f}"
+    yield f"{name}, {cores} cores, {memory / 2**30:.0f} GiB"
     versions = [_version(it) for it in ("tar", "gpg", "zstd", "sqlite3")]
     yield f"Linux {platform.release()}, Python {platform.python_version()}, {', '.join(versions)}"
 

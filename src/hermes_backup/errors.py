@@ -273,6 +273,12 @@ CHAIN_BROKEN = Kind(
     "A manifest does not name its predecessor.",
     "Somebody replaced or reordered snapshots; compare with another remote.",
 )
+ROLLBACK = Kind(
+    "HB-ROLLBACK",
+    _C.VERIFY,
+    "A place lacks the newest snapshot that another place of the same pipeline holds.",
+    "A push failed, or somebody deleted there: look at list, and restore from the place that has it.",
+)
 DATA_DAMAGED = Kind(
     "HB-DATA-DAMAGED",
     _C.VERIFY,

@@ -53,9 +53,24 @@ def test_a_sound_inventory(ground: Ground) -> None:
             TEMPLATE,
             "'unknown_one' is undefined",
         ),
-        (("hermes_backup_pipelines: {';rm -rf': {stages: [archive]}}",), "8:27", INVALID, "cannot name a folder"),
-        (("hermes_backup_pipelines: {--x: {stages: [archive]}}",), "8:27", INVALID, "cannot name a folder"),
-        (('hermes_backup_pipelines: {"a\\nb": {stages: [archive]}}',), "8:27", INVALID, "cannot name a folder"),
+        (
+            ("hermes_backup_pipelines: {';rm -rf': {stages: [archive, {store: {path: /x}}]}}",),
+            "8:27",
+            INVALID,
+            "cannot name a folder",
+        ),
+        (
+            ("hermes_backup_pipelines: {--x: {stages: [archive, {store: {path: /x}}]}}",),
+            "8:27",
+            INVALID,
+            "cannot name a folder",
+        ),
+        (
+            ('hermes_backup_pipelines: {"a\\nb": {stages: [archive, {store: {path: /x}}]}}',),
+            "8:27",
+            INVALID,
+            "cannot name a folder",
+        ),
     ],
 )
 def test_a_fault_has_its_place(ground: Ground, lines: tuple[str, ...], where: str, name: str, says: str) -> None:

@@ -9,9 +9,7 @@ from typing import Any
 import pytest
 
 from hermes_backup.errors import Fault
-from hermes_backup.pipeline.config import pipeline_of
 from hermes_backup.pipeline.places import pinned_key
-from hermes_backup.pipeline.restoring import choose
 from hermes_backup.snapshots.signing import HostKey
 from tests.keys import KeyMaker, Recipient, fingerprint_of, gpg
 from tests.pipeline.forge import bring_back, refused
@@ -102,10 +100,9 @@ def test_the_newest_of_all_places_is_the_latest(site: Site) -> None:
     refused(site, "HB-SNAPSHOT-MISSING", code=3, stages=both, source="/elsewhere", target=site.root / "x")
 
 
-def test_a_pipeline_without_any_place(site: Site) -> None:
-    config = site.config(["sqlite", "archive"])
-    with pytest.raises(Fault, match="keeps snapshots nowhere"):
-        choose(config, pipeline_of(config, "nightly"), "latest")
+def test_a_store_on_the_host_is_no_place_for_its_controller(site: Site) -> None:
+    site.run()
+    refused(site, "HB-SNAPSHOT-MISSING", code=3, match="keeps snapshots nowhere", own_controller=False)
 
 
 def test_without_a_pinned_key_or_with_another_one(site: Site, other_key: HostKey, tmp_path: Path) -> None:

@@ -133,6 +133,7 @@ def verify(
     """Prove snapshots as far as no private key is needed: signature, chain, size, hash, packets. Reads every byte."""
     from hermes_backup.cli.screen import print_json
     from hermes_backup.pipeline.places import backups, catalogs, pinned_key
+    from hermes_backup.pipeline.verifying import behind
     from hermes_backup.pipeline.verifying import verify as verify_place
 
     hosts, pins = open_hosts(inventory, [host] if host else ())
@@ -151,6 +152,9 @@ def verify(
                             results.append((config.host, one.name, done))
                 except Fault as fault:
                     faults.append(fault)
+    if not snapshot:
+        for whose in dict.fromkeys((one[0], one[1]) for one in results):
+            faults += behind([it[2] for it in results if it[:2] == whose])
     bad = [it.fault for _, _, done in results for it in done.verdicts if it.fault]
     bad += [it for _, _, done in results for it in done.chain]
     code = ExitCode.VERIFY if bad else faults[0].kind.exit_code if faults else ExitCode.OK

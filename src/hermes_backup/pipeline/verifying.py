@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from hermes_backup.errors import CHAIN_BROKEN, DATA_DAMAGED, Fault
+from hermes_backup.errors import CHAIN_BROKEN, DATA_DAMAGED, ROLLBACK, Fault
 from hermes_backup.pipeline.config import HostConfig
 from hermes_backup.pipeline.model import Pipeline
 from hermes_backup.snapshots.catalog import Catalog, Known, Listed, check_chain, find, load_manifests
@@ -63,6 +63,17 @@ def verify(
     grave = tuple(Fault(CHAIN_BROKEN, it.text, where=place.label) for it in problems if it.grave)
     warnings = tuple(it.text for it in problems if not it.grave)
     return Verified(place.label, tuple(verdicts), grave, warnings, len(catalog.foreign))
+
+
+def behind(verified: Sequence[Verified]) -> tuple[Fault, ...]:
+    """Compare the places of one pipeline: each should hold the newest proven snapshot that any of them holds."""
+    newest = [max((it.name for it in one.verdicts if it.fault is None), default=None) for one in verified]
+    best = max((it for it in newest if it is not None), default=None)
+    return tuple(
+        Fault(ROLLBACK, f"it lacks {best}, which another place holds", where=one.place)
+        for one, name in zip(verified, newest, strict=True)
+        if best is not None and name != best
+    )
 
 
 def _bytes(

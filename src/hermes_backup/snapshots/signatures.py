@@ -36,7 +36,10 @@ def is_one_signed_text(content: bytes) -> bool:
 
 
 def blocks(status: str) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Return for each file its name and its status lines: those after its ``FILE_START``, up to the next."""
+    """Return for each file its name and its status lines: those after its ``FILE_START``, up to its ``FILE_DONE``.
+
+    What follows is of gpg's own end: gpg 2.4 says FAILURE there when any file of many was bad.
+    """
     name = ""
     lines: list[str] = []
     for line in status.splitlines():
@@ -47,8 +50,11 @@ def blocks(status: str) -> Iterator[tuple[str, tuple[str, ...]]]:
             if name:
                 yield name, tuple(lines)
             name, lines = words[-1], []
-        else:
+        elif name:
             lines.append(" ".join(words))
+            if words[0] == "FILE_DONE":
+                yield name, tuple(lines)
+                name = ""
     if name:
         yield name, tuple(lines)
 

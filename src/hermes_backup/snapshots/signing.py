@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 _STAGE = "sign"
-_SOCKET_PATH = 107  # unix(7): sun_path without its closing zero
+_SOCKET_PATH = 106  # unix(7) has room for 107; gpg 2.2 and 2.4 fail at that (seen)
 _LONGEST_SOCKET = "/S.gpg-agent.browser"
 # no options of a user; a clock before the key's birth must not stop a backup (prune minds the clock)
 _OPTIONS = ("--no-options", "--no-auto-key-locate", "--ignore-time-conflict", "--ignore-valid-from")

@@ -27,6 +27,8 @@ from hermes_backup.streams.process import PIPE, Argument, Process, spawn
 _UNLOCK = "Unlock it first: echo test | gpg -r FINGERPRINT -e | gpg -d, in a terminal; gpg-agent then remembers it."
 # a clock that stands before a key was made must not stop a backup: then the key's signatures lie in the future
 ANY_CLOCK = ("--ignore-time-conflict", "--ignore-valid-from")
+# what is public needs none, and one that is started outlives a killed run
+NO_AGENT = ("--no-autostart",)
 COMMON: tuple[Argument, ...] = ("--batch", "--no-tty", "--no-options", "--no-auto-key-locate", *ANY_CLOCK)
 
 
@@ -95,7 +97,7 @@ class EncryptTo:
         """
         to = [word for fingerprint in self.recipients for word in ("-r", fingerprint)]
         run = _Run(
-            ["--trust-model", "always", "-z", "0", *to, "--encrypt"],
+            [*NO_AGENT, "--trust-model", "always", "-z", "0", *to, "--encrypt"],
             "encrypt",
             homedir=self.homedir,
             pass_fds=(),

@@ -21,7 +21,7 @@ from hermes_backup.errors import (
     TOOL_MISSING,
     Fault,
 )
-from hermes_backup.streams.gpg import ANY_CLOCK, COMMON
+from hermes_backup.streams.gpg import ANY_CLOCK, COMMON, NO_AGENT
 from hermes_backup.streams.process import clean_environment, find, run
 from hermes_backup.streams.scratch import scratch
 
@@ -126,7 +126,7 @@ def import_key(homedir: Path, armored: str) -> None:
     Raises:
         Fault: KEY_INVALID when gpg finds no key in it, DISK_FULL.
     """
-    argv = ["gpg", *COMMON, "--homedir", homedir, "--no-auto-check-trustdb", "--import"]
+    argv = ["gpg", *COMMON, *NO_AGENT, "--homedir", homedir, "--no-auto-check-trustdb", "--import"]
     done = run(argv, stage="keys", input=armored.encode())
     if "No space left on device" in done.stderr:
         raise Fault(DISK_FULL, "no room for a keyring", where=str(homedir))
@@ -140,7 +140,7 @@ def _gnupg(homedir: Path | None) -> Any:
         return gnupg.GPG(
             gpgbinary=find("gpg"),
             gnupghome=None if homedir is None else str(homedir),
-            options=["--no-options", *ANY_CLOCK],
+            options=["--no-options", *ANY_CLOCK, *NO_AGENT],
             env=clean_environment(),
         )
     except (OSError, ValueError) as error:
