@@ -212,7 +212,6 @@ def test_armor_that_was_touched_breaks_the_chain_though_the_text_is_the_same(mad
     assert faults(verified(site)) == ["HB-CHAIN-BROKEN"]
 
 
-@pytest.mark.xfail(strict=True, reason="snapshots/catalog.py is not mended yet")
 @pytest.mark.parametrize("more", ["tar.gpg", "sqsh", "tar.zst"])
 def test_who_can_only_write_cannot_take_a_snapshot_away(more: str, made: Site, tmp_path: Path) -> None:
     """A second file of data beside the signed one changes nothing."""

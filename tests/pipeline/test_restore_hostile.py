@@ -208,7 +208,6 @@ def test_an_index_or_manifest_that_says_otherwise(
     refused(forge.site, CHECK, key=forge.key.public())
 
 
-@pytest.mark.xfail(strict=True, reason="snapshots/index.py is not mended yet")
 @pytest.mark.parametrize("line", [b"[1]", b"5", b"null", b'"text"', b"[" * 100_000 + b"]" * 100_000])
 def test_an_index_of_other_json_is_damage(line: bytes, forge: Forge, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tests.pipeline.forge.to_lines", lambda _: [line + b"\n"])

@@ -247,10 +247,6 @@ def test_a_damaged_database_is_named(forge: Forge, meet: Meet) -> None:
     stopped(reader.execute(text_of(forge), forge.site.store / FOLDER, name), "DAMAGED")
 
 
-LEFT = pytest.mark.xfail(strict=True, reason="RESTORE.txt.j2 is not mended yet")
-
-
-@LEFT
 def test_a_forged_archive_is_not_taken_for_one_that_is_signed(site: Site, meet: Meet) -> None:
     """Who can write into the remote has old signed manifests, the public keys, and any text to put beside them."""
     status = site.run()
@@ -283,7 +279,6 @@ def hot_journal(database: bytes, names: Path) -> bytes:
     return header.ljust(sector, b"\0") + tail + header[:8]
 
 
-@LEFT
 def test_looking_at_a_database_deletes_nothing(forge: Forge, meet: Meet) -> None:
     """Who rolls a journal back deletes the super-journal that it names, wherever that is."""
     precious = forge.site.root / "precious"
@@ -300,7 +295,6 @@ def test_looking_at_a_database_deletes_nothing(forge: Forge, meet: Meet) -> None
     assert precious.exists()
 
 
-@LEFT
 def test_what_runs_with_its_owner_s_rights_loses_them(forge: Forge, meet: Meet) -> None:
     name = str(forge.publish(tar_of(entry("tool", b"#!/bin/sh\n", mode=0o6755), folder_entry("d", 0o2755))))
     reader = meet(forge.key.public(), forge.site.recipient.gnupghome)
@@ -309,7 +303,6 @@ def test_what_runs_with_its_owner_s_rights_loses_them(forge: Forge, meet: Meet) 
     assert [(reader.folder / "out" / it).stat().st_mode & 0o7777 for it in ("tool", "d")] == [0o755, 0o755]
 
 
-@LEFT
 @pytest.mark.skipif(os.geteuid() != 0, reason="tar makes devices for root only")
 def test_a_device_is_noticed(forge: Forge, meet: Meet) -> None:
     device = entry("null", type=tarfile.CHRTYPE, devmajor=1, devminor=3)

@@ -71,9 +71,9 @@ def test_a_manifest_without_data_is_broken(place: FolderPlace, pinned: Pinned) -
     assert only_fault(load(place, pinned)).kind is DATA_DAMAGED
 
 
-def test_a_second_data_file_is_broken(place: FolderPlace) -> None:
+def test_a_second_data_file_takes_nothing_away(place: FolderPlace) -> None:
     at(place, 3, ".tar").write_bytes(b"x")
-    assert read_catalog(place, HOST, PIPELINE).listed[2].state == "broken"
+    assert read_catalog(place, HOST, PIPELINE).listed[2].state == "complete"
 
 
 @pytest.mark.parametrize("suffix", [".tar.zst.gpg", ".index.zst.gpg"])

@@ -68,7 +68,8 @@ def test_no_secret_is_ever_in_the_words(tmp_path: Path) -> None:
     rclone = RclonePlace(
         "r2:x", write_config(tmp_path / "c", "[r2]\ntype = s3\nsecret_access_key = hunter2hunter2\n")
     ).rclone
-    words = "2026/11/21 09:00:00 CRITICAL: Failed to rcat: url http://x/?X-Amz-Signature=abcdef&a=1 hunter2hunter2 token=zzz"
+    url = "http://x/?X-Amz-Signature=abcdef&a=1"
+    words = f"2026/11/21 09:00:00 CRITICAL: Failed to rcat: url {url} hunter2hunter2 token=zzz"
     told = str(rclone.error(words, 1))
     assert "hunter2" not in told
     assert "abcdef" not in told

@@ -44,10 +44,13 @@ class Listed:
 
     @property
     def state(self) -> State:
-        """``incomplete``: no manifest, so never finished; ``broken``: a manifest without its one data file."""
+        """``incomplete``: no manifest, so never finished; ``broken``: a manifest without any data file.
+
+        Which file is the data is for the signed manifest to say: anyone who can write may put another beside it.
+        """
         if self.file("manifest") is None:
             return "incomplete"
-        return "complete" if len(self._of("data")) == 1 else "broken"
+        return "complete" if self._of("data") else "broken"
 
     @property
     def complete(self) -> bool:

@@ -41,7 +41,7 @@ def from_bytes(data: bytes) -> tuple[Member, ...]:
     """
     try:
         return tuple(_member(json.loads(line)) for line in data.splitlines())
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise Fault(DATA_DAMAGED, f"the index cannot be read: {error}") from None
 
 
