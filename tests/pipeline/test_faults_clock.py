@@ -63,8 +63,8 @@ def clock(ground: Ground) -> Clock:
 
 
 def seconds_to(year: int) -> int:
-    """How far ahead the second day of a year is."""
-    return int((datetime(year, 1, 2, tzinfo=timezone.utc) - datetime.now(timezone.utc)).total_seconds())
+    """How far ahead noon of the second day of a year is."""
+    return int((datetime(year, 1, 2, 12, tzinfo=timezone.utc) - datetime.now(timezone.utc)).total_seconds())
 
 
 @pytest.mark.parametrize("year", [1970, 2040])

@@ -54,7 +54,8 @@ def test_kill_9_at_any_moment_publishes_no_half_file_and_the_next_run_works(
         run.wait()
         wait_until(lambda: all(it.program == "gpg-agent" for it in ground.running()), 5)
         if number % 8 == 7:
-            assert site.run(ways[0], **settings).exit_code == 0
+            status = site.run(ways[0], **settings)
+            assert status.exit_code == 0, status.error
     assert first.items() <= ground.lasting().items()
     for part in site.remote.rglob(".*.hermes-backup-part"):
         part.unlink()  # a remote has no locks, so such a file stays there for a day
