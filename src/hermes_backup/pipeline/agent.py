@@ -68,6 +68,7 @@ def run_pipeline(config: HostConfig, name: str, options: Options) -> Status:
         try:
             return _recorded(config, pipeline, stages, options, recorder, folder)
         except KeyboardInterrupt:
+            _sweep(folder)  # the signal may have come in the middle of a cleaning up
             return _failed(recorder, Fault(INTERRUPTED, "stopped by a signal", where=recorder.status.stage))
         except Fault as fault:
             return _failed(recorder, fault)
@@ -79,6 +80,13 @@ def run_pipeline(config: HostConfig, name: str, options: Options) -> Status:
             recorder.note("agent", "".join(traceback.format_exception(error)))
             _failed(recorder, Fault(BUG, f"{type(error).__name__}: {error}", where=recorder.status.stage))
             raise
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what runs left that were killed; this one holds the lock."""
+    sweep()
+    for left in folder.glob(f"{_RUN}*"):
+        remove(left)
 
 
 def _failed(recorder: Recorder, fault: Fault) -> Status:
@@ -158,9 +166,7 @@ def _context(
 ) -> Iterator[Context]:
     """Make the private folder, the keyring and the host's key of a run; all but the key go when the run goes."""
     with ExitStack() as stack:
-        sweep()
-        for left in folder.glob(f"{_RUN}*"):
-            remove(left)  # of a run that was killed; this one holds the lock
+        _sweep(folder)
         private = stack.enter_context(private_folder(folder, _RUN))
         keyring = stack.enter_context(private_keyring(config.public_keys))
         host_key = stack.enter_context(HostKey.ensure(folder.parent / "gnupg", config.host))

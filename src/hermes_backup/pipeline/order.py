@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from hermes_backup.stages.push import Push
 from hermes_backup.stages.stage import Stage
-from hermes_backup.stages.things import Home, Snapshot
+from hermes_backup.stages.stream import Stream
+from hermes_backup.stages.things import Home
 
 
 @dataclass(frozen=True)
@@ -32,9 +33,9 @@ def misplaced(stages: Sequence[Stage]) -> Misplaced | None:
 
 
 def unfinished(stages: Sequence[Stage]) -> Misplaced | None:
-    """Return a complaint about a pipeline that reads a home and never makes a snapshot of it."""
-    if stages and stages[0].takes and stages[-1].gives is not Snapshot:
-        what = "the pipeline reads the home and makes no snapshot"
+    """Return a complaint about a pipeline that archives a home and puts the archive nowhere."""
+    if stages and stages[-1].gives is Stream:
+        what = "the pipeline ends with a stream that nobody stores"
         return Misplaced(len(stages) - 1, what, "end it with store or push")
     return None
 

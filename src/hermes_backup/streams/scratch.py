@@ -27,8 +27,10 @@ def scratch() -> Iterator[Path]:
     try:
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)  # an agent that ends removes its sockets at the same time
-        os.close(descriptor)
+        try:
+            shutil.rmtree(folder, ignore_errors=True)  # an agent that ends removes its sockets at the same time
+        finally:
+            os.close(descriptor)
 
 
 def sweep() -> None:
@@ -44,10 +46,13 @@ def _made() -> tuple[Path, int]:
         folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
         with suppress(FileNotFoundError):  # swept before it was locked: once more
             descriptor = os.open(folder, _DIRECTORY)
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            if folder.exists():
-                return folder, descriptor
-            os.close(descriptor)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                folder.stat()
+            except BaseException:
+                os.close(descriptor)
+                raise
+            return folder, descriptor
 
 
 def _sweep(path: Path) -> None:
