@@ -21,7 +21,8 @@ from tests.keys import KeyMaker
 LONG = (
     "hermes_backup_pipelines:",
     "  nightly: {stages: [archive, push: {to: '{{ hermes_backup_remotes }}', unencrypted: true}]}",
-    "  long: {stages: [command: {before: [sleep, '60']}, archive, push: {to: '{{ hermes_backup_remotes }}', unencrypted: true}]}",
+    "  long: {stages: [command: {before: [sleep, '60']}, archive, "
+    "push: {to: '{{ hermes_backup_remotes }}', unencrypted: true}]}",
 )
 AGENT = Path(sys.executable).parent / "hermes-backup"
 
