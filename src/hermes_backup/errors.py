@@ -6,6 +6,7 @@ its text says what happened this time, its kind says what to do about it.
 
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -69,6 +70,8 @@ class Fault(Exception):  # noqa: N818 - a fault has a kind, and the kinds have n
 
 
 _C = ExitCode
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""What the system says of a full disk and of a quota that is used up (write(2))."""
 
 # Usage and configuration
 INVENTORY_MISSING = Kind(
@@ -318,6 +321,13 @@ FLEET_MISSING = Kind(
     "This installation has no Ansible.",
     "Install it with its fleet extra: pip install 'hermes-backup[fleet]' (Python 3.11 or newer).",
 )
+
+
+def from_system(error: OSError, where: str, what: str = "") -> Fault:
+    """Say what the system refused: no room is an error of its own."""
+    kind = DISK_FULL if error.errno in NO_ROOM else STAGE_FAILED
+    said = what or error.strerror or str(error)
+    return Fault(kind, f"{said}: {error.filename}" if error.filename and not what else said, where=where)
 
 
 def catalog() -> tuple[Kind, ...]:

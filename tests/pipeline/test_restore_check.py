@@ -11,7 +11,6 @@ import pytest
 
 from hermes_backup.errors import Fault
 from hermes_backup.pipeline.executor import execute
-from hermes_backup.pipeline.folders import private_folder
 from hermes_backup.pipeline.model import parse_stage
 from hermes_backup.snapshots.folder import FolderPlace
 from hermes_backup.snapshots.manifest import Database
@@ -22,6 +21,7 @@ from hermes_backup.stages.extract import Extract
 from hermes_backup.stages.fetch import fetched
 from hermes_backup.stages.ledger import Ledger
 from hermes_backup.stages.things import Report
+from hermes_backup.streams.folders import private_folder
 from hermes_backup.streams.keys import Keyring
 from tests.pipeline.forge import Forge, Witness, bring_back, entry, pinned, refused, tar_of
 from tests.site import Site, fill

@@ -15,7 +15,6 @@ from hermes_backup.snapshots.names import (
     data_suffix,
     folder_of,
     index_name,
-    index_suffix,
     manifest_name,
     parse_file,
 )
@@ -87,7 +86,6 @@ def test_suffixes() -> None:
     assert data_suffix("tar", "zstd", encrypted=True) == ".tar.zst.gpg"
     assert data_suffix("tar", "none", encrypted=False) == ".tar"
     assert data_suffix("squashfs", "zstd", encrypted=True) == ".sqsh.gpg"
-    assert index_suffix(encrypted=False) == ".index.zst"
     name = SnapshotName.parse("000001-20260101T000000Z")
     for wrong in (".index.zst", ".manifest.asc", ".tar.exe", "", "/../x.tar"):
         with pytest.raises(ValueError, match="no data of a snapshot"):

@@ -84,31 +84,32 @@ class _Group:
     def table(self) -> RenderableType:
         """A row for each snapshot, and a column for each place, which the lines below name."""
         from rich.console import Group
-        from rich.table import Table
         from rich.text import Text
 
+        from hermes_backup.cli.columns import columns
         from hermes_backup.fleet.amounts import show_size
 
         head = Text.assemble((f"{self.host}/{self.pipeline}", "bold"))
         names = self.names()
         if not names:
             return Group(head, "  no snapshots yet", "")
-        table = Table(box=None, header_style="bold", pad_edge=True, padding=(0, 2, 0, 2), show_edge=False)
-        for heading in ("snapshot", "age", "stored", *map(str, range(1, len(self.held) + 1))):
-            table.add_column(heading, justify="right" if heading in ("age", "stored") else "left", no_wrap=True)
+        headings = ("snapshot", ">age", ">stored", *map(str, range(1, len(self.held) + 1)))
         by_place = [{one.name: one for one in listed} for listed in self.held.values()]
+        rows = []
         for name in names:
             found = [shown.get(name) for shown in by_place]
             size = max(one.size for one in found if one is not None)
-            table.add_row(str(name), show_age(name.time), show_size(size), *(_state(one) for one in found))
+            rows.append((str(name), show_age(name.time), show_size(size), *(_state(one) for one in found)))
         legend = [Text(f"  {number}: {place}", style="dim") for number, place in enumerate(self.held, 1)]
+        table = columns(headings, rows)
+        table.highlight_words(("incomplete", "broken"), "red")
         return Group(head, table, *legend, "")
 
 
 def _state(one: Listed | None) -> str:
     if one is None:
         return "-"
-    return "yes" if one.complete else f"[red]{one.state}[/red]"
+    return "yes" if one.complete else one.state
 
 
 def show_age(moment: datetime) -> str:

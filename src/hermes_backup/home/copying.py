@@ -18,7 +18,7 @@ import stat
 import time
 from typing import TYPE_CHECKING
 
-from hermes_backup.errors import DISK_FULL, Fault
+from hermes_backup.errors import DISK_FULL, NO_ROOM, Fault
 from hermes_backup.home.facts import (
     DatabaseBroken,
     DatabaseFacts,
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     Progress = Callable[[int, int], None]
 
 _STEP_BYTES = 16 << 20
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 def _no_progress(done: int, total: int) -> None:
@@ -84,7 +83,7 @@ def copy(
         raise broken(error) from error
     except OSError as error:
         _discard(target)
-        if error.errno in _FULL:
+        if error.errno in NO_ROOM:
             raise _disk_full(target) from error
         raise DatabaseBroken(f"it could not be copied: {error.strerror}") from error
     except BaseException:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import traceback
@@ -13,13 +12,12 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from hermes_backup.errors import BUG, DISK_FULL, INTERRUPTED, PIPELINE_ORDER, STAGE_FAILED, ExitCode, Fault
+from hermes_backup.errors import BUG, INTERRUPTED, PIPELINE_ORDER, STAGE_FAILED, ExitCode, Fault, from_system
 from hermes_backup.home.layout import DEFAULT_EXCLUDES
 from hermes_backup.home.selection import Rules, select
-from hermes_backup.pipeline.config import HostConfig, pipeline_of
+from hermes_backup.pipeline.config import KEY_FOLDER, HostConfig, pipeline_of
 from hermes_backup.pipeline.events import Recorder
 from hermes_backup.pipeline.executor import execute, preflight
-from hermes_backup.pipeline.folders import private_folder, remove
 from hermes_backup.pipeline.hosts import state_folder
 from hermes_backup.pipeline.interruption import interruptible
 from hermes_backup.pipeline.lock import locked
@@ -31,9 +29,9 @@ from hermes_backup.stages.context import Context, Teardown
 from hermes_backup.stages.ledger import Ledger
 from hermes_backup.stages.stage import Stage
 from hermes_backup.stages.things import Home, Snapshot
+from hermes_backup.streams import folders, scratch
 from hermes_backup.streams.keys import private_keyring
 from hermes_backup.streams.private import write_private
-from hermes_backup.streams.scratch import sweep
 
 _RUN = "run-"
 
@@ -73,7 +71,7 @@ def run_pipeline(config: HostConfig, name: str, options: Options) -> Status:
         except Fault as fault:
             return _failed(recorder, fault)
         except OSError as error:
-            return _failed(recorder, _fault(error, recorder.status.stage))
+            return _failed(recorder, from_system(error, recorder.status.stage or "preparation"))
         except MemoryError:
             return _failed(recorder, Fault(STAGE_FAILED, "no memory is left", where=recorder.status.stage))
         except Exception as error:  # whatever it is, the status must not say "running" for ever
@@ -83,10 +81,9 @@ def run_pipeline(config: HostConfig, name: str, options: Options) -> Status:
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what runs left that were killed; this one holds the lock."""
-    sweep()
-    for left in folder.glob(f"{_RUN}*"):
-        remove(left)
+    """Remove what killed runs left."""
+    scratch.sweep()
+    folders.sweep(folder, _RUN)
 
 
 def _failed(recorder: Recorder, fault: Fault) -> Status:
@@ -103,19 +100,13 @@ def _state(config: HostConfig, name: str) -> Path:
     return state_folder(config) / config.host / name
 
 
-def _fault(error: OSError, where: str) -> Fault:
-    kind = DISK_FULL if error.errno in (errno.ENOSPC, errno.EDQUOT) else STAGE_FAILED
-    what = error.strerror or str(error)
-    return Fault(kind, f"{what}: {error.filename}" if error.filename else what, where=where or "preparation")
-
-
 @contextmanager
 def _naming(folder: Path) -> Iterator[None]:
     """Call what the state folder does not allow by its name, before there is a status that could tell it."""
     try:
         yield
     except OSError as error:
-        raise _fault(error, str(folder)) from None
+        raise from_system(error, str(folder)) from None
 
 
 def chosen(pipeline: Pipeline, options: Options) -> tuple[Stage, ...]:
@@ -167,9 +158,9 @@ def _context(
     """Make the private folder, the keyring and the host's key of a run; all but the key go when the run goes."""
     with ExitStack() as stack:
         _sweep(folder)
-        private = stack.enter_context(private_folder(folder, _RUN))
+        private = stack.enter_context(folders.private_folder(folder, _RUN))
         keyring = stack.enter_context(private_keyring(config.public_keys))
-        host_key = stack.enter_context(HostKey.ensure(folder.parent / "gnupg", config.host))
+        host_key = stack.enter_context(HostKey.ensure(folder.parent / KEY_FOLDER, config.host))
         recorder.key(host_key.public())
         yield Context(
             host=config.host,
@@ -244,5 +235,5 @@ def _private(folder: Path) -> Path:
             it.mkdir(parents=True, exist_ok=True, mode=0o700)
             it.chmod(0o700)
     except OSError as error:
-        raise _fault(error, str(folder)) from None
+        raise from_system(error, str(folder)) from None
     return folder

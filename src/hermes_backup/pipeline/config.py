@@ -13,6 +13,9 @@ from hermes_backup.pipeline.model import Pipeline, Problem, explain, nearest, pa
 from hermes_backup.snapshots.names import HOST_RE
 from hermes_backup.stages.units import Duration
 
+KEY_FOLDER = "gnupg"
+"""Beside the folders of the pipelines, in a host's state: its signing key."""
+
 
 class HostConfig(BaseModel):
     """Everything that a host needs to run its pipelines; it holds no private key.
@@ -70,8 +73,10 @@ def parse_config(data: Mapping[str, Any]) -> HostConfig | tuple[Problem, ...]:
         return tuple(explain(error, HostConfig))
     problems: list[Problem] = []
     for name, raw in config.pipelines.items():
-        if HOST_RE.fullmatch(name) is None or name == "gnupg":
+        if HOST_RE.fullmatch(name) is None:
             problems.append(Problem(("pipelines", name), f"{name!r} cannot name a folder, as a pipeline's name does"))
+        elif name == KEY_FOLDER:
+            problems.append(Problem(("pipelines", name), f"{name!r} is where the host's key lies; take another name"))
         made = parse_pipeline(name, raw)
         if not isinstance(made, Pipeline):
             problems += [Problem(("pipelines", name, *it.path), it.what, it.mend) for it in made]

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-from hermes_backup.errors import DISK_FULL, INTERRUPTED, SNAPSHOT_MISSING, STAGE_FAILED, Fault
+from hermes_backup.errors import INTERRUPTED, SNAPSHOT_MISSING, Fault, from_system
 from hermes_backup.pipeline.config import HostConfig
 from hermes_backup.pipeline.executor import Follower, execute, naming
-from hermes_backup.pipeline.folders import private_folder, sweep
 from hermes_backup.pipeline.interruption import interruptible
 from hermes_backup.pipeline.model import Pipeline
 from hermes_backup.pipeline.places import catalogs
@@ -29,12 +27,11 @@ from hermes_backup.stages.fetch import Fetch, fetched
 from hermes_backup.stages.ledger import Ledger
 from hermes_backup.stages.place import PlaceTree, require_vacant
 from hermes_backup.stages.things import Report
+from hermes_backup.streams.folders import private_folder, sweep
 from hermes_backup.streams.keys import Keyring
 
-_QUARANTINE = ".hermes-restore-"
-
-
 LATEST = "latest"
+_QUARANTINE = ".hermes-restore-"
 _AT_ONCE = 20  # manifests to look at before older ones are fetched
 
 
@@ -125,9 +122,7 @@ def restore(
         except KeyboardInterrupt:
             raise Fault(INTERRUPTED, "stopped by a signal; the target was left alone", where="restore") from None
         except OSError as error:
-            kind = DISK_FULL if error.errno in (errno.ENOSPC, errno.EDQUOT) else STAGE_FAILED
-            said = f"{error.strerror}: {error.filename or target.parent}"
-            raise Fault(kind, said, where="restore") from None
+            raise from_system(error, "restore") from None
     return Restored(target, report.tree.manifest, place.label, report)
 
 

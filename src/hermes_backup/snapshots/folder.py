@@ -14,7 +14,7 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from hermes_backup.errors import DISK_FULL, SNAPSHOT_MISSING, STAGE_FAILED, Fault, Kind
+from hermes_backup.errors import SNAPSHOT_MISSING, STAGE_FAILED, Fault, from_system
 from hermes_backup.snapshots.place import CHUNK, StoredFile, check_path, is_temporary, temporary_name
 
 if TYPE_CHECKING:
@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _NO_HARD_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS)  # FAT, some FUSE mounts
 _WORDS = {
+    errno.ENOSPC: "no room left",
+    errno.EDQUOT: "the disk quota is used up",
     errno.EROFS: "the file system is mounted read-only",
     errno.EACCES: "permission denied",
     errno.ELOOP: "a symbolic link stands where a folder or file should be",
@@ -215,15 +216,7 @@ def _faults(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        kind, words = _kind_of(error)
-        raise Fault(kind, words, where=str(path)) from error
-
-
-def _kind_of(error: OSError) -> tuple[Kind, str]:
-    code = error.errno or 0
-    if code in _NO_ROOM:
-        return DISK_FULL, "no room left" if code == errno.ENOSPC else "the disk quota is used up"
-    return STAGE_FAILED, _WORDS.get(code, error.strerror or str(error))
+        raise from_system(error, str(path), _WORDS.get(error.errno or 0, error.strerror or str(error))) from error
 
 
 def _split(path: str) -> tuple[str, str]:

@@ -78,11 +78,6 @@ def data_suffix(archive: Literal["tar", "squashfs"], compression: str, *, encryp
     return body + (".gpg" if encrypted else "")
 
 
-def index_suffix(*, encrypted: bool) -> str:
-    """Return the suffix of a snapshot's list of files."""
-    return ".index.zst" + (".gpg" if encrypted else "")
-
-
 def data_name(name: SnapshotName, suffix: str) -> str:
     """Return the file name of a snapshot's data.
 

@@ -42,7 +42,6 @@ class Key:
     capable: bool
     usable: bool
     encrypts_until: datetime | None
-    subkey_ids: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -149,8 +148,7 @@ def _gnupg(homedir: Path | None) -> Any:
 
 def _key(raw: dict[str, Any]) -> Key:
     subkeys = list(raw.get("subkey_info", {}).values())
-    parts = [(str(raw["cap"]), str(raw["trust"]), str(raw["expires"]), str(raw["keyid"]))]
-    parts += [(str(it["cap"]), str(it["trust"]), str(it["expires"]), str(it["keyid"])) for it in subkeys]
+    parts = [(str(it["cap"]), str(it["trust"]), str(it["expires"])) for it in (raw, *subkeys)]
     encrypting = [it for it in parts if "e" in it[0]]
     usable = [it for it in encrypting if it[1] not in ("r", "e", "d", "i")]
     revoked = bool(encrypting) and all(it[1] == "r" for it in encrypting)
@@ -161,7 +159,6 @@ def _key(raw: dict[str, Any]) -> Key:
         capable=bool(encrypting),
         usable=bool(usable),
         encrypts_until=_latest(parts[0][2], [it[2] for it in usable or encrypting]),
-        subkey_ids=tuple(it[3] for it in encrypting),
     )
 
 
