@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import subprocess
@@ -126,6 +127,13 @@ def fill(path: Path, rows: int) -> None:
     )
     connection.commit()
     connection.close()
+
+
+def messages_in(path: Path) -> int:
+    """Count the messages of a database."""
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        (count,) = connection.execute("SELECT count(*) FROM messages").fetchone()
+    return int(count)
 
 
 @pytest.fixture

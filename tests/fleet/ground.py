@@ -82,7 +82,7 @@ class Ground:
         return []
 
     def environment(self) -> dict[str, str]:
-        kept = {name: os.environ[name] for name in ("PATH", "TMPDIR") if name in os.environ}
+        kept = {name: os.environ[name] for name in ("PATH", "TMPDIR", "COVERAGE_PROCESS_CONFIG") if name in os.environ}
         return {**kept, "HOME": str(self.root), "USER": os.environ.get("USER", "")}
 
     def start(self, *words: str, **environment: str) -> subprocess.Popen[str]:

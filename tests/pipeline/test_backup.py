@@ -18,7 +18,7 @@ from hermes_backup.streams.coder import from_bytes, join
 from hermes_backup.streams.compression import Decompress
 from hermes_backup.streams.gpg import Decrypt
 from tests.keys import KeyMaker, gpg
-from tests.site import Site, fill
+from tests.site import Site, fill, messages_in
 
 
 def opened(site: Site, data: Path, into: Path) -> Path:
@@ -59,7 +59,7 @@ def test_a_home_becomes_an_encrypted_signed_snapshot_and_plain_tools_bring_it_ba
     assert (tree / "empty").is_dir()
     assert not (tree / "logs").exists()
     assert not list(tree.glob("state.db-*"))
-    assert sqlite3.connect(tree / "state.db").execute("SELECT count(*) FROM messages").fetchone() == (200,)
+    assert messages_in(tree / "state.db") == 200
 
 
 def test_the_manifest_tells_what_was_written_and_nothing_of_the_content(site: Site) -> None:
@@ -195,7 +195,7 @@ def test_a_broken_database_does_not_stop_the_others_and_is_told(site: Site, tmp_
     assert [it.path for it in status.partial] == ["kanban.db"]
     tree = opened(site, data_of(site), tmp_path / "back")
     assert (tree / "kanban.db").read_bytes() == bytes(content)
-    assert sqlite3.connect(tree / "state.db").execute("SELECT count(*) FROM messages").fetchone() == (200,)
+    assert messages_in(tree / "state.db") == 200
 
 
 def test_a_log_whose_database_is_gone_is_saved_as_it_lies(site: Site, tmp_path: Path) -> None:

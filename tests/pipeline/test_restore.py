@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ import pytest
 from hermes_backup.errors import Fault
 from hermes_backup.pipeline.config import dump
 from tests.pipeline.forge import Witness, bring_back, left_running, refused
-from tests.site import Site, fill
+from tests.site import Site, fill, messages_in
 
 AS_ROOT = os.geteuid() == 0
 HELD = b"it was here before\n"
@@ -105,7 +104,7 @@ def test_everything_comes_back(site: Site) -> None:
     assert done.target.stat().st_mode & 0o777 == 0o700
     assert not AS_ROOT or (done.target.stat().st_uid, done.target.stat().st_gid) == (1000, 1001)
     assert not marked or os.getxattr(done.target / ".env", "system.posix_acl_access")
-    assert sqlite3.connect(done.target / "state.db").execute("SELECT count(*) FROM messages").fetchone() == (200,)
+    assert messages_in(done.target / "state.db") == 200
     assert [(it.what, it.evidence) for it in done.report.findings] == [("state.db", "whole, 200 rows in 1 tables")]
     assert follower.stages == ["fetch", "decrypt", "extract", "check", "place"]
     assert follower.warnings == ["the link points outside the home: outward"]

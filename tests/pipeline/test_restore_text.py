@@ -23,7 +23,7 @@ from hermes_backup.streams.compression import Compress
 from hermes_backup.streams.gpg import EncryptTo
 from tests.keys import KeyMaker, gpg
 from tests.pipeline.forge import FOLDER, Forge, entry, folder_entry, part_of, tar_of
-from tests.site import Site, fill
+from tests.site import Site, fill, messages_in
 
 OF_EVERY_LINUX = ("cut", "mkdir", "chmod", "grep", "find", "test", "rm", "cat", "mv", "sha256sum")
 UNPACKERS = {"zstd": "zstd", "lz4": "lz4", "gzip": "gzip", "none": ""}
@@ -119,7 +119,7 @@ def test_the_text_beside_the_snapshots_brings_the_home_back(
     assert out.stat().st_mode & 0o777 == 0o700
     assert (out / ".env").stat().st_mode & 0o777 == 0o600
     assert (out / "skills" / "report" / "run.sh").stat().st_mode & 0o777 == 0o755
-    assert sqlite3.connect(out / "state.db").execute("SELECT count(*) FROM messages").fetchone() == (200,)
+    assert messages_in(out / "state.db") == 200
 
 
 def stopped(done: subprocess.CompletedProcess[str], said: str = "") -> None:
