@@ -32,6 +32,7 @@ def test_a_sound_inventory(ground: Ground) -> None:
     ("lines", "where", "name", "says"),
     [
         (("hermes_backup_max_age: soon",), "8:1", INVALID, "'soon' is no duration"),
+        (("hermes_backup_max_age: 26",), "8:1", INVALID, "'26' is no duration; write for example 15m, 26h or 30d"),
         (("hermes_backup_exclude_extra: true",), "8:1", INVALID, "should be a list"),
         (("hermes_backup_agent: [1]",), "8:1", INVALID, "should be a text"),
         (("hermes_backup_recipient: x",), "8:1", INVALID, "unknown variable 'hermes_backup_recipient'"),

@@ -114,6 +114,27 @@ def test_a_host_without_the_program(ground: Ground) -> None:
     assert f"vps1: no program at {ground.root}/nothing [HB-AGENT-MISSING]" in done.err + done.out
 
 
+LIAR = """#!/bin/sh
+cat >STATE/vps1/nightly/status.json <<END
+{"run_id": "$9", "pid": 1, "host": "vps1", "pipeline": "nightly", "state": "done", "exit_code": 77,
+ "started": "2026-11-21T03:30:00Z", "updated": "2026-11-21T03:30:01Z"}
+END
+"""
+
+
+def test_what_a_host_makes_up_is_that_host_s_failure(ground: Ground) -> None:
+    liar = ground.write("liar", LIAR.replace("STATE", str(ground.root / "state")))
+    liar.chmod(0o755)
+    ground.write(
+        "hosts.yml", f"all:\n  vars: {{{LOCAL}}}\n  hosts: {{vps1: {{hermes_backup_agent: {liar}}}, vps2: }}\n"
+    )
+    done = ground.call("run", "./prod", "--json")
+    assert done.code == 6
+    assert done.data["hosts"]["vps1"]["error"]["name"] == "HB-STAGE-FAILED"
+    assert "none that this version can read" in done.data["hosts"]["vps1"]["error"]["what"]
+    assert done.data["hosts"]["vps2"]["status"]["state"] == "done"
+
+
 def test_of_two_hosts_one_fails(ground: Ground) -> None:
     ground.write(
         "hosts.yml", f"all:\n  vars: {{{LOCAL}}}\n  hosts: {{vps1: , vps2: {{hermes_backup_home: /nowhere}}}}\n"

@@ -25,7 +25,7 @@ class HostRun:
         """The exit code of this host's run."""
         if self.fault is not None:
             return self.fault.kind.exit_code
-        return ExitCode(self.status.exit_code or 0) if self.status is not None else ExitCode.HOSTS
+        return ExitCode.HOSTS if self.status is None else self.status.exit_code or ExitCode.OK
 
 
 def exit_code(runs: Sequence[HostRun], *, interrupted: bool) -> ExitCode:

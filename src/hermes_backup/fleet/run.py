@@ -10,7 +10,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Protocol
 
-from hermes_backup.errors import CONFIG_INVALID, HOST_UNREACHABLE, INTERRUPTED, Fault
+from pydantic import ValidationError
+
+from hermes_backup.errors import CONFIG_INVALID, HOST_UNREACHABLE, INTERRUPTED, STAGE_FAILED, Fault
 from hermes_backup.fleet.inventory import data_folder
 from hermes_backup.fleet.outcome import HostRun, broken, ended
 from hermes_backup.fleet.pins import pin
@@ -111,7 +113,12 @@ class Run:
 
     def _on_event(self, event: Event) -> None:
         self._began = True
-        status = _status(event.result)
+        try:
+            status = _status(event.result)
+        except ValidationError:
+            fault = Fault(STAGE_FAILED, "the host's status is none that this version can read", where=event.host)
+            self._end(HostRun(event.host, None, fault))
+            return
         if event.kind == "unreachable":
             what = str(event.result.get("msg") or "no answer")
             if event.task != _START:

@@ -8,6 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from hermes_backup.errors import ExitCode
 from hermes_backup.streams.private import write_private
 
 State = Literal["running", "done", "partial", "unchanged", "planned", "failed", "interrupted"]
@@ -47,7 +48,7 @@ class Status(_Model):
     started: datetime
     updated: datetime
     finished: datetime | None = None
-    exit_code: int | None = None
+    exit_code: ExitCode | None = None
     snapshot: str | None = None
     files: int = 0
     bytes: int = 0

@@ -36,7 +36,9 @@ def show_duration(value: timedelta) -> str:
 
 
 def _duration(value: Any) -> Any:
-    return parse_duration(value) if isinstance(value, str) else value
+    if isinstance(value, timedelta):
+        return value
+    return parse_duration(str(value))  # a bare number has no unit, so it is refused with the words that mend it
 
 
 def _bandwidth(value: Any) -> Any:
