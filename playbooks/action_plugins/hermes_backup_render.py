@@ -41,6 +41,8 @@ class ActionModule(ActionBase):
             "groups": task_vars["group_names"],
             "connection": self._text(task_vars.get("ansible_connection", "ssh")),
             "become": self._text(task_vars.get("ansible_become", False)).lower() in ("true", "yes", "on", "1"),
+            "address": self._text(task_vars.get("ansible_host", task_vars["inventory_hostname"])),
+            "port": self._text(task_vars.get("ansible_port", "")),
             "values": values,
             "errors": errors,
             "spots": [*_spots(values, ())],

@@ -217,8 +217,8 @@ def test_a_lock_left_by_a_dead_run_is_none(ground: Ground) -> None:
     site = ground.site
     site.folder.mkdir(parents=True)
     (site.folder / "lock").write_text("1")
-    (site.folder / "run-left").mkdir()
-    (site.folder / "run-left" / "secret").write_text("left")
+    (site.folder / "run-abcd1234").mkdir()
+    (site.folder / "run-abcd1234" / "secret").write_text("left")
     ground.check_next()
 
 

@@ -33,6 +33,7 @@ class Answer:
         spots: where each mapping, list, text and number starts, by its path from the variable's name on.
         variables: where the value of each variable starts as it was written, before Jinja2.
         become: whether Ansible becomes another user there.
+        address: the machine that is reached: two homes on one machine share it.
         secrets: everything of the host that lies in Ansible's vault.
     """
 
@@ -40,6 +41,7 @@ class Answer:
     groups: tuple[str, ...]
     connection: str
     become: bool
+    address: str
     values: Mapping[str, Any]
     errors: tuple[BadTemplate, ...]
     spots: Mapping[Steps, Spot]
@@ -59,6 +61,7 @@ def _answer(data: Mapping[str, Any]) -> Answer:
         groups=tuple(data["groups"]),
         connection=data["connection"],
         become=data["become"],
+        address="this machine" if data["connection"] == "local" else f"{data['address']} {data['port']}".strip(),
         values=data["values"],
         errors=tuple(BadTemplate(tuple(it["path"]), it["what"], _spot(it["spot"])) for it in data["errors"]),
         spots={tuple(path): Spot(Path(file), line, column) for path, (file, line, column) in data["spots"]},

@@ -9,11 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from hermes_backup.errors import CONFIG_INVALID, CONFIG_TEMPLATE, PIPELINE_ORDER, Fault, Kind
 from hermes_backup.fleet.inventory import APP
+from hermes_backup.fleet.means import Means
 from hermes_backup.pipeline.config import HostConfig, parse_config
 from hermes_backup.pipeline.locate import Spot
-from hermes_backup.pipeline.model import Pipeline, Problem, parse_pipeline, parse_stage
+from hermes_backup.pipeline.model import Pipeline, Problem, explain, parse_pipeline, parse_stage
 from hermes_backup.stages.stage import Stage
 
 if TYPE_CHECKING:
@@ -24,7 +27,6 @@ PLACEHOLDER = "CHANGE-ME"
 """What ``init`` writes where only the operator knows the value."""
 _PREFIX = "hermes_backup_"
 _BY_US = ("version", "host", "public_keys", "own_controller")
-_TEXTS = ("agent", "config_dir", "store")
 _ITEM = 2
 
 
@@ -39,14 +41,15 @@ class Found:
 
 def check_host(
     answer: Answer, places: Places, keys: Sequence[str], defaults: Path
-) -> tuple[HostConfig | None, tuple[Found, ...]]:
+) -> tuple[HostConfig | None, Means, tuple[Found, ...]]:
     """Make the configuration of a host; return with it, or instead of it, everything that is wrong."""
     checker = _Checker(answer, places, defaults)
     data = _data(answer, keys)
     made = parse_config(data)
     problems = [] if isinstance(made, HostConfig) else _all_problems(made, data)
-    found = [*checker.templates(), *checker.texts(), *checker.placeholders(), *checker.settings(problems)]
-    return (None if found or not isinstance(made, HostConfig) else made), tuple(found)
+    means, more = _means(answer)
+    found = [*checker.templates(), *checker.placeholders(), *checker.settings([*problems, *more])]
+    return (None if found or not isinstance(made, HostConfig) else made), means, tuple(found)
 
 
 @dataclass(frozen=True)
@@ -61,14 +64,6 @@ class _Checker:
         said = {it.what for it in ours}
         for bad in (*ours, *(it for it in self.answer.errors if it not in ours and it.what not in said)):
             yield self._found(self._template_spot(bad), f"{_dotted(bad.path)}: {bad.what}", CONFIG_TEMPLATE)
-
-    def texts(self) -> Iterator[Found]:
-        """Check the variables that only the controller reads."""
-        for name in _TEXTS:
-            value = self.answer.values.get(_PREFIX + name, "")
-            if not isinstance(value, str) and not self._failed((_PREFIX + name,)):
-                spot = self.places.variable(_PREFIX + name)
-                yield self._found(spot, f"{_PREFIX}{name}: Input should be a text")
 
     def placeholders(self) -> Iterator[Found]:
         """Find what ``init`` wrote and nobody changed."""
@@ -169,6 +164,14 @@ def _data(answer: Answer, keys: Sequence[str]) -> Mapping[str, Any]:
     if answer.connection == "local" and not answer.become and given.get("state") == "":
         ours["state"] = str(default_state())
     return {**given, **ours}
+
+
+def _means(answer: Answer) -> tuple[Means, Sequence[Problem]]:
+    given = {it: answer.values[_PREFIX + it] for it in Means.model_fields if _PREFIX + it in answer.values}
+    try:
+        return Means.model_validate(given), ()
+    except ValidationError as error:
+        return Means(), tuple(explain(error, Means))
 
 
 def default_state() -> Path:

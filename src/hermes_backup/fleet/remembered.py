@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from hermes_backup import __version__
 from hermes_backup.fleet.inventory import APP, Inventory
+from hermes_backup.fleet.means import Means
 from hermes_backup.fleet.render import Fleet, FleetHost, defaults_file, render
 from hermes_backup.pipeline.config import HostConfig
 from hermes_backup.streams.private import write_private
@@ -83,7 +84,7 @@ def _keep(path: Path, fleet: Fleet) -> None:
 
 
 def _fleet_host(it: _Host) -> FleetHost:
-    return FleetHost(it.name, it.groups, it.connection, it.config, "", "", (), it.is_here)
+    return FleetHost(it.name, it.groups, it.connection, it.config, Means(), "", (), it.is_here)
 
 
 def _path(inventory: Inventory) -> Path | None:

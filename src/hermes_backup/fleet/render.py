@@ -12,6 +12,7 @@ from hermes_backup.fleet.answers import Answer, read_answers
 from hermes_backup.fleet.checks import Found, check_host
 from hermes_backup.fleet.demo import prepared
 from hermes_backup.fleet.inventory import Inventory, data_folder, find_inventory
+from hermes_backup.fleet.means import Means
 from hermes_backup.fleet.places import Places
 from hermes_backup.fleet.play import Outcome, Play, interruptible
 from hermes_backup.fleet.problems import demand
@@ -35,8 +36,8 @@ class FleetHost:
 
     Attributes:
         config: None when something is wrong with it.
-        agent: path of the program on the host; empty to have it looked up there.
-        config_dir: the folder of the rendered configuration on the host; empty for the host's default.
+        means: how its agent is installed and started.
+        address: the machine that is reached: two homes on one machine share it.
         secrets: everything of its variables that lies in Ansible's vault.
     """
 
@@ -44,8 +45,8 @@ class FleetHost:
     groups: tuple[str, ...]
     connection: str
     config: HostConfig | None
-    agent: str
-    config_dir: str
+    means: Means
+    address: str
     secrets: tuple[str, ...]
     is_here: bool
     """It is this machine, and this user."""
@@ -121,8 +122,8 @@ def render(inventory: Inventory, *, examine_keys: bool = False, forks: int = 20)
     warnings: dict[str, None] = {}
     for answer in answers:
         places = Places(inventory, answer, documents)
-        config, problems = check_host(answer, places, keys.armored, defaults_file())
-        hosts.append(_host(answer, config))
+        config, means, problems = check_host(answer, places, keys.armored, defaults_file())
+        hosts.append(_host(answer, config, means))
         found += problems
         allowed = {*known, *dict(inventory.settings)}
         found += [_unknown(it, places.variable(it), known) for it in answer.variables if it not in allowed]
@@ -161,15 +162,14 @@ def _documents(inventory: Inventory) -> Mapping[Path, Document]:
     return documents
 
 
-def _host(answer: Answer, config: HostConfig | None) -> FleetHost:
-    agent, folder = (answer.values.get(PREFIX + it) for it in ("agent", "config_dir"))
+def _host(answer: Answer, config: HostConfig | None, means: Means) -> FleetHost:
     return FleetHost(
         name=answer.host,
         groups=answer.groups,
         connection=answer.connection,
         config=config,
-        agent=agent if isinstance(agent, str) else "",
-        config_dir=folder if isinstance(folder, str) else "",
+        means=means,
+        address=answer.address,
         secrets=answer.secrets,
         is_here=answer.connection == "local" and not answer.become,
     )

@@ -188,8 +188,8 @@ def _job(host: FleetHost, pipeline: str, options: Options) -> Mapping[str, Any]:
         "run_id": options.run_id,
         "host": host.name,
         "pipeline": pipeline,
-        "agent": host.agent or _own_agent(host),
-        "config_dir": host.config_dir,
+        "agent": host.means.agent or _own_agent(host),
+        "config_dir": host.means.config_dir,
         "config": config.model_dump(mode="json"),
         "arguments": arguments,
     }

@@ -33,7 +33,9 @@ def effective(host: FleetHost, pipeline: str = "") -> Mapping[str, Any]:
     settings = config.model_dump(mode="json", exclude={"version", "host", "public_keys", "pipelines"})
     if config.exclude is None:
         settings["exclude"] = list(DEFAULT_EXCLUDES)
-    beside = {"agent": host.agent, "config_dir": host.config_dir, "public_keys": len(config.public_keys)}
+    means = host.means.model_dump(mode="json")
+    means.update(credentials=dict.fromkeys(means["credentials"], MASK), notify=[MASK for _ in means["notify"]])
+    beside = {**means, "public_keys": len(config.public_keys)}
     data = {"host": host.name, **({} if pipeline else {**settings, **beside}), "pipelines": pipelines}
     masked: Mapping[str, Any] = mask(data, host.secrets)
     return masked

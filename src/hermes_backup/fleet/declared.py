@@ -1,0 +1,111 @@
+"""What is declared for a host, as it is deployed there: files, credentials, timers, and one digest over all of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from hermes_backup import __version__
+from hermes_backup.errors import CONFIG_INVALID, Fault
+from hermes_backup.fleet.spreading import minutes, shifted
+from hermes_backup.pipeline.config import pipeline_of
+from hermes_backup.stages.store import Store
+
+if TYPE_CHECKING:
+    from hermes_backup.fleet.render import FleetHost
+    from hermes_backup.pipeline.config import HostConfig
+    from hermes_backup.pipeline.model import Pipeline
+
+RCLONE_CREDENTIAL = "rclone.conf"
+NOTIFY_CREDENTIAL = "notify"
+
+
+@dataclass(frozen=True)
+class Timer:
+    """When a pipeline runs by itself: ``calendar`` or ``every`` (seconds), and at most ``delay`` seconds later."""
+
+    pipeline: str
+    calendar: str
+    every: int
+    delay: int
+
+
+@dataclass(frozen=True)
+class Declared:
+    """Everything that a deployment brings to a host.
+
+    Attributes:
+        config: the rendered configuration, without secrets that belong to credentials.
+        stores: folders that the agent writes snapshots to.
+        secret: the configuration holds something from Ansible's vault, so it is not to be shown.
+    """
+
+    host: str
+    unit: str
+    config_dir: str
+    config: Mapping[str, Any]
+    credentials: Mapping[str, str]
+    timers: tuple[Timer, ...]
+    stores: tuple[str, ...]
+    memory_max: str
+    timeout: int
+    secret: bool
+
+    @property
+    def digest(self) -> str:
+        """A hash over all of it and this program's version: what is deployed under another one is out of date."""
+        text = json.dumps([__version__, asdict(self)], sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def declared(host: FleetHost, fleet: Collection[str]) -> Declared:
+    """Return what is declared for a host among the names of all hosts of its fleet.
+
+    Raises:
+        Fault: CONFIG_INVALID when the host's configuration is not sound.
+    """
+    config = host.config
+    if config is None:
+        raise Fault(CONFIG_INVALID, f"the configuration of host {host.name} is not sound")
+    plain = config.model_copy(update={"rclone_config": ""}).model_dump(mode="json")
+    pipelines = [it for it in (pipeline_of(config, name) for name in config.pipelines) if it.runs_on == "host"]
+    text = json.dumps(plain)
+    return Declared(
+        host=host.name,
+        unit=host.means.unit,
+        config_dir=host.means.config_dir,
+        config=plain,
+        credentials=_credentials(host, config),
+        timers=tuple(_timer(it, host.name, fleet) for it in pipelines if it.schedule is not None),
+        stores=_stores(config),
+        memory_max=host.means.memory_max,
+        timeout=int(host.means.timeout.total_seconds()),
+        secret=any(json.dumps(it)[1:-1] in text for it in host.secrets if it),
+    )
+
+
+def _credentials(host: FleetHost, config: HostConfig) -> Mapping[str, str]:
+    ours = {RCLONE_CREDENTIAL: config.rclone_config, NOTIFY_CREDENTIAL: "\n".join(host.means.notify)}
+    return {**host.means.credentials, **{name: text for name, text in ours.items() if text}}
+
+
+def _stores(config: HostConfig) -> tuple[str, ...]:
+    """Return the stores as they are declared: ``~`` is for the host to fill in, where the agent is root."""
+    stages = [stage for it in config.pipelines.values() for stage in it["stages"] if isinstance(stage, Mapping)]
+    declared = {str(it[Store.name]["path"]) for it in stages if isinstance(it.get(Store.name), Mapping)}
+    return tuple(sorted(f"/root{it[1:]}" if it.startswith("~") else it for it in declared))
+
+
+def _timer(pipeline: Pipeline, host: str, fleet: Collection[str]) -> Timer:
+    schedule = pipeline.schedule
+    if schedule is None:
+        raise ValueError(f"pipeline {pipeline.name} has no schedule")
+    delay = 0 if schedule.randomized_delay is None else int(schedule.randomized_delay.total_seconds())
+    if schedule.every is not None:
+        return Timer(pipeline.name, "", int(schedule.every.total_seconds()), delay)
+    calendar = schedule.on_calendar or ""
+    moved = shifted(calendar, minutes(fleet, delay // 60)[host]) if delay >= 60 else None  # noqa: PLR2004 - a minute
+    return Timer(pipeline.name, calendar, 0, delay) if moved is None else Timer(pipeline.name, moved, 0, 0)
