@@ -70,7 +70,7 @@ def _print(done: list[tuple[str, str, Thinned]], *, dry_run: bool) -> None:
     from rich.text import Text
 
     from hermes_backup.cli.screen import console
-    from hermes_backup.fleet.amounts import show_size
+    from hermes_backup.pipeline.amounts import show_size
 
     screen = console()
     for host, pipeline, it in done:

@@ -25,7 +25,7 @@ def restore(
 
     from hermes_backup.cli.screen import console, print_json
     from hermes_backup.errors import PIPELINE_MISSING, Fault
-    from hermes_backup.fleet.amounts import show_seconds, show_size
+    from hermes_backup.pipeline.amounts import show_seconds, show_size
     from hermes_backup.pipeline.places import backups, pinned_key
     from hermes_backup.pipeline.restoring import choose
     from hermes_backup.pipeline.restoring import restore as bring_back

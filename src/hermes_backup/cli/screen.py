@@ -45,7 +45,7 @@ def fault_text(fault: Fault) -> Text:
     """Return what happened and where, its name, and what mends it."""
     from rich.text import Text
 
-    from hermes_backup.fleet.amounts import harmless
+    from hermes_backup.pipeline.amounts import harmless
 
     text = Text()
     if fault.where:

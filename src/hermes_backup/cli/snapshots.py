@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from hermes_backup.snapshots.catalog import Listed
     from hermes_backup.snapshots.names import SnapshotName
 
-_LONG_AGO = 48 * 3600
-
 
 def list_snapshots(
     inventory: Annotated[str, INVENTORY] = "demo",
@@ -87,7 +85,7 @@ class _Group:
         from rich.text import Text
 
         from hermes_backup.cli.columns import columns
-        from hermes_backup.fleet.amounts import show_size
+        from hermes_backup.pipeline.amounts import show_age, show_size
 
         head = Text.assemble((f"{self.host}/{self.pipeline}", "bold"))
         names = self.names()
@@ -96,10 +94,11 @@ class _Group:
         headings = ("snapshot", ">age", ">stored", *map(str, range(1, len(self.held) + 1)))
         by_place = [{one.name: one for one in listed} for listed in self.held.values()]
         rows = []
+        now = datetime.now(timezone.utc)
         for name in names:
             found = [shown.get(name) for shown in by_place]
             size = max(one.size for one in found if one is not None)
-            rows.append((str(name), show_age(name.time), show_size(size), *(_state(one) for one in found)))
+            rows.append((str(name), show_age(now - name.time), show_size(size), *(_state(one) for one in found)))
         legend = [Text(f"  {number}: {place}", style="dim") for number, place in enumerate(self.held, 1)]
         table = columns(headings, rows)
         table.highlight_words(("incomplete", "broken"), "red")
@@ -110,17 +109,6 @@ def _state(one: Listed | None) -> str:
     if one is None:
         return "-"
     return "yes" if one.complete else one.state
-
-
-def show_age(moment: datetime) -> str:
-    """Write how long ago something was: ``40 s``, ``12 min``, ``7 h``, ``3 d``."""
-    seconds = (datetime.now(timezone.utc) - moment).total_seconds()
-    if seconds < 0:
-        return "in future"
-    for unit, length, bound in (("s", 1, 120), ("min", 60, 7200), ("h", 3600, _LONG_AGO)):
-        if seconds < bound:
-            return f"{seconds // length:.0f} {unit}"
-    return f"{seconds // 86400:.0f} d"
 
 
 def verify(
@@ -195,7 +183,7 @@ def _print(results: list[tuple[str, str, Verified]], faults: list[Fault]) -> Non
     from rich.text import Text
 
     from hermes_backup.cli.screen import console, tell
-    from hermes_backup.fleet.amounts import show_size
+    from hermes_backup.pipeline.amounts import show_size
 
     screen = console()
     if not results:

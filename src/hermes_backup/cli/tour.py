@@ -22,9 +22,9 @@ def tour(config: HostConfig, pipeline: str, pins: Path, screen: Console) -> None
         Fault: what keeps the snapshot from coming back; RESTORE_CHECK when it differs from the home.
     """
     from hermes_backup.errors import RESTORE_CHECK, Fault
-    from hermes_backup.fleet.amounts import show_seconds, show_size
     from hermes_backup.home.comparing import compare
     from hermes_backup.pipeline.agent import home_of, rules_of
+    from hermes_backup.pipeline.amounts import show_seconds, show_size
     from hermes_backup.pipeline.config import pipeline_of
     from hermes_backup.pipeline.places import pinned_key
     from hermes_backup.pipeline.restoring import choose, restore

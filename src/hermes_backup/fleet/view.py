@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hermes_backup.errors import INTERRUPTED, Fault
-from hermes_backup.fleet.amounts import harmless, show_seconds, show_size
+from hermes_backup.pipeline.amounts import harmless, show_seconds, show_size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

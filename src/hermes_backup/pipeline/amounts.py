@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from hermes_backup.home.printable import printable
 
 _MINUTE = 60
 _HOUR = 3600
+_DAY = 24 * _HOUR
+_LONG_AGO = 2 * _DAY
 _STEP = 1000
 _SMALL = 10
 
@@ -38,3 +42,14 @@ def show_seconds(seconds: float) -> str:
 def harmless(text: str) -> str:
     """Return text of another machine that cannot move the cursor or colour the terminal; its lines stay."""
     return "\n".join(printable(line) for line in text.splitlines())
+
+
+def show_age(age: timedelta) -> str:
+    """Write how long ago something was: ``40 s``, ``12 min``, ``7 h``, ``3 d``; or that it is yet to come."""
+    seconds = age.total_seconds()
+    if seconds < 0:
+        return "in future"
+    for unit, length, bound in (("s", 1, 2 * _MINUTE), ("min", _MINUTE, 2 * _HOUR), ("h", _HOUR, _LONG_AGO)):
+        if seconds < bound:
+            return f"{seconds // length:.0f} {unit}"
+    return f"{seconds // _DAY:.0f} d"
