@@ -7,11 +7,13 @@ DOCUMENTATION = r"""
 module: hermes_backup_start
 short_description: Start a pipeline of hermes-backup, detached
 description:
-  - Writes the rendered configuration of the host and starts the agent in a session of its own.
+  - Where the host has a service of systemd for the pipeline, starts that, as it is deployed.
+  - Elsewhere writes the rendered configuration of the host and starts the agent in a session of its own.
 options:
   job:
     description:
-      - JSON with C(run_id), C(host), C(pipeline), C(agent), C(config_dir), C(config), C(arguments).
+      - JSON with C(run_id), C(host), C(pipeline), C(agent), C(config_dir), C(config), C(arguments), C(unit),
+        C(digest) of what is declared, and C(as_deployed) where that need not be what is deployed.
     type: str
     required: true
 author: hermes-backup
@@ -37,9 +39,25 @@ status:
   type: str
   returned: success
 log:
-  description: Path of what the agent prints.
+  description: Path of what the agent prints; empty for a service, whose journal has it.
   type: str
   returned: success
+unit:
+  description: The service that was started; empty where there is none.
+  type: str
+  returned: success
+run_id:
+  description: The run's id, for a service systemd's.
+  type: str
+  returned: success
+joined:
+  description: The service was at work already.
+  type: bool
+  returned: success
+outdated:
+  description: What is deployed is not what is declared, so nothing was started.
+  type: bool
+  returned: always
 """
 
 import glob
@@ -48,13 +66,24 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.hermes_backup_host import folder, started_at, state_folder, status_file
+from ansible.module_utils.hermes_backup_host import (
+    folder,
+    started_at,
+    started_by,
+    state_folder,
+    status_file,
+    systemctl,
+    unit_of,
+    unit_state,
+)
 
 KEPT_LOGS = 10
 KEPT_VARIABLES = ("HOME", "USER", "LOGNAME", "TMPDIR", "TZ", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "SSH_AUTH_SOCK")
-PLACES = ("~/.local/bin", "/usr/local/bin", "/opt/hermes-backup/bin")
+PLACES = ("~/.local/bin", "/usr/local/bin", "/opt/hermes-backup/current/bin")
+PATIENCE = 20.0
 
 
 def find_agent(given):
@@ -110,21 +139,65 @@ def forget_old_logs(beside):
         os.unlink(path)
 
 
+def deployed(job, config_dir):
+    """Return the digest of what is deployed."""
+    try:
+        with open(os.path.join(config_dir, job["host"] + ".deployed"), encoding="utf-8") as file:
+            return json.load(file).get("digest", "")
+    except (OSError, ValueError):
+        return ""
+
+
+def start_unit(module, job, unit):
+    """Start the service, or join the run that is under way."""
+    busy, run_id = unit_state(unit)
+    if not busy:
+        before = run_id
+        write_private(started_by(unit), job["run_id"])
+        well, said = systemctl("start", "--no-block", "--", unit)
+        if not well:
+            module.fail_json(msg=said, outdated=False, error={"name": "HB-STAGE-FAILED", "what": said})
+        until = time.monotonic() + PATIENCE
+        while run_id in ("", before) and time.monotonic() < until:
+            time.sleep(0.05)
+            run_id = unit_state(unit)[1]
+        if run_id in ("", before):
+            what = "systemd did not start %s within %d s" % (unit, PATIENCE)
+            module.fail_json(msg=what, outdated=False, error={"name": "HB-STAGE-FAILED", "what": what})
+    module.exit_json(
+        changed=not busy,
+        outdated=False,
+        joined=busy,
+        unit=unit,
+        run_id=run_id,
+        pid=0,
+        started_at=0,
+        status=status_file(job["config"]["state"], job["host"], job["pipeline"]),
+        log="",
+    )
+
+
 def main():
     """Run the module."""
     module = AnsibleModule(argument_spec={"job": {"type": "str", "required": True, "no_log": True}})
     job = json.loads(module.params["job"])
+    os.umask(0o077)
+    config_dir = folder(job["config_dir"], "/etc/hermes-backup", "~/.config/hermes-backup")
+    unit = unit_of(job)
+    if unit is not None and not job["as_deployed"] and deployed(job, config_dir) != job["digest"]:
+        module.exit_json(changed=False, outdated=True)
+    if unit is not None and not job["arguments"]:
+        start_unit(module, job, unit)
     agent = find_agent(job["agent"])
     if agent is None:
         what = f"no program at {job['agent']}" if job["agent"] else "hermes-backup is not installed"
         module.fail_json(msg=what, error={"name": "HB-AGENT-MISSING", "what": what})
-    os.umask(0o077)
     config = dict(job["config"], state=state_folder(job["config"]["state"]))
-    config_dir = folder(job["config_dir"], "/etc/hermes-backup", "~/.config/hermes-backup")
     status = status_file(config["state"], job["host"], job["pipeline"])
     log = os.path.join(os.path.dirname(status), f"agent-{job['run_id']}.log")
     try:
-        write_private(os.path.join(config_dir, job["host"] + ".json"), json.dumps(config))
+        if unit is None:
+            write_private(os.path.join(config_dir, job["host"] + ".json"), json.dumps(config))
         os.makedirs(os.path.dirname(status), mode=0o700, exist_ok=True)
         process = start(agent, job, config_dir, log)
         forget_old_logs(log)
@@ -132,7 +205,17 @@ def main():
         what = f"{error.strerror}: {error.filename}"
         module.fail_json(msg=what, error={"name": "HB-STAGE-FAILED", "what": what})
     ticks = started_at(process.pid)
-    module.exit_json(changed=True, pid=process.pid, started_at=ticks or 0, status=status, log=log)
+    module.exit_json(
+        changed=True,
+        outdated=False,
+        joined=False,
+        unit="",
+        run_id=job["run_id"],
+        pid=process.pid,
+        started_at=ticks or 0,
+        status=status,
+        log=log,
+    )
 
 
 if __name__ == "__main__":

@@ -304,22 +304,122 @@ TARGET_NOT_EMPTY = Kind(
     "HB-TARGET-NOT-EMPTY", _C.USAGE, "The target folder is not empty.", "Give a folder that does not exist yet."
 )
 
+# Agent
+NOTIFY_FAILED = Kind(
+    "HB-NOTIFY-FAILED",
+    _C.STAGE,
+    "Somebody who should be told of a failed run was not reached.",
+    "Check the addresses in hermes_backup_notify, and whether this host reaches them.",
+)
+
 # Fleet
 HOSTS_FAILED = Kind(
     "HB-HOSTS-FAILED", _C.HOSTS, "Some hosts failed or could not be reached.", "Each is named above with its cause."
+)
+HOST_SKIPPED = Kind(
+    "HB-HOST-SKIPPED",
+    _C.HOSTS,
+    "A host was not begun, because too many before it failed.",
+    "Mend those that failed, then run again with --limit for the rest.",
 )
 HOST_UNREACHABLE = Kind("HB-HOST-UNREACHABLE", _C.HOSTS, "A host cannot be reached.", "Try: ssh HOST true.")
 AGENT_MISSING = Kind(
     "HB-AGENT-MISSING",
     _C.HOSTS,
     "The host has no hermes-backup.",
-    "Install it there, or set hermes_backup_agent to its path.",
+    "hermes-backup deploy INVENTORY installs it; or set hermes_backup_agent to its path there.",
+)
+PACKAGES_MISSING = Kind(
+    "HB-PACKAGES-MISSING",
+    _C.HOSTS,
+    "The agent's packages cannot be had.",
+    "Let this machine reach its package index, or set hermes_backup_packages: index for hosts that reach one.",
+)
+PYTHON_MISSING = Kind(
+    "HB-PYTHON-MISSING",
+    _C.HOSTS,
+    "The host has no Python that the agent can run on.",
+    "Install Python 3.10 or newer there: apt-get install python3",
+)
+DEPLOY_STALE = Kind(
+    "HB-DEPLOY-STALE",
+    _C.HOSTS,
+    "What is deployed on a host is not what the inventory declares.",
+    "hermes-backup deploy INVENTORY --limit HOST, or run without --no-deploy.",
+)
+DEPLOY_FAILED = Kind(
+    "HB-DEPLOY-FAILED",
+    _C.HOSTS,
+    "The host could not be brought to its declared state.",
+    "Mend what the named task says, and deploy again: it goes on where it stopped.",
 )
 FLEET_MISSING = Kind(
     "HB-FLEET-MISSING",
     _C.USAGE,
     "This installation has no Ansible.",
     "Install it with its fleet extra: pip install 'hermes-backup[fleet]' (Python 3.11 or newer).",
+)
+
+# Reports
+STALE = Kind(
+    "HB-STALE",
+    _C.STALE,
+    "A host's newest snapshot is older than allowed, or there is none.",
+    "Look why: hermes-backup logs INVENTORY HOST; then back up: hermes-backup run INVENTORY --limit HOST.",
+)
+AGE_UNKNOWN = Kind(
+    "HB-AGE-UNKNOWN",
+    _C.HOSTS,
+    "No place tells how old a host's newest snapshot is.",
+    "Make the place readable again that is named; this machine's own rclone.conf is asked.",
+)
+UNPROVEN = Kind(
+    "HB-UNPROVEN",
+    _C.OK,
+    "A snapshot's name is newer than the newest one that is proven.",
+    "hermes-backup verify INVENTORY HOST says more; find out who wrote it.",
+)
+KEY_EXPIRES = Kind(
+    "HB-KEY-EXPIRES",
+    _C.OK,
+    "A recipient's key expires soon; backups fail from then on.",
+    "Extend it (gpg --quick-set-expire FINGERPRINT 2y), and export it into keys/ again.",
+)
+DRIFT = Kind(
+    "HB-DRIFT",
+    _C.OK,
+    "What is deployed on a host is not what is declared for it.",
+    "hermes-backup deploy INVENTORY --limit HOST",
+)
+TIMER_MISSING = Kind(
+    "HB-TIMER-MISSING",
+    _C.OK,
+    "A pipeline has a schedule, and no timer of the host waits for it.",
+    "hermes-backup deploy INVENTORY --limit HOST",
+)
+DRILL_DUE = Kind(
+    "HB-DRILL-DUE",
+    _C.OK,
+    "Nobody has lately proven that a host's backups come back.",
+    "Bring one back into a scratch folder: hermes-backup restore INVENTORY HOST --to FOLDER",
+)
+RUN_PARTIAL = Kind(
+    "HB-RUN-PARTIAL",
+    _C.OK,
+    "The last run left out files that it could not read, or holds them as they lay.",
+    "hermes-backup logs INVENTORY HOST names them; mend what keeps them from being read.",
+)
+RUN_LOST = Kind(
+    "HB-RUN-LOST",
+    _C.OK,
+    "The last run ended without a last word: killed, out of memory, or never begun.",
+    "hermes-backup logs INVENTORY HOST",
+)
+LOG_MISSING = Kind(
+    "HB-LOG-MISSING",
+    _C.CONFIG,
+    "The host has no log of a run.",
+    "Has it run? hermes-backup status INVENTORY says when. Reading the journal takes root, or group systemd-journal.",
 )
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import stat
+import subprocess
+from importlib.metadata import version
 
 import pytest
 
-from tests.fleet.ground import Ground
+from tests.fleet.ground import PROGRAM, Ground
 from tests.keys import KeyMaker, fingerprint_of, gpg
 
 
@@ -82,3 +84,8 @@ def test_init_refuses_names_that_are_none(ground: Ground, words: tuple[str, ...]
     assert (done.code, done.data["error"]["name"]) == (3, "HB-CONFIG-INVALID")
     assert not (ground.root / "inventory").exists()
     assert not (ground.root / "x").exists()
+
+
+def test_the_version_is_told_without_a_command() -> None:
+    done = subprocess.run([*PROGRAM, "--version"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, f"hermes-backup {version('hermes-backup')}\n")

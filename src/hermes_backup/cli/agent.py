@@ -1,4 +1,4 @@
-"""``hermes-backup agent run``: one pipeline on this host."""
+"""``hermes-backup agent``: what a host does by itself."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ from typing import Annotated
 
 import typer
 
+PIPELINE = typer.Argument(help="The pipeline's name.")
+HOST = typer.Option(help="Which of the homes declared here; needed if there are several.")
+CONFIG = typer.Option(help="Folder of rendered configurations.")
+
 
 def run(
-    pipeline: Annotated[str, typer.Argument(help="The pipeline's name.")],
-    host: Annotated[str, typer.Option(help="Which of the homes declared here; needed if there are several.")] = "",
-    config: Annotated[Path | None, typer.Option(help="Folder of rendered configurations.")] = None,
+    pipeline: Annotated[str, PIPELINE],
+    host: Annotated[str, HOST] = "",
+    config: Annotated[Path | None, CONFIG] = None,
     inventory: Annotated[str, typer.Option(help="Read this inventory instead; needs Ansible.")] = "",
     only: Annotated[list[str] | None, typer.Option(help="Run only this stage; may be given again.")] = None,
     skip: Annotated[list[str] | None, typer.Option(help="Leave this stage out; may be given again.")] = None,
@@ -29,7 +33,8 @@ def run(
     from hermes_backup.fleet.outcome import ended
     from hermes_backup.fleet.view import summary
     from hermes_backup.pipeline.agent import Options, run_pipeline, status_path
-    from hermes_backup.pipeline.hosts import configured
+    from hermes_backup.pipeline.hosts import config_folder, configured, credentials_folder
+    from hermes_backup.stages.credentials import use_credentials_of
 
     if inventory:
         from hermes_backup.fleet.render import host_config
@@ -37,8 +42,9 @@ def run(
         chosen = host_config(inventory, host)
     else:
         chosen = configured(config, host)
+        use_credentials_of(credentials_folder(config or config_folder(), chosen.host))
     os.umask(0o077)  # what the host writes is nobody else's, also in a remote that is a folder
-    options = Options(run_id or secrets.token_hex(8), tuple(only or ()), tuple(skip or ()), dry_run, if_changed)
+    options = Options(run_id or secrets.token_hex(16), tuple(only or ()), tuple(skip or ()), dry_run, if_changed)
     with watcher([chosen.host], quiet=as_json) as seen, following(status_path(chosen, pipeline), seen):
         status = run_pipeline(chosen, pipeline, options)
     if as_json:
@@ -47,3 +53,36 @@ def run(
         screen = console()
         screen.print(summary([ended(status.host, status)], screen.width))
     raise typer.Exit(status.exit_code or 0)
+
+
+def key(host: Annotated[str, HOST] = "", config: Annotated[Path | None, CONFIG] = None) -> None:
+    """Make this host's signing key if there is none, and print its public half as JSON."""
+    import os
+
+    from hermes_backup.cli.screen import print_json
+    from hermes_backup.pipeline.agent import signing_key
+    from hermes_backup.pipeline.hosts import configured
+
+    os.umask(0o077)
+    made, public = signing_key(configured(config, host))
+    print_json({"made": made, "public_key": public})
+
+
+def notify(
+    pipeline: Annotated[str, PIPELINE], host: Annotated[str, HOST] = "", config: Annotated[Path | None, CONFIG] = None
+) -> None:
+    """Tell those whom hermes_backup_notify names how the last run of a pipeline ended."""
+    from hermes_backup.pipeline import notifying
+    from hermes_backup.pipeline.agent import status_path
+    from hermes_backup.pipeline.config import NOTIFY_CREDENTIAL
+    from hermes_backup.pipeline.hosts import config_folder, configured, credentials_folder
+    from hermes_backup.pipeline.status import Status
+    from hermes_backup.stages.credentials import credential, use_credentials_of
+
+    chosen = configured(config, host)
+    use_credentials_of(credentials_folder(config or config_folder(), chosen.host))
+    file = credential(NOTIFY_CREDENTIAL)
+    addresses = file.read_text(encoding="utf-8").split() if file.is_file() else []
+    path = status_path(chosen, pipeline)
+    status = Status.read(path) if path.is_file() else None
+    notifying.notify(addresses, *notifying.message(chosen.host, pipeline, status))

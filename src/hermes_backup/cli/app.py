@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from hermes_backup import __version__
-from hermes_backup.cli import agent, init, prune, restore, run, snapshots, validate
+from hermes_backup.cli import agent, deploy, init, logs, prune, restore, run, snapshots, status, validate
 from hermes_backup.cli.screen import tell
 from hermes_backup.errors import BUG, INTERRUPTED, MEANINGS, Fault
 
@@ -29,22 +29,29 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 _agent = typer.Typer(help="Run pipelines on this host, without Ansible.", no_args_is_help=True)
-_agent.command("run", epilog=_EPILOG)(agent.run)
+for agent_command in (agent.run, agent.key, agent.notify):
+    _agent.command(agent_command.__name__, epilog=_EPILOG)(agent_command)
 for command in (
-    run.run, snapshots.list_snapshots, snapshots.verify, restore.restore, prune.prune, validate.validate,
-    validate.show, init.init,
+    run.run, deploy.deploy, snapshots.list_snapshots, snapshots.verify, restore.restore, prune.prune, validate.validate,
+    validate.show, init.init, status.status, logs.logs,
 ):  # fmt: skip
     app.command(command.__name__.removesuffix("_snapshots"), epilog=_EPILOG)(command)
 app.add_typer(_agent, name="agent")
 
 
-@app.callback()
-def _options(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
-) -> None:
-    if version:
+def _version(wanted: bool) -> None:
+    if wanted:
         typer.echo(f"hermes-backup {__version__}")
         raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_version)
+    ] = False,
+) -> None:
+    del version
 
 
 def main() -> None:

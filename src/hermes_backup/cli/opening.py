@@ -16,6 +16,7 @@ INVENTORY = typer.Argument(help="A path, or a name: ./inventory/NAME, ~/.config/
 PIPELINE = typer.Option("--pipeline", "-p", help="Only this pipeline.")
 LIMIT = typer.Option("--limit", "-l", help="Only these hosts, groups or patterns; !NAME leaves out.")
 JSON = typer.Option("--json", help="Print the result as JSON.")
+FORKS = typer.Option("--forks", "-f", min=0, help="So many hosts at a time; 0 is all, at most 50.")
 SOURCE = typer.Option("--from", help="Only this remote or store.")
 
 

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hermes_backup.cli.opening import FORKS
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -24,6 +26,12 @@ def run(
     ] = None,
     only: Annotated[list[str] | None, typer.Option(help=f"Run only this stage; {_STAGE}")] = None,
     skip: Annotated[list[str] | None, typer.Option(help=f"Leave this stage out; {_STAGE}")] = None,
+    forks: Annotated[int, FORKS] = 0,
+    serial: Annotated[int, typer.Option(min=0, help="Begin so many hosts, and the next when these are done.")] = 0,
+    max_fail: Annotated[
+        int, typer.Option(min=0, max=100, help="Begin no more when over so many percent failed.")
+    ] = 100,
+    no_deploy: Annotated[bool, typer.Option("--no-deploy", help="Run what is deployed; install nothing.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Examine everything, change nothing.")] = False,
     if_changed: Annotated[bool, typer.Option("--if-changed", help="End early if a home is as last time.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
@@ -38,7 +46,7 @@ def run(
     from hermes_backup.fleet.outcome import exit_code
     from hermes_backup.fleet.play import interruptible
     from hermes_backup.fleet.render import render
-    from hermes_backup.fleet.run import Run, new_run_id
+    from hermes_backup.fleet.run import Course, Run, new_run_id
     from hermes_backup.pipeline.agent import Options
 
     fleet = render(prepared(find_inventory(inventory)), examine_keys=True)
@@ -46,7 +54,7 @@ def run(
     fleet.demand_sound(hosts)
     options = Options(new_run_id(), tuple(only or ()), tuple(skip or ()), dry_run, if_changed)
     with watcher([host.name for host in hosts], quiet=as_json) as seen:
-        job = Run(fleet, hosts, pipeline, options, seen)
+        job = Run(fleet, hosts, pipeline, options, seen, Course(forks, serial, max_fail, not no_deploy))
         with interruptible(job.interrupt):
             runs = job.execute()
     code = exit_code(runs, interrupted=job.interrupted)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from hermes_backup import __version__
 from hermes_backup.errors import CONFIG_INVALID, Fault
 from hermes_backup.fleet.spreading import minutes, shifted
-from hermes_backup.pipeline.config import pipeline_of
+from hermes_backup.pipeline.config import NOTIFY_CREDENTIAL, RCLONE_CREDENTIAL, pipeline_of
+from hermes_backup.stages.push import Push
 from hermes_backup.stages.store import Store
 
 if TYPE_CHECKING:
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
     from hermes_backup.pipeline.config import HostConfig
     from hermes_backup.pipeline.model import Pipeline
 
-RCLONE_CREDENTIAL = "rclone.conf"
-NOTIFY_CREDENTIAL = "notify"
+CONFIG_DIR = "/etc/hermes-backup"
+STATE = "/var/lib/hermes-backup"
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,8 @@ class Declared:
 
     Attributes:
         config: the rendered configuration, without secrets that belong to credentials.
-        stores: folders that the agent writes snapshots to.
+        stores: folders that snapshots go to, remotes that are folders among them; a deployment makes them.
+        writable: every folder that the agent writes to beside the usual one for its state.
         secret: the configuration holds something from Ansible's vault, so it is not to be shown.
     """
 
@@ -50,6 +52,8 @@ class Declared:
     credentials: Mapping[str, str]
     timers: tuple[Timer, ...]
     stores: tuple[str, ...]
+    writable: tuple[str, ...]
+    state: str
     memory_max: str
     timeout: int
     secret: bool
@@ -71,16 +75,20 @@ def declared(host: FleetHost, fleet: Collection[str]) -> Declared:
     if config is None:
         raise Fault(CONFIG_INVALID, f"the configuration of host {host.name} is not sound")
     plain = config.model_copy(update={"rclone_config": ""}).model_dump(mode="json")
+    stores = tuple(sorted({*_folders(config, Store.name, "path"), *_folders(config, Push.name, "to")}))
+    state = config.state or STATE
     pipelines = [it for it in (pipeline_of(config, name) for name in config.pipelines) if it.runs_on == "host"]
     text = json.dumps(plain)
     return Declared(
         host=host.name,
         unit=host.means.unit,
-        config_dir=host.means.config_dir,
+        config_dir=host.means.config_dir or CONFIG_DIR,
         config=plain,
         credentials=_credentials(host, config),
         timers=tuple(_timer(it, host.name, fleet) for it in pipelines if it.schedule is not None),
-        stores=_stores(config),
+        stores=stores,
+        writable=(*stores, *((state,) if state != STATE else ())),
+        state=state,
         memory_max=host.means.memory_max,
         timeout=int(host.means.timeout.total_seconds()),
         secret=any(json.dumps(it)[1:-1] in text for it in host.secrets if it),
@@ -92,11 +100,24 @@ def _credentials(host: FleetHost, config: HostConfig) -> Mapping[str, str]:
     return {**host.means.credentials, **{name: text for name, text in ours.items() if text}}
 
 
-def _stores(config: HostConfig) -> tuple[str, ...]:
-    """Return the stores as they are declared: ``~`` is for the host to fill in, where the agent is root."""
-    stages = [stage for it in config.pipelines.values() for stage in it["stages"] if isinstance(stage, Mapping)]
-    declared = {str(it[Store.name]["path"]) for it in stages if isinstance(it.get(Store.name), Mapping)}
-    return tuple(sorted(f"/root{it[1:]}" if it.startswith("~") else it for it in declared))
+def _folders(config: HostConfig, stage: str, setting: str) -> tuple[str, ...]:
+    """Return the folders of the host that a setting of a stage names; ``~`` is root's, as whom the agent runs there.
+
+    Raises:
+        Fault: CONFIG_INVALID for one that a unit of systemd cannot name.
+    """
+    settings = [it[stage] for raw in config.pipelines.values() for it in raw["stages"] if _has(it, stage)]
+    values = [it.get(setting) for it in settings]
+    texts = {str(text) for it in values for text in (it if isinstance(it, (list, tuple)) else [it])}
+    for text in texts:
+        if not text.isprintable() or '"' in text or "\\" in text:
+            raise Fault(CONFIG_INVALID, f"{text!r} cannot stand in a unit of systemd", where=config.host)
+    folders = (f"/root{it[1:]}" if it.startswith("~") else it for it in texts)
+    return tuple(sorted(it for it in folders if it.startswith("/")))
+
+
+def _has(item: Any, stage: str) -> bool:
+    return isinstance(item, Mapping) and isinstance(item.get(stage), Mapping)
 
 
 def _timer(pipeline: Pipeline, host: str, fleet: Collection[str]) -> Timer:

@@ -96,7 +96,7 @@ def search_path() -> tuple[Path, ...]:
 
 
 def data_folder(name: str) -> Path:
-    """Return ``inventory`` or ``playbooks`` as this program brings them: in the package, else in the checkout."""
+    """Return the folder ``inventory``, ``playbooks`` or ``roles``: in the package, else in the checkout."""
     package = Path(__file__).resolve().parent.parent
     inside = package / name
     return inside if inside.is_dir() else package.parent.parent / name

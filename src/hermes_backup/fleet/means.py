@@ -11,6 +11,7 @@ from hermes_backup.stages.units import Duration
 
 _UNIT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", re.ASCII)
 _CREDENTIAL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}", re.ASCII)
+_FOLDER = re.compile(r"(?:[/~][A-Za-z0-9_./@:+-]*)?", re.ASCII)
 _MEMORY = re.compile(r"[0-9]+[KMGT]?|infinity", re.ASCII)
 
 
@@ -23,6 +24,12 @@ def _unit(value: str) -> str:
 def _memory(value: str) -> str:
     if _MEMORY.fullmatch(value) is None:
         raise ValueError(f"{value!r} is no amount of memory; write for example 512M, 1G or infinity")
+    return value
+
+
+def _folder(value: str) -> str:
+    if _FOLDER.fullmatch(value) is None:
+        raise ValueError(f"{value!r} is no absolute path of letters, digits and ./@:+-_")
     return value
 
 
@@ -45,7 +52,7 @@ class Means(BaseModel):
 
     agent: str = ""
     """Path of the program on the host; empty to have it looked up there."""
-    config_dir: str = ""
+    config_dir: Annotated[str, AfterValidator(_folder)] = ""
     """The folder of the rendered configuration on the host; empty for the host's default."""
     store: str = ""
     """A folder of the host with a copy of each snapshot."""

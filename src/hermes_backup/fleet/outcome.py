@@ -19,6 +19,8 @@ class HostRun:
     host: str
     status: Status | None
     fault: Fault | None = None
+    log: str = ""
+    """The last lines of its log, if it failed."""
 
     @property
     def exit_code(self) -> ExitCode:
@@ -40,12 +42,12 @@ def exit_code(runs: Sequence[HostRun], *, interrupted: bool) -> ExitCode:
     return ExitCode.PARTIAL if ExitCode.PARTIAL in codes else ExitCode.OK
 
 
-def ended(host: str, status: Status) -> HostRun:
+def ended(host: str, status: Status, log: str = "") -> HostRun:
     """Return the run of a host whose agent wrote its last status."""
     trouble = status.error
     if trouble is None:
         return HostRun(host, status)
-    return HostRun(host, status, fault_from(host, trouble.model_dump()))
+    return HostRun(host, status, fault_from(host, trouble.model_dump()), log)
 
 
 def fault_from(host: str, error: Mapping[str, Any]) -> Fault:
@@ -61,5 +63,9 @@ def broken(host: str, result: Mapping[str, Any]) -> Fault:
     error = result.get("error")
     if isinstance(error, Mapping):
         return fault_from(host, error)
+    items = result.get("results")
+    if isinstance(items, list):  # of a loop: what its first failure says
+        failed = [it for it in items if isinstance(it, Mapping) and it.get("failed")]
+        result = failed[0] if failed else result
     said = [str(result.get(name) or "").strip() for name in ("msg", "module_stderr", "exception")]
     return Fault(HOSTS_FAILED, next(filter(None, said), "a task failed"), where=host)

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hermes_backup.errors import FLEET_MISSING, Fault
+from hermes_backup.fleet.inventory import data_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -82,6 +83,8 @@ class Play:
     variables: Mapping[str, Any] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
     forks: int = 20
+    options: Sequence[str] = ()
+    """Words for ansible-playbook, such as ``--check``."""
     on_event: Callable[[Event], None] = lambda _: None
     on_tick: Callable[[], None] = lambda: None
     """Called about five times a second."""
@@ -108,6 +111,7 @@ class Play:
                 inventory=[str(source) for source in self.sources],
                 envvars=_environment(folder),
                 forks=self.forks,
+                cmdline=" ".join(self.options) or None,
                 quiet=True,
                 event_handler=self._on_event,
                 cancel_callback=self._tick,
@@ -220,6 +224,7 @@ def _environment(folder: Path) -> dict[str, str]:
         "LANG": "C.UTF-8",
         "LC_ALL": "C.UTF-8",
         "ANSIBLE_LOCAL_TEMP": str(folder / "tmp"),
+        "ANSIBLE_ROLES_PATH": str(data_folder("roles")),
         "ANSIBLE_HOST_KEY_CHECKING": "True",
         "ANSIBLE_PIPELINING": "True",
         "ANSIBLE_NOCOLOR": "True",

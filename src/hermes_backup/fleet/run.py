@@ -2,29 +2,41 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Protocol
 
 from pydantic import ValidationError
 
-from hermes_backup.errors import CONFIG_INVALID, HOST_UNREACHABLE, INTERRUPTED, STAGE_FAILED, Fault
-from hermes_backup.fleet.inventory import data_folder
+from hermes_backup.errors import (
+    AGENT_MISSING,
+    CONFIG_INVALID,
+    DEPLOY_STALE,
+    HOST_SKIPPED,
+    HOST_UNREACHABLE,
+    INTERRUPTED,
+    STAGE_FAILED,
+    Fault,
+)
+from hermes_backup.fleet.declared import declared
+from hermes_backup.fleet.deploy import Deployment
+from hermes_backup.fleet.deploy import Options as DeployOptions
+from hermes_backup.fleet.jobs import for_hosts
 from hermes_backup.fleet.outcome import HostRun, broken, ended
 from hermes_backup.fleet.pins import pin
 from hermes_backup.fleet.play import Event, Outcome, Play
-from hermes_backup.fleet.render import Fleet, FleetHost, defaults_file
+from hermes_backup.fleet.render import Fleet, FleetHost
 from hermes_backup.pipeline.agent import Options, chosen
 from hermes_backup.pipeline.config import HostConfig, pipeline_of
 from hermes_backup.pipeline.status import Status
 
-_FORKS_AT_MOST = 50
 _START = "Start"
 _TAIL = 500
+_ALL = 100
 
 
 class Watcher(Protocol):
@@ -37,6 +49,22 @@ class Watcher(Protocol):
         """Something that concerns the whole run."""
 
 
+@dataclass(frozen=True)
+class Course:
+    """How a run goes over many hosts: 0 means all of them at a time.
+
+    Attributes:
+        serial: so many hosts are begun together; the next when these are done.
+        max_fail: no more are begun when more than so many percent of those have failed.
+        deploy: hosts that lack the agent, or have another state than the declared one, are brought to it first.
+    """
+
+    forks: int = 0
+    serial: int = 0
+    max_fail: int = 100
+    deploy: bool = True
+
+
 class Run:
     """One run of a pipeline on some hosts of a fleet. Use it once.
 
@@ -45,13 +73,21 @@ class Run:
     """
 
     def __init__(
-        self, fleet: Fleet, hosts: Sequence[FleetHost], pipeline: str, options: Options, watcher: Watcher
+        self,
+        fleet: Fleet,
+        hosts: Sequence[FleetHost],
+        pipeline: str,
+        options: Options,
+        watcher: Watcher,
+        course: Course = Course(),
     ) -> None:
         self._fleet = fleet
         self._hosts = {host.name: host for host in hosts}
         self._watcher = watcher
-        self._run_id = options.run_id
-        self._jobs = {host.name: _job(host, pipeline, options) for host in hosts}
+        self._course = course
+        self._id = options.run_id
+        self._jobs = {host.name: _job(fleet, host, pipeline, options, course) for host in hosts}
+        self._run_ids: dict[str, str] = {}
         self._ended: dict[str, HostRun] = {}
         self._status_files: dict[str, Path] = {}
         self._seen: dict[str, datetime] = {}
@@ -73,10 +109,13 @@ class Run:
         outcome = self._played("run.yml", list(self._hosts))
         if outcome.hosts is None and not self._interrupted and not self._began:
             raise Fault(CONFIG_INVALID, f"Ansible did not run: {outcome.output}", where=self._fleet.inventory.name)
+        lacking = [name for name in self._hosts if self._lacks(name)]
+        if lacking and not self._interrupted:
+            outcome = self._once_deployed(lacking) or outcome
         if self._interrupted or outcome.hosts is None:
             self._stop([name for name in self._hosts if name not in self._ended])
         for name in self._hosts:
-            self._ended.setdefault(name, HostRun(name, None, broken(name, {"msg": outcome.output[-_TAIL:]})))
+            self._ended.setdefault(name, self._left_over(name, outcome))
         return tuple(self._pinned(self._ended[name]) for name in self._hosts)
 
     def interrupt(self) -> None:
@@ -85,18 +124,40 @@ class Run:
         if self._play is not None:
             self._play.interrupt()
 
+    def _lacks(self, name: str) -> bool:
+        """Whether a host must be deployed to before it can run this."""
+        host, ended = self._hosts[name], self._ended.get(name)
+        if not self._course.deploy or host.connection == "local" or host.means.agent:
+            return False
+        return ended is not None and ended.fault is not None and ended.fault.kind in (AGENT_MISSING, DEPLOY_STALE)
+
+    def _once_deployed(self, names: Sequence[str]) -> Outcome | None:
+        """Bring hosts to their declared state, and run the pipeline on those where that went well."""
+        self._watcher.note(f"deploying to {', '.join(names)} first")
+        hosts = [self._hosts[name] for name in names]
+        done = Deployment(self._fleet, hosts, DeployOptions(forks=self._course.forks), self._watcher.note)
+        ready = []
+        for one in done.execute():
+            self._ended.pop(one.host, None)
+            if one.fault is None:
+                ready.append(one.host)
+            else:
+                self._end(HostRun(one.host, None, one.fault))
+        return self._played("run.yml", ready) if ready else None
+
+    def _left_over(self, name: str, outcome: Outcome) -> HostRun:
+        if self._course.max_fail < _ALL and any(it.fault for it in self._ended.values()):
+            return HostRun(name, None, Fault(HOST_SKIPPED, "not begun: too many failed before it", where=name))
+        return HostRun(name, None, broken(name, {"msg": outcome.output[-_TAIL:]}))
+
     def _played(self, playbook: str, hosts: Sequence[str]) -> Outcome:
-        files = {name: f"{number}.json" for number, name in enumerate(hosts)}
-        self._play = Play(
-            playbook=data_folder("playbooks") / playbook,
-            sources=(defaults_file(), self._fleet.inventory.hosts_file),
-            variables={
-                **dict(self._fleet.inventory.settings),
-                "hermes_run": {"id": self._run_id, "hosts": list(hosts), "jobs": files},
-            },
-            files={file: json.dumps(self._jobs[name]) for name, file in files.items()},
-            forks=min(len(hosts), _FORKS_AT_MOST),
-            on_event=self._on_event,
+        self._play = for_hosts(
+            self._fleet,
+            playbook,
+            {name: self._jobs[name] for name in hosts},
+            self._on_event,
+            about={"serial": self._course.serial or "100%", "max_fail": self._course.max_fail},
+            forks=self._course.forks,
             on_tick=self._look,
         )
         if self._interrupted and playbook == "run.yml":
@@ -126,13 +187,24 @@ class Run:
             self._end(HostRun(event.host, None, Fault(HOST_UNREACHABLE, what, where=event.host)))
         elif status is not None and status.state != "running":
             self._watcher.changed(event.host, status)
-            self._end(ended(event.host, status))
+            self._end(ended(event.host, status, str(event.result.get("log_tail") or "")))
         elif event.kind == "failed":
             self._end(HostRun(event.host, status, broken(event.host, event.result)))
         elif status is not None:
             self._changed(event.host, status)
-        elif event.task == _START and event.kind == "ok" and self._hosts[event.host].is_here:
-            self._status_files[event.host] = Path(event.result["status"])
+        elif event.task == _START and event.kind == "ok":
+            self._started(event.host, event.result)
+
+    def _started(self, host: str, told: Mapping[str, Any]) -> None:
+        if told.get("outdated"):
+            what = "what is deployed there is not what is declared"
+            self._end(HostRun(host, None, Fault(DEPLOY_STALE, what, where=host)))
+            return
+        if told.get("joined"):
+            self._watcher.note(f"{host}: a run of this pipeline is under way there; following that one")
+        self._run_ids[host] = str(told.get("run_id", ""))
+        if self._hosts[host].is_here:
+            self._status_files[host] = Path(told["status"])
 
     def _look(self) -> None:
         """Read the status of runs on this machine directly: finer and cheaper than by the module."""
@@ -143,7 +215,7 @@ class Run:
                 status = Status.read(file)
             except (OSError, ValueError):
                 continue
-            if status.run_id == self._run_id and status.state == "running":
+            if status.run_id == self._run_ids[name] and status.state == "running":
                 self._changed(name, status)
 
     def _changed(self, host: str, status: Status) -> None:
@@ -173,7 +245,7 @@ def new_run_id() -> str:
     return f"{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
 
 
-def _job(host: FleetHost, pipeline: str, options: Options) -> Mapping[str, Any]:
+def _job(fleet: Fleet, host: FleetHost, pipeline: str, options: Options, course: Course) -> Mapping[str, Any]:
     config = _config(host)
     made = pipeline_of(config, pipeline)
     if made.runs_on == "controller":
@@ -192,6 +264,9 @@ def _job(host: FleetHost, pipeline: str, options: Options) -> Mapping[str, Any]:
         "config_dir": host.means.config_dir,
         "config": config.model_dump(mode="json"),
         "arguments": arguments,
+        "unit": host.means.unit,
+        "digest": declared(host, [it.name for it in fleet.hosts]).digest,
+        "as_deployed": not course.deploy,
     }
 
 

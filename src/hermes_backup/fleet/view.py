@@ -174,7 +174,8 @@ def _below(run: HostRun) -> list[RenderableType]:
         said += _listed(f"{run.host} is partial, {count}", partial, "yellow")
     if run.fault is not None:
         said.append(_fault(run.host, run.fault))
-    return said
+    lines = run.log.splitlines()
+    return said + _listed(f"the end of the log of {run.host}", lines, "dim", shown=len(lines))
 
 
 def _listed(head: str, lines: Sequence[str], style: str, shown: int = _SHOWN) -> list[RenderableType]:

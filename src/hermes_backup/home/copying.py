@@ -167,11 +167,11 @@ def require_same(before: Shape, target: Path) -> None:
 
 
 def _dress(target: Path, status: os.stat_result) -> None:
-    """Give the copy what the archive shall show of the original."""
-    if os.geteuid() == 0:
-        os.chown(target, status.st_uid, status.st_gid)
+    """Give the copy what the archive shall show of the original; its owner last, for then it is not ours any more."""
     target.chmod(stat.S_IMODE(status.st_mode))
     os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
+    if os.geteuid() == 0:
+        os.chown(target, status.st_uid, status.st_gid)
 
 
 def _discard(target: Path) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 from hermes_backup.errors import BUG, INTERRUPTED, PIPELINE_ORDER, STAGE_FAILED, ExitCode, Fault, from_system
 from hermes_backup.home.layout import DEFAULT_EXCLUDES
 from hermes_backup.home.selection import Rules, select
-from hermes_backup.pipeline.config import KEY_FOLDER, HostConfig, pipeline_of
+from hermes_backup.pipeline.config import KEY_FOLDER, RCLONE_CREDENTIAL, HostConfig, pipeline_of
 from hermes_backup.pipeline.events import Recorder
 from hermes_backup.pipeline.executor import execute, preflight
 from hermes_backup.pipeline.hosts import state_folder
@@ -26,6 +26,7 @@ from hermes_backup.pipeline.order import misplaced
 from hermes_backup.pipeline.status import State, Status
 from hermes_backup.snapshots.signing import HostKey
 from hermes_backup.stages.context import Context, Teardown
+from hermes_backup.stages.credentials import credential
 from hermes_backup.stages.ledger import Ledger
 from hermes_backup.stages.stage import Stage
 from hermes_backup.stages.things import Home, Snapshot
@@ -89,6 +90,18 @@ def _sweep(folder: Path) -> None:
 def _failed(recorder: Recorder, fault: Fault) -> Status:
     state: State = "interrupted" if fault.kind is INTERRUPTED else "failed"
     return recorder.finish(state, fault.kind.exit_code, fault)
+
+
+def signing_key(config: HostConfig) -> tuple[bool, str]:
+    """Return whether the host's signing key was made just now, and its public half, armored.
+
+    Raises:
+        Fault: KEY_INVALID, DISK_FULL, or a state folder that cannot be written.
+    """
+    folder = _private(state_folder(config) / config.host / KEY_FOLDER)
+    made = not any(folder.iterdir())
+    with HostKey.ensure(folder, config.host) as key:
+        return made, key.public()
 
 
 def status_path(config: HostConfig, name: str) -> Path:
@@ -215,10 +228,12 @@ def rules_of(config: HostConfig) -> Rules:
 
 
 def _rclone_config(config: HostConfig, folder: Path) -> Path | None:
-    if not config.rclone_config:
+    """Return a copy of the rclone.conf, for rclone writes new tokens into it; None for the user's own."""
+    given = credential(RCLONE_CREDENTIAL)
+    if not config.rclone_config and not given.is_file():
         return None
     path = folder / "rclone.conf"
-    write_private(path, config.rclone_config.encode())
+    write_private(path, config.rclone_config.encode() or given.read_bytes())
     return path
 
 

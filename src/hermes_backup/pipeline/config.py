@@ -13,6 +13,9 @@ from hermes_backup.pipeline.model import Pipeline, Problem, explain, nearest, pa
 from hermes_backup.snapshots.names import HOST_RE
 from hermes_backup.stages.units import Duration
 
+RCLONE_CREDENTIAL = "rclone.conf"
+NOTIFY_CREDENTIAL = "notify"
+"""The credentials that every agent knows; others are named by pipelines."""
 KEY_FOLDER = "gnupg"
 """Beside the folders of the pipelines, in a host's state: its signing key."""
 

@@ -16,6 +16,11 @@ def config_folder() -> Path:
     return Path("/etc/hermes-backup") if os.geteuid() == 0 else platformdirs.user_config_path("hermes-backup")
 
 
+def credentials_folder(config: Path, host: str) -> Path:
+    """Return where the credentials of a host lie, beside its configuration, before systemd hands them on."""
+    return config / "credentials" / host
+
+
 def state_folder(config: HostConfig) -> Path:
     """Return where a host keeps its state: as declared, else ``/var/lib/hermes-backup`` for root."""
     if config.state:

@@ -12,7 +12,7 @@ from hermes_backup.snapshots.names import folder_of
 from hermes_backup.snapshots.place import Place
 from hermes_backup.snapshots.proving import matching
 from hermes_backup.stages.context import Context
-from hermes_backup.stages.encrypt import credential
+from hermes_backup.stages.credentials import credential
 from hermes_backup.stages.stage import Stage
 from hermes_backup.stages.things import Plaintext, Snapshot
 from hermes_backup.streams.coder import Chunks, Coder, join, read_chunks

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Any, ClassVar
 
 from pydantic import Field, field_validator, model_validator
 
 from hermes_backup.errors import Fault
 from hermes_backup.stages.context import Context
+from hermes_backup.stages.credentials import credential
 from hermes_backup.stages.stage import Stage
 from hermes_backup.stages.stream import Encryption, Stream
 from hermes_backup.streams.gpg import EncryptTo, EncryptWith, open_passphrase
@@ -62,8 +61,3 @@ class Encrypt(Stage):
             coder = EncryptWith(credential(self.passphrase_credential), homedir)
             return stream.then(coder, Encryption("passphrase"))
         return stream.then(EncryptTo(self.recipients, homedir), Encryption("recipients", self.recipients))
-
-
-def credential(name: str) -> Path:
-    """Return the file of a credential: an absolute path, or a name in systemd's folder of credentials."""
-    return Path(os.environ.get("CREDENTIALS_DIRECTORY", "/run/credentials/hermes-backup")) / name

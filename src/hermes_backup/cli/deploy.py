@@ -1,0 +1,85 @@
+"""``hermes-backup deploy`` and ``hermes-backup remove``: hosts to their declared state, and back to none."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hermes_backup.cli.opening import FORKS, INVENTORY, JSON, LIMIT
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hermes_backup.fleet.deploy import Deployed
+
+
+def deploy(
+    inventory: Annotated[str, INVENTORY],
+    limit: Annotated[list[str] | None, LIMIT] = None,
+    check: Annotated[bool, typer.Option("--check", help="Change nothing; say what would change.")] = False,
+    diff: Annotated[bool, typer.Option("--diff", help="Show changes of files line by line; secrets never.")] = False,
+    forks: Annotated[int, FORKS] = 0,
+    as_json: Annotated[bool, JSON] = False,
+) -> None:
+    """Bring hosts to their declared state: the agent, its pipelines and credentials, its key, its timers."""
+    from hermes_backup.cli.screen import console
+    from hermes_backup.fleet.choice import choose
+    from hermes_backup.fleet.demo import prepared
+    from hermes_backup.fleet.deploy import Deployment, Options, exit_code
+    from hermes_backup.fleet.inventory import find_inventory
+    from hermes_backup.fleet.render import render
+
+    fleet = render(prepared(find_inventory(inventory)), examine_keys=True)
+    hosts = choose(fleet, limit or ())
+    fleet.demand_sound(hosts)
+    screen = console(stderr=True)
+    with screen.status("deploying") if screen.is_terminal and not as_json else nullcontext():
+        done = Deployment(
+            fleet,
+            hosts,
+            Options(check, diff, forks),
+            lambda text: None if as_json else screen.print(text, style="dim", markup=False),
+        ).execute()
+    _print(done, check=check, as_json=as_json)
+    raise typer.Exit(int(exit_code(done)))
+
+
+def _print(done: Sequence[Deployed], *, check: bool, as_json: bool) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from hermes_backup.cli.screen import console, described, print_json, tell
+    from hermes_backup.fleet.amounts import harmless
+
+    if as_json:
+        print_json(
+            {
+                "hosts": {
+                    it.host: {
+                        "changed": it.changed,
+                        "differences": it.differences,
+                        "warnings": it.warnings,
+                        "error": None if it.fault is None else described(it.fault),
+                    }
+                    for it in done
+                }
+            }
+        )
+        return
+    screen = console()
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    for heading in ("host", "result", "would change" if check else "changed"):
+        table.add_column(heading, overflow="fold")
+    for it in done:
+        state, style = ("failed", "bold red") if it.fault else ("changed", "yellow") if it.changed else ("ok", "green")
+        table.add_row(it.host, Text(state, style=style), "; ".join(it.changed) or "nothing")
+    screen.print(table)
+    for it in done:
+        for difference in it.differences:
+            screen.print(Text("\n".join(harmless(line) for line in f"{it.host}\n{difference}".splitlines())))
+        for warning in it.warnings:
+            screen.print(f"{it.host}: {warning}", style="yellow", markup=False)
+        if it.fault is not None:
+            tell(it.fault)

@@ -1,0 +1,47 @@
+"""A playbook played for some hosts, each with a job of its own: a private file that only its tasks read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from hermes_backup.fleet.inventory import data_folder
+from hermes_backup.fleet.play import Event, Play
+from hermes_backup.fleet.render import Fleet, defaults_file
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+
+def for_hosts(
+    fleet: Fleet,
+    playbook: str,
+    jobs: Mapping[str, Mapping[str, Any]],
+    on_event: Callable[[Event], None],
+    *,
+    about: Mapping[str, Any] | None = None,
+    forks: int = 0,
+    options: Sequence[str] = (),
+    on_tick: Callable[[], None] = lambda: None,
+) -> Play:
+    """Return the play of one of our playbooks for the hosts that have a job, all of them at a time unless ``forks``.
+
+    In the playbook ``hermes_run`` holds ``hosts``, ``jobs`` (a file name for each host, in ``folder``), and ``about``.
+    """
+    files = {host: f"{number}.json" for number, host in enumerate(jobs)}
+    return Play(
+        playbook=data_folder("playbooks") / playbook,
+        sources=(defaults_file(), fleet.inventory.hosts_file),
+        variables={**dict(fleet.inventory.settings), "hermes_run": {**(about or {}), "hosts": [*files], "jobs": files}},
+        files={file: json.dumps(jobs[host]) for host, file in files.items()},
+        forks=_forks(jobs, forks),
+        options=options,
+        on_event=on_event,
+        on_tick=on_tick,
+    )
+
+
+def _forks(jobs: Collection[str], wanted: int) -> int:
+    at_most = 50  # each is a process of 60 MB while its host is busy (measured)
+    return max(1, min(len(jobs), wanted or at_most))

@@ -1,0 +1,1 @@
+"""What is told of a fleet's backups, made from what the places hold and what the hosts say of themselves."""

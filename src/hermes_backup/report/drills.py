@@ -1,0 +1,44 @@
+"""The last drill of a host: a pipeline that runs on this machine and says itself how it ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING
+
+from hermes_backup.pipeline.agent import status_path
+from hermes_backup.pipeline.config import pipeline_of
+from hermes_backup.pipeline.status import Status
+
+if TYPE_CHECKING:
+    from hermes_backup.pipeline.config import HostConfig
+
+_NEVER = datetime.min.replace(tzinfo=timezone.utc)
+
+
+@dataclass(frozen=True)
+class Drill:
+    """A pipeline of the controller, and its last run here; None when it never ran."""
+
+    pipeline: str
+    status: Status | None
+
+    @property
+    def passed(self) -> datetime | None:
+        """When it ended well; None when the last one did not, or there was none."""
+        status = self.status
+        return status.finished if status is not None and status.state == "done" else None
+
+
+def last_drill(config: HostConfig) -> Drill | None:
+    """Return the drill that ran last; None for a host that has none."""
+    names = [name for name in config.pipelines if pipeline_of(config, name).runs_on == "controller"]
+    drills = [Drill(name, _status(config, name)) for name in names]
+    return max(drills, key=lambda it: _NEVER if it.status is None else it.status.updated, default=None)
+
+
+def _status(config: HostConfig, name: str) -> Status | None:
+    try:
+        return Status.read(status_path(config, name))
+    except (OSError, ValueError):
+        return None

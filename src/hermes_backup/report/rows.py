@@ -1,0 +1,208 @@
+"""A fleet's backups as values: what was seen, and what follows from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Literal
+
+from hermes_backup.errors import AGE_UNKNOWN, ExitCode, Fault
+from hermes_backup.pipeline.places import backups
+from hermes_backup.report.freshness import Freshness, allowed_age, judge, worst
+from hermes_backup.report.holdings import Held, Holding
+from hermes_backup.report.keys import KeyEnd
+from hermes_backup.snapshots.names import SnapshotName
+
+if TYPE_CHECKING:
+    from hermes_backup.pipeline.config import HostConfig
+    from hermes_backup.pipeline.model import Pipeline
+    from hermes_backup.pipeline.reported import HostWord, PipelineWord
+    from hermes_backup.report.drills import Drill
+
+Drift = Literal["as declared", "differs", "not deployed", "unknown"]
+BY_ITS_WORD = "the host's own word"
+_WELL = ("done", "partial", "unchanged")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A pipeline of a host.
+
+    Attributes:
+        allowed: how old its newest snapshot may be; None for one without a schedule, which nobody waits for.
+        freshness: where no pipeline of the host has a schedule, that of the host.
+        word: what the host says of it; None when it says nothing.
+    """
+
+    host: str
+    pipeline: str
+    holdings: tuple[Holding, ...]
+    allowed: timedelta | None
+    freshness: Freshness
+    word: PipelineWord | None
+
+    @property
+    def newest(self) -> Held | None:
+        """The newest snapshot over all its places."""
+        return newest_of(self.holdings)
+
+    @property
+    def idle(self) -> bool:
+        """It has no schedule, it never ran as far as is known, and nothing of it lies anywhere."""
+        ran = self.word is not None and self.word.last is not None
+        return self.allowed is None and not ran and self.newest is None
+
+
+@dataclass(frozen=True)
+class HostReport:
+    """A host and its pipelines.
+
+    Attributes:
+        freshness: of a host, by each pipeline with a schedule; where none has one, by its newest snapshot at all.
+        silence: why the host says nothing; None when it answered.
+        keys: its recipients, the one that troubles or ends first at the head.
+        agent: the version that is deployed.
+    """
+
+    host: str
+    rows: tuple[Row, ...]
+    freshness: Freshness
+    silence: Fault | None
+    drift: Drift
+    deployed: datetime | None
+    agent: str
+    systemd: bool
+    keys: tuple[KeyEnd, ...]
+    drill: Drill | None
+    max_age: timedelta
+    max_drill_age: timedelta
+
+
+@dataclass(frozen=True)
+class FleetReport:
+    """The hosts of an inventory at a time."""
+
+    inventory: str
+    at: datetime
+    hosts: tuple[HostReport, ...]
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """STALE when any host is; else HOSTS when nobody knows of one; else OK."""
+        said = {it.freshness for it in self.hosts}
+        if said & {"stale", "none"}:
+            return ExitCode.STALE
+        return ExitCode.HOSTS if "unknown" in said else ExitCode.OK
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A host to be reported on: what is declared for it, with the digest of that, its keys and its last drill."""
+
+    config: HostConfig
+    digest: str
+    keys: tuple[KeyEnd, ...]
+    drill: Drill | None
+
+
+def host_report(
+    subject: Subject, pipeline: str, holdings: Sequence[Holding], word: HostWord | Fault, now: datetime
+) -> HostReport:
+    """Put together what is declared, what the places hold and what the host says.
+
+    Raises:
+        Fault: PIPELINE_MISSING for a pipeline that the host does not have.
+    """
+    config = subject.config
+    silence = word if isinstance(word, Fault) else None
+    spoken = None if isinstance(word, Fault) else word
+    rows = tuple(
+        _row(config, it, [one for one in holdings if one.pipeline == it.name], spoken, now)
+        for it in backups(config, pipeline)
+    )
+    freshness = _freshness(rows, config.max_age, now)
+    if all(it.allowed is None for it in rows):
+        rows = tuple(replace(it, freshness=freshness) for it in rows)
+    deployed = None if spoken is None else spoken.deployed
+    return HostReport(
+        host=config.host,
+        rows=rows,
+        freshness=freshness,
+        silence=silence,
+        drift=_drift(subject.digest, spoken),
+        deployed=None if deployed is None else deployed.at,
+        agent="" if deployed is None else deployed.version,
+        systemd=spoken is not None and spoken.systemd,
+        keys=subject.keys,
+        drill=subject.drill,
+        max_age=config.max_age,
+        max_drill_age=config.max_drill_age,
+    )
+
+
+def newest_of(holdings: Sequence[Holding]) -> Held | None:
+    """Return the newest snapshot of several places."""
+    return max((it.newest for it in holdings if it.newest is not None), key=lambda it: it.name, default=None)
+
+
+def _row(
+    config: HostConfig, pipeline: Pipeline, seen: Sequence[Holding], spoken: HostWord | None, now: datetime
+) -> Row:
+    word = None if spoken is None else spoken.of(pipeline.name)
+    holdings = tuple(seen) or (_by_its_word(config.host, pipeline.name, word),)
+    allowed = None if pipeline.schedule is None else allowed_age(pipeline.schedule, config.max_age)
+    freshness: Freshness = "not judged"
+    if allowed is not None:
+        freshness = judge(_last_good(holdings, word), blind=_blind(holdings), allowed=allowed, now=now)
+    return Row(config.host, pipeline.name, holdings, allowed, freshness, word)
+
+
+def _freshness(rows: Sequence[Row], max_age: timedelta, now: datetime) -> Freshness:
+    scheduled = [it.freshness for it in rows if it.allowed is not None]
+    if scheduled or not rows:
+        return worst(scheduled)
+    times = [it for it in (_last_good(row.holdings, row.word) for row in rows) if it is not None]
+    blind = any(_blind(row.holdings) for row in rows)
+    return judge(max(times, default=None), blind=blind, allowed=max_age, now=now)
+
+
+def _last_good(holdings: Sequence[Holding], word: PipelineWord | None) -> datetime | None:
+    """Return when the home was last known to be safe: when its newest snapshot was begun, or when a run found since
+    that nothing has changed.
+    """
+    newest = newest_of(holdings)
+    if newest is None:
+        return None
+    last = None if word is None else word.last
+    if last is not None and last.result == "unchanged" and last.status.snapshot == str(newest.name):
+        return max(newest.name.time, last.status.started)
+    return newest.name.time
+
+
+def _blind(holdings: Sequence[Holding]) -> bool:
+    return any(it.fault is not None for it in holdings)
+
+
+def _by_its_word(host: str, pipeline: str, word: PipelineWord | None) -> Holding:
+    """Return what the host says that it holds itself: nothing of that pipeline lies where this machine could look."""
+    holding = Holding(host, pipeline, BY_ITS_WORD)
+    if word is None:
+        what = f"its snapshots lie on {host} alone, which does not answer"
+        return Holding(host, pipeline, BY_ITS_WORD, fault=Fault(AGE_UNKNOWN, what))
+    status = None if word.last is None else word.last.status
+    if status is None or status.snapshot is None or status.state not in _WELL:
+        return holding
+    try:
+        name = SnapshotName.parse(status.snapshot)
+    except ValueError:
+        return holding
+    return Holding(host, pipeline, BY_ITS_WORD, newest=Held(name, status.stored), count=1)
+
+
+def _drift(digest: str, spoken: HostWord | None) -> Drift:
+    if spoken is None:
+        return "unknown"
+    if spoken.deployed is None:
+        return "not deployed"
+    return "as declared" if spoken.deployed.digest == digest else "differs"
