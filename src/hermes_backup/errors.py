@@ -347,6 +347,12 @@ DEPLOY_STALE = Kind(
     "What is deployed on a host is not what the inventory declares.",
     "hermes-backup deploy INVENTORY --limit HOST, or run without --no-deploy.",
 )
+CONFIRM = Kind(
+    "HB-CONFIRM",
+    _C.USAGE,
+    "This asks before it does anything, and nobody is there to answer.",
+    "Say so with --yes.",
+)
 DEPLOY_FAILED = Kind(
     "HB-DEPLOY-FAILED",
     _C.HOSTS,

@@ -32,8 +32,8 @@ _agent = typer.Typer(help="Run pipelines on this host, without Ansible.", no_arg
 for agent_command in (agent.run, agent.key, agent.notify):
     _agent.command(agent_command.__name__, epilog=_EPILOG)(agent_command)
 for command in (
-    run.run, deploy.deploy, snapshots.list_snapshots, snapshots.verify, restore.restore, prune.prune, validate.validate,
-    validate.show, init.init, status.status, logs.logs,
+    run.run, deploy.deploy, deploy.remove, status.status, logs.logs, snapshots.list_snapshots, snapshots.verify,
+    restore.restore, prune.prune, validate.validate, validate.show, init.init,
 ):  # fmt: skip
     app.command(command.__name__.removesuffix("_snapshots"), epilog=_EPILOG)(command)
 app.add_typer(_agent, name="agent")

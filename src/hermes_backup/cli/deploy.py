@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Annotated
 
@@ -42,11 +43,39 @@ def deploy(
             Options(check, diff, forks),
             lambda text: None if as_json else screen.print(text, style="dim", markup=False),
         ).execute()
-    _print(done, check=check, as_json=as_json)
+    _print(done, "would change" if check else "changed", as_json=as_json)
     raise typer.Exit(int(exit_code(done)))
 
 
-def _print(done: Sequence[Deployed], *, check: bool, as_json: bool) -> None:
+def remove(
+    inventory: Annotated[str, INVENTORY],
+    limit: Annotated[list[str] | None, LIMIT] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    forks: Annotated[int, FORKS] = 0,
+    as_json: Annotated[bool, JSON] = False,
+) -> None:
+    """Take hermes-backup off hosts: timers, program, configuration, credentials, signing key. Snapshots stay."""
+    from hermes_backup.errors import CONFIRM, Fault
+    from hermes_backup.fleet.choice import choose
+    from hermes_backup.fleet.demo import prepared
+    from hermes_backup.fleet.deploy import exit_code
+    from hermes_backup.fleet.inventory import find_inventory
+    from hermes_backup.fleet.removal import remove as take_away
+    from hermes_backup.fleet.render import render
+
+    fleet = render(prepared(find_inventory(inventory)))
+    hosts = choose(fleet, limit or ())
+    if not yes:
+        names = ", ".join(it.name for it in hosts)
+        if not sys.stdin.isatty():
+            raise Fault(CONFIRM, f"this takes hermes-backup off {names}")
+        typer.confirm(f"Take hermes-backup off {names}? Its signing key goes too; snapshots stay", abort=True)
+    done = take_away(fleet, hosts, forks)
+    _print(done, "removed", as_json=as_json)
+    raise typer.Exit(int(exit_code(done)))
+
+
+def _print(done: Sequence[Deployed], heading: str, *, as_json: bool) -> None:
     from rich.table import Table
     from rich.text import Text
 
@@ -70,8 +99,8 @@ def _print(done: Sequence[Deployed], *, check: bool, as_json: bool) -> None:
         return
     screen = console()
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-    for heading in ("host", "result", "would change" if check else "changed"):
-        table.add_column(heading, overflow="fold")
+    for name in ("host", "result", heading):
+        table.add_column(name, overflow="fold")
     for it in done:
         state, style = ("failed", "bold red") if it.fault else ("changed", "yellow") if it.changed else ("ok", "green")
         table.add_row(it.host, Text(state, style=style), "; ".join(it.changed) or "nothing")
