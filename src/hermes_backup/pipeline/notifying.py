@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from hermes_backup.errors import NOTIFY_FAILED, Fault
 
 if TYPE_CHECKING:
+    import apprise
+
     from hermes_backup.pipeline.status import Status
 
 
@@ -25,7 +28,7 @@ def message(host: str, pipeline: str, status: Status | None) -> tuple[str, str]:
 
 
 def notify(addresses: Sequence[str], title: str, text: str) -> None:
-    """Send to every address.
+    """Send to every address; one that is not reached does not keep the others from being told.
 
     Raises:
         Fault: NOTIFY_FAILED when one of them is none, or was not reached. It does not repeat the address: a secret.
@@ -35,9 +38,12 @@ def notify(addresses: Sequence[str], title: str, text: str) -> None:
     except ImportError:
         mend = "pip install 'hermes-backup[notify]'"
         raise Fault(NOTIFY_FAILED, "apprise is not installed here", mend=mend) from None
-    told = apprise.Apprise()
-    for number, address in enumerate(addresses, 1):
-        if not told.add(address):
-            raise Fault(NOTIFY_FAILED, f"address {number} is none that apprise knows")
-    if not told.notify(body=text, title=title):
-        raise Fault(NOTIFY_FAILED, "at least one address was not reached")
+    logging.getLogger("apprise").setLevel(logging.CRITICAL)  # it would name addresses, which are secrets
+    bad = [number for number, address in enumerate(addresses, 1) if not _told(apprise.Apprise(), address, title, text)]
+    if bad:
+        numbers = ", ".join(map(str, bad))
+        raise Fault(NOTIFY_FAILED, f"address {numbers} of hermes_backup_notify is none, or was not reached")
+
+
+def _told(sender: apprise.Apprise, address: str, title: str, text: str) -> bool:
+    return sender.add(address) and bool(sender.notify(body=text, title=title))
