@@ -61,7 +61,6 @@ def _look(fleet: Fleet, hosts: Sequence[FleetHost], inventory: str, pipeline: st
     """Read the places while the hosts are asked, and put both together."""
     from datetime import datetime, timezone
 
-    from hermes_backup.fleet.declared import declared
     from hermes_backup.fleet.recipients import read_keys
     from hermes_backup.fleet.reporting import ask_hosts
     from hermes_backup.pipeline.places import backups
@@ -76,7 +75,7 @@ def _look(fleet: Fleet, hosts: Sequence[FleetHost], inventory: str, pipeline: st
     keys = read_keys(fleet.inventory.keys, examine=True).by_fingerprint
     names = [it.name for it in fleet.hosts]
     subjects = [
-        Subject(it.config, declared(it, names).digest, key_ends(it.config, keys, now), last_drill(it.config))
+        Subject(it.config, _digest(it, names), key_ends(it.config, keys, now), last_drill(it.config))
         for it in hosts
         if it.config is not None
     ]
@@ -88,6 +87,17 @@ def _look(fleet: Fleet, hosts: Sequence[FleetHost], inventory: str, pipeline: st
         for it in subjects
     ]
     return FleetReport(inventory, now, tuple(made))
+
+
+def _digest(host: FleetHost, fleet: Sequence[str]) -> str:
+    """Return the digest of what is declared; none for what no deployment would take, which deploy says by name."""
+    from hermes_backup.errors import Fault
+    from hermes_backup.fleet.declared import declared
+
+    try:
+        return declared(host, fleet).digest
+    except Fault:
+        return ""
 
 
 def _watch(look: Callable[[], FleetReport]) -> NoReturn:

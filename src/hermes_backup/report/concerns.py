@@ -20,11 +20,10 @@ from hermes_backup.errors import (
     Kind,
 )
 from hermes_backup.pipeline.amounts import show_age
-from hermes_backup.stages.units import show_duration
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     from hermes_backup.pipeline.reported import LastRun, PipelineWord
     from hermes_backup.report.rows import FleetReport, HostReport, Row
@@ -71,7 +70,7 @@ def _of_host(host: HostReport, now: datetime) -> Iterator[Concern]:
     if host.silence is not None:
         yield _from(host.host, host.host, host.silence, grave=False)
     for row in host.rows:
-        yield from _of_age(row, now)
+        yield from _of_age(row, row.allowed or host.max_age, now)
         yield from _of_places(row)
         yield from _of_run(row)
         if _lacks_timer(host, row):
@@ -89,25 +88,35 @@ def _of_host(host: HostReport, now: datetime) -> Iterator[Concern]:
     yield from _of_drill(host, now)
 
 
-def _of_age(row: Row, now: datetime) -> Iterator[Concern]:
+def _of_age(row: Row, allowed: timedelta, now: datetime) -> Iterator[Concern]:
     if row.freshness == "none":
         yield _new(row.host, _subject(row), STALE, "there is no snapshot at all")
     elif row.freshness == "stale" and row.newest is not None:
-        limit = "" if row.allowed is None else f", {show_duration(row.allowed)} are allowed"
-        what = f"the newest snapshot is {show_age(now - row.newest.name.time)} old{limit}"
+        age = show_age(now - row.newest.name.time)
+        what = f"the newest snapshot is {age} old, {show_age(allowed)} are allowed"
         yield _new(row.host, _subject(row), STALE, what)
     elif row.freshness == "unknown":
-        unread = ", ".join(it.place for it in row.holdings if it.fault is not None)
-        yield _new(row.host, _subject(row), AGE_UNKNOWN, f"nobody knows how old the newest is: unread is {unread}")
+        unread = [_unread(it.place, it.fault) for it in row.holdings if it.fault is not None]
+        if unread:
+            yield _new(row.host, _subject(row), AGE_UNKNOWN, f"nobody knows how old its newest is: {', '.join(unread)}")
+
+
+def _unread(place: str, fault: Fault) -> str:
+    return fault.what if fault.kind is AGE_UNKNOWN else f"{place} cannot be read"
 
 
 def _of_places(row: Row) -> Iterator[Concern]:
     newest = row.newest
     under_way = row.word is not None and row.word.last is not None and row.word.last.result == "running"
     for it in row.holdings:
-        if it.fault is not None:
+        if it.fault is not None and it.fault.kind is not AGE_UNKNOWN:
             yield _from(row.host, it.place, it.fault)
-        elif newest is not None and not under_way and (it.newest is None or it.newest.name != newest.name):
+        elif (
+            it.fault is None
+            and newest is not None
+            and not under_way
+            and (it.newest is None or it.newest.name != newest.name)
+        ):
             there = "it holds none" if it.newest is None else f"its newest is {it.newest.name}"
             yield _new(row.host, it.place, ROLLBACK, f"it lacks {newest.name} of {_subject(row)}; {there}", grave=False)
         if it.doubt is not None:
@@ -160,7 +169,7 @@ def _of_drill(host: HostReport, now: datetime) -> Iterator[Concern]:
             host.host, f"{host.host}/{drill.pipeline}", status.error.name, what, status.error.mend, grave=True
         )
     elif drill.passed is not None and now - drill.passed > host.max_drill_age:
-        limit = show_duration(host.max_drill_age)
+        limit = show_age(host.max_drill_age)
         yield _new(
             host.host,
             host.host,

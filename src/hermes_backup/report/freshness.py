@@ -24,6 +24,7 @@ _WORDS = {
 _WEEK = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _WEEKDAYS = re.compile(rf"(?:(?:{'|'.join(_WEEK)})[a-z]*(?:\.\.|,|-)?)+")
 _DATE = re.compile(r"(?:\S+-)?(\S+)[-~](\S+)")
+_RANGE = re.compile(r"([0-9]{1,2})\.\.([0-9]{1,2})")
 _EVERY = "*"
 _RANK: tuple[Freshness, ...] = ("stale", "none", "unknown", "fresh", "not judged")
 
@@ -65,8 +66,12 @@ def longest_pause(schedule: Schedule) -> timedelta:
     date = _DATE.fullmatch(words[on_weekdays]) if len(words) > on_weekdays else None
     if date is None or date.groups() == (_EVERY, _EVERY):
         return _between(words[0]) * _DAY if on_weekdays else _DAY
-    month, _ = date.groups()
-    return 31 * _DAY if month == _EVERY and not on_weekdays else 366 * _DAY
+    month, days = date.groups()
+    if not on_weekdays:
+        return 31 * _DAY if month == _EVERY else 366 * _DAY
+    week = _RANGE.fullmatch(days) if month == _EVERY else None
+    whole = week is not None and int(week[2]) - int(week[1]) >= len(_WEEK) - 1
+    return 35 * _DAY if whole else 427 * _DAY  # the first Sunday of each month; the longest wait for a Friday 13th
 
 
 def _between(weekdays: str) -> int:

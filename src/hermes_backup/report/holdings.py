@@ -93,13 +93,11 @@ def _newest(
         doubt = Fault(UNPROVEN, f"{ahead} lies in the future: a clock is wrong, there or here", where=place.label)
     if not newest_first:
         return None, doubt
-    try:
-        with pinned_key(pins, host) as pinned:
-            chosen, unproven = _proven(place, host, pipeline, newest_first, pinned)
-    except Fault as fault:
-        if fault.kind is not HOST_KEY_MISSING:
-            raise
-        return newest_first[0], Fault(UNPROVEN, f"{fault.what}: names are believed", mend=fault.mend)
+    if not (pins / f"{host}.asc").exists():
+        what = f"no key is pinned for host {host}: names are believed"
+        return newest_first[0], doubt or Fault(UNPROVEN, what, mend=HOST_KEY_MISSING.mend)
+    with pinned_key(pins, host) as pinned:
+        chosen, unproven = _proven(place, host, pipeline, newest_first, pinned)
     return chosen, doubt or unproven
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal
@@ -150,7 +151,7 @@ def _row(
     config: HostConfig, pipeline: Pipeline, seen: Sequence[Holding], spoken: HostWord | None, now: datetime
 ) -> Row:
     word = None if spoken is None else spoken.of(pipeline.name)
-    holdings = tuple(seen) or (_by_its_word(config.host, pipeline.name, word),)
+    holdings = tuple(seen) or (_by_its_word(config.host, pipeline.name, spoken),)
     allowed = None if pipeline.schedule is None else allowed_age(pipeline.schedule, config.max_age)
     freshness: Freshness = "not judged"
     if allowed is not None:
@@ -168,9 +169,7 @@ def _freshness(rows: Sequence[Row], max_age: timedelta, now: datetime) -> Freshn
 
 
 def _last_good(holdings: Sequence[Holding], word: PipelineWord | None) -> datetime | None:
-    """Return when the home was last known to be safe: when its newest snapshot was begun, or when a run found since
-    that nothing has changed.
-    """
+    """Return when the newest snapshot was begun, or, if later, a run that found that nothing has changed since."""
     newest = newest_of(holdings)
     if newest is None:
         return None
@@ -184,20 +183,18 @@ def _blind(holdings: Sequence[Holding]) -> bool:
     return any(it.fault is not None for it in holdings)
 
 
-def _by_its_word(host: str, pipeline: str, word: PipelineWord | None) -> Holding:
+def _by_its_word(host: str, pipeline: str, spoken: HostWord | None) -> Holding:
     """Return what the host says that it holds itself: nothing of that pipeline lies where this machine could look."""
-    holding = Holding(host, pipeline, BY_ITS_WORD)
-    if word is None:
+    if spoken is None:
         what = f"its snapshots lie on {host} alone, which does not answer"
         return Holding(host, pipeline, BY_ITS_WORD, fault=Fault(AGE_UNKNOWN, what))
-    status = None if word.last is None else word.last.status
-    if status is None or status.snapshot is None or status.state not in _WELL:
-        return holding
-    try:
-        name = SnapshotName.parse(status.snapshot)
-    except ValueError:
-        return holding
-    return Holding(host, pipeline, BY_ITS_WORD, newest=Held(name, status.stored), count=1)
+    word = spoken.of(pipeline)
+    status = None if word is None or word.last is None else word.last.status
+    newest = None
+    if status is not None and status.snapshot is not None and status.state in _WELL:
+        with suppress(ValueError):  # what it says is no snapshot's name
+            newest = Held(SnapshotName.parse(status.snapshot), status.stored)
+    return Holding(host, pipeline, BY_ITS_WORD, newest, int(newest is not None))
 
 
 def _drift(digest: str, spoken: HostWord | None) -> Drift:

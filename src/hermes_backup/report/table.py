@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 WIDE = 130
 _NAMED = 6
-_LONGEST_NAME = 24
-_LONGEST_NAME_NARROW = 14
 _STATES = {
     "fresh": ("ok", "green"), "stale": ("STALE", "bold red"), "none": ("NONE", "bold red"),
     "unknown": ("unknown", "bold yellow"), "not judged": ("manual", "dim"),
@@ -49,7 +47,7 @@ def show(report: FleetReport, width: int, *, wrap: bool = True, worst_first: boo
 def verdict(report: FleetReport) -> Text:
     """Return one line over all: how many hosts are how, and when that was."""
     counts = {state: sum(it.freshness == state for it in report.hosts) for state in _URGENCY}
-    words = {"fresh": "fresh", "stale": "stale", "none": "without a snapshot", "unknown": "unknown"}
+    words = {"fresh": "fresh", "stale": "stale", "none": "without any", "unknown": "unknown"}
     text = Text(f"{len(report.hosts)} host{'' if len(report.hosts) == 1 else 's'}: ", style="bold")
     said = [(f"{counts[it]} {word}", _STATES[it][1]) for it, word in words.items() if counts[it]]
     for number, (what, style) in enumerate(said):
@@ -62,9 +60,8 @@ def verdict(report: FleetReport) -> Text:
 def _table(hosts: Sequence[HostReport], now: datetime, width: int) -> Table:
     wide = width >= WIDE
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2 if wide else 1, 0, 0))
-    longest = _LONGEST_NAME if wide else _LONGEST_NAME_NARROW
-    table.add_column("host", no_wrap=True, overflow="ellipsis", max_width=longest)
-    table.add_column("pipeline", no_wrap=True, overflow="ellipsis", max_width=longest)
+    for name in ("host", "pipeline"):  # may be wrapped, so that they are the first to be cut; a name is one word
+        table.add_column(name, overflow="ellipsis")
     table.add_column("state", no_wrap=True)
     for name in ("newest", "size", "growth"):
         table.add_column(name, no_wrap=True, justify="right")
@@ -77,8 +74,7 @@ def _table(hosts: Sequence[HostReport], now: datetime, width: int) -> Table:
             table.add_column(name, no_wrap=True, overflow="ellipsis")
     for host in hosts:
         for number, row in enumerate(_shown(host)):
-            name = host.host if number == 0 else ""
-            cells = [name, row.pipeline, _state(row), *_newest(row, now)]
+            cells = [host.host, row.pipeline, _state(row), *_newest(row, now)]
             cells += [_places(row)] if wide else []
             cells += [_last(host, row, now), _next(row, now)]
             cells += (_host_cells(host, now) if number == 0 else [""] * 4) if wide else []

@@ -1,0 +1,143 @@
+"""What a place holds, read from real snapshots: forged, damaged and future ones do not count."""
+
+from __future__ import annotations
+
+import shutil
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+
+from hermes_backup.pipeline.config import HostConfig, pipeline_of
+from hermes_backup.report.holdings import Holding, look
+from hermes_backup.snapshots.names import SnapshotName
+from tests.keys import KeyMaker
+from tests.site import Site, fill
+
+
+class Kept:
+    """A host with two real snapshots in a store and a remote, and its pinned key."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self.pins = site.root / "pins"
+        self.pins.mkdir()
+        self.stages = site.usual({"push": {"to": [str(site.remote)]}})
+        first = site.run(self.stages)
+        (self.pins / "vps1.asc").write_text(first.public_key or "")
+        self.names = [str(first.snapshot)]
+        self.again()
+
+    @property
+    def config(self) -> HostConfig:
+        return self.site.config(self.stages)
+
+    def again(self) -> None:
+        fill(self.site.home / "state.db", 500)
+        self.names.append(str(self.site.run(self.stages).snapshot))
+
+    def look(self) -> tuple[Holding, Holding]:
+        config = self.config
+        store, remote = look(
+            [(config, pipeline_of(config, "nightly"))], self.pins, datetime.now(timezone.utc)
+        ).results()
+        return store, remote
+
+    def files(self, name: str, place: Path | None = None) -> list[Path]:
+        return sorted((place or self.site.store).joinpath("vps1", "nightly").glob(f"{name}.*"))
+
+    def copied(self, name: str, new: str) -> None:
+        """Put the files of a snapshot into the store under another name, as a thief would."""
+        for file in self.files(name):
+            shutil.copy(file, file.with_name(file.name.replace(name, new)))
+
+
+@pytest.fixture
+def kept(site: Site) -> Kept:
+    return Kept(site)
+
+
+def newest(holding: Holding) -> str:
+    return "" if holding.newest is None else str(holding.newest.name)
+
+
+def test_the_newest_its_size_and_its_growth(kept: Kept) -> None:
+    store, remote = kept.look()
+    assert (store.place, remote.place) == (str(kept.site.store), str(kept.site.remote))
+    for holding in (store, remote):
+        assert (newest(holding), holding.count, holding.fault, holding.doubt) == (kept.names[1], 2, None, None)
+        sizes = [sum(it.stat().st_size for it in kept.files(name, Path(holding.place))) for name in kept.names]
+        assert holding.newest is not None
+        assert (holding.newest.size, holding.newest.growth) == (sizes[1], sizes[1] - sizes[0])
+    for file in kept.files(kept.names[0]):
+        file.unlink()
+    store, _ = kept.look()
+    assert store.newest is not None
+    assert store.newest.growth is None
+
+
+def test_an_empty_place_and_one_that_was_never_finished(kept: Kept) -> None:
+    (kept.site.store / "vps1" / "nightly" / f"{kept.names[1]}.manifest.asc").unlink()
+    shutil.rmtree(kept.site.remote / "vps1")
+    store, remote = kept.look()
+    assert (newest(store), store.count) == (kept.names[0], 1)
+    assert (newest(remote), remote.count, remote.fault) == ("", 0, None)
+
+
+def test_a_name_that_nobody_signed_does_not_count(kept: Kept) -> None:
+    """The newest by name is an old snapshot under a new name: its manifest says another."""
+    forged = str(SnapshotName(7, datetime.now(timezone.utc).replace(microsecond=0)))
+    kept.copied(kept.names[0], forged)
+    store, remote = kept.look()
+    assert newest(store) == kept.names[1]
+    assert store.doubt is not None
+    assert (store.doubt.kind.name, forged in store.doubt.what) == ("HB-UNPROVEN", True)
+    assert (newest(remote), remote.doubt) == (kept.names[1], None)
+
+
+def test_a_snapshot_whose_data_is_cut_does_not_count(kept: Kept) -> None:
+    data = next(it for it in kept.files(kept.names[1]) if it.name.endswith(".tar.zst.gpg"))
+    data.write_bytes(data.read_bytes()[:-100])
+    store, _ = kept.look()
+    assert newest(store) == kept.names[0]
+    assert store.doubt is not None
+    assert "bytes of" in store.doubt.what
+
+
+def test_what_another_key_signed_does_not_count(kept: Kept, key_maker: KeyMaker) -> None:
+    (kept.pins / "vps1.asc").write_text(key_maker.make("ed25519", "sign", "never").public)
+    store, _ = kept.look()
+    assert store.newest is None
+    assert store.doubt is not None
+    assert "another key" in store.doubt.what
+
+
+def test_a_snapshot_of_the_future_does_not_count(kept: Kept) -> None:
+    ahead = SnapshotName(9, (datetime.now(timezone.utc) + timedelta(days=300)).replace(microsecond=0))
+    kept.copied(kept.names[1], str(ahead))
+    store, _ = kept.look()
+    assert newest(store) == kept.names[1]
+    assert store.doubt is not None
+    assert "a clock is wrong" in store.doubt.what
+
+
+def test_without_a_pinned_key_names_are_believed_and_that_is_said(kept: Kept) -> None:
+    (kept.pins / "vps1.asc").unlink()
+    store, _ = kept.look()
+    assert newest(store) == kept.names[1]
+    assert store.doubt is not None
+    assert "names are believed" in store.doubt.what
+
+
+def test_a_pinned_key_that_is_none_proves_nothing(kept: Kept) -> None:
+    (kept.pins / "vps1.asc").write_text("no key")
+    for holding in kept.look():
+        assert holding.newest is None
+        assert holding.fault is not None
+
+
+def test_a_place_that_cannot_be_read_says_why_and_stops_no_other(kept: Kept) -> None:
+    kept.stages = kept.site.usual({"push": {"to": ["nosuchremote:x"]}})
+    store, remote = kept.look()
+    assert newest(store) == kept.names[1]
+    assert (remote.newest, remote.fault is not None and remote.fault.kind.name) == (None, "HB-REMOTE-UNREACHABLE")
