@@ -80,7 +80,7 @@ def _print(done: Sequence[Deployed], heading: str, *, as_json: bool) -> None:
     from rich.text import Text
 
     from hermes_backup.cli.screen import console, described, print_json, tell
-    from hermes_backup.fleet.amounts import harmless
+    from hermes_backup.pipeline.amounts import harmless
 
     if as_json:
         print_json(
