@@ -7,7 +7,7 @@ BIN := .venv/bin
 # "anew" unless .venv works and was made where this Makefile lies
 STALE := $(shell [ -x $(BIN)/python ] && [ "$$(cat .venv/.at 2>/dev/null)" = "$$(pwd)" ] || echo anew)
 
-.PHONY: help run test lint unit docs docs-check bench bench-quick wheel-check clean anew
+.PHONY: help run test lint unit docs docs-check molecule bench bench-quick wheel-check clean anew
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
@@ -31,6 +31,9 @@ docs: .venv/.stamp-test ## Write the generated parts of docs/
 docs-check: .venv/.stamp-test ## Is docs/ what the code says?
 	@tools/check docs
 
+molecule: .venv/.stamp-test ## Scenarios on real systemd hosts over SSH, in containers (root, podman)
+	@export PATH="$(CURDIR)/$(BIN):$$PATH"; molecule destroy >/dev/null && molecule test --all --no-command-borders
+
 bench: .venv/.stamp-test ## Measure against shell recipes: 1 GB for time and memory, 4 GB for memory (20 minutes, 15 GB of disk)
 	@$(BIN)/python -m bench --large 4096
 
@@ -40,7 +43,8 @@ bench-quick: .venv/.stamp-test ## The same on 150 MB (2 minutes)
 wheel-check: .venv/.stamp-run ## Build the wheel, install it elsewhere, and back up the sample home with it
 	@tools/wheel-check
 
-clean: ## Remove what was made here: .venv, caches, the benchmark's homes
+clean: ## Remove what was made here: .venv, caches, the benchmark's homes, test hosts
+	@[ ! -d .cache/hosts ] || tools/hosts clean
 	rm -rf .venv .cache build dist .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis \
 	    .import_linter_cache .ansible
 	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +

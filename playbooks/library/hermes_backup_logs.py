@@ -118,36 +118,35 @@ def told(line):
     try:
         row = json.loads(line)
         at, kind = str(row.pop("time"))[:19].replace("T", " "), str(row.pop("event"))
+        error = row.pop("error", None)
+        if error:
+            row["error"] = f"{error['what']} [{error['name']}]"
     except (ValueError, KeyError, AttributeError, TypeError):
         return line
-    error = row.pop("error", None) or {}
     if "exit_code" in row:
-        row["exit_code"] = "exit code " + str(row["exit_code"])
-    if error:
-        row["error"] = "{} [{}]".format(error.get("what"), error.get("name"))
+        row["exit_code"] = f"exit code {row['exit_code']}"
     words = [", ".join(map(str, it)) if isinstance(it, list) else str(it) for it in row.values() if it is not None]
     return ": ".join([at + " " + kind, *words])
 
 
-def beside_json(text):
-    """Return the lines that are not the status, which a run that the controller started prints at its end."""
-    at = text.find("{\n")
-    while at >= 0 and not (at == 0 or text[at - 1] == "\n"):
-        at = text.find("{\n", at + 1)
-    if at < 0:
-        return text.splitlines()
-    try:
-        data, end = json.JSONDecoder().raw_decode(text[at:])
-    except ValueError:
-        return text.splitlines()
-    status = isinstance(data, dict) and "run_id" in data and "state" in data
-    return (text[:at] + text[at + end :]).split("\n") if status else text.splitlines()
+def printed(text):
+    """Return what an agent printed, but not the JSON at its end: of that, only an error that came before any status."""
+    for match in re.finditer(r"^\{$", text, re.MULTILINE):
+        try:
+            data, end = json.JSONDecoder().raw_decode(text[match.start() :])
+        except ValueError:
+            continue
+        error = data.get("error") or {}
+        said = [] if "run_id" in data else [f"{error.get('what')} [{error.get('name')}]", str(error.get("mend"))]
+        if error or "run_id" in data:
+            return (text[: match.start()] + "\n".join(said) + text[match.start() + end :]).splitlines()
+    return text.splitlines()
 
 
 def files(folder, run_id, wrote_status):
     """Return what a run left in files."""
     events = ending(os.path.join(folder, "events.jsonl")).splitlines() if wrote_status else []
-    log = beside_json(ending(os.path.join(folder, "agent-" + run_id + ".log")))
+    log = printed(ending(os.path.join(folder, "agent-" + run_id + ".log")))
     return [told(it) for it in events] + [it for it in log if it.strip()]
 
 

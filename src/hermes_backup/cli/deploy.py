@@ -13,7 +13,7 @@ from hermes_backup.cli.opening import FORKS, INVENTORY, JSON, LIMIT
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from hermes_backup.fleet.deploy import Deployed
+    from hermes_backup.fleet.changing import Deployed
 
 
 def deploy(
@@ -24,13 +24,18 @@ def deploy(
     forks: Annotated[int, FORKS] = 0,
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
-    """Bring hosts to their declared state: the agent, its pipelines and credentials, its key, its timers."""
+    """Bring hosts to their declared state: the agent, its pipelines and credentials, its key, its timers.
+
+    Without --limit, hosts of the group backup_remote are made into remotes that others can add snapshots to.
+    """
     from hermes_backup.cli.screen import console
+    from hermes_backup.fleet.changing import Options, exit_code
     from hermes_backup.fleet.choice import choose
     from hermes_backup.fleet.demo import prepared
-    from hermes_backup.fleet.deploy import Deployment, Options, exit_code
+    from hermes_backup.fleet.deploy import Deployment
     from hermes_backup.fleet.inventory import find_inventory
     from hermes_backup.fleet.render import render
+    from hermes_backup.fleet.servers import serve
 
     fleet = render(prepared(find_inventory(inventory)), examine_keys=True)
     hosts = choose(fleet, limit or ())
@@ -43,6 +48,9 @@ def deploy(
             Options(check, diff, forks),
             lambda text: None if as_json else screen.print(text, style="dim", markup=False),
         ).execute()
+        servers = [it for it in fleet.servers if not limit]
+        if servers:
+            done += serve(fleet, servers, Options(check, diff, forks))
     _print(done, "would change" if check else "changed", as_json=as_json)
     raise typer.Exit(int(exit_code(done)))
 
@@ -56,9 +64,9 @@ def remove(
 ) -> None:
     """Take hermes-backup off hosts: timers, program, configuration, credentials, signing key. Snapshots stay."""
     from hermes_backup.errors import CONFIRM, Fault
+    from hermes_backup.fleet.changing import exit_code
     from hermes_backup.fleet.choice import choose
     from hermes_backup.fleet.demo import prepared
-    from hermes_backup.fleet.deploy import exit_code
     from hermes_backup.fleet.inventory import find_inventory
     from hermes_backup.fleet.removal import remove as take_away
     from hermes_backup.fleet.render import render

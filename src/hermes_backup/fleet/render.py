@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from hermes_backup.pipeline.config import HostConfig
 
 PREFIX = "hermes_backup_"
+SERVERS = "backup_remote"
 _ALIKE = 0.9
 
 
@@ -60,6 +61,8 @@ class Fleet:
     hosts: tuple[FleetHost, ...]
     found: tuple[Found, ...]
     warnings: tuple[str, ...] = ()
+    servers: tuple[str, ...] = ()
+    """Hosts of the group ``backup_remote``: they keep snapshots of others, and run no agent."""
 
     def host(self, name: str = "") -> FleetHost:
         """Return the host of this name; of a fleet of one, that one without a name.
@@ -121,6 +124,8 @@ def render(inventory: Inventory, *, examine_keys: bool = False, forks: int = 20)
     found = [*_misspelt(inventory, documents, known), *keys.found]
     warnings: dict[str, None] = {}
     for answer in answers:
+        if SERVERS in answer.groups:
+            continue
         places = Places(inventory, answer, documents)
         config, means, problems = check_host(answer, places, keys.armored, defaults_file())
         hosts.append(_host(answer, config, means))
@@ -133,7 +138,8 @@ def render(inventory: Inventory, *, examine_keys: bool = False, forks: int = 20)
                     warnings[it] = None
                 else:
                     found.append(it)
-    return Fleet(inventory, tuple(hosts), _merged(found), tuple(warnings))
+    servers = tuple(it.host for it in answers if SERVERS in it.groups)
+    return Fleet(inventory, tuple(hosts), _merged(found), tuple(warnings), servers)
 
 
 def host_config(wanted: str, host: str = "") -> HostConfig:

@@ -22,9 +22,9 @@ from hermes_backup.errors import (
     STAGE_FAILED,
     Fault,
 )
+from hermes_backup.fleet.changing import Options as DeployOptions
 from hermes_backup.fleet.declared import declared
 from hermes_backup.fleet.deploy import Deployment
-from hermes_backup.fleet.deploy import Options as DeployOptions
 from hermes_backup.fleet.jobs import for_hosts
 from hermes_backup.fleet.outcome import HostRun, broken, ended
 from hermes_backup.fleet.pins import pin

@@ -34,6 +34,8 @@ TRANSFER = ("--low-level-retries=2", "--timeout=30s")
 # S3 with put-only credentials: nothing is looked up before a PUT, nor after it but for uploads in parts, where
 # rclone insists on one HEAD (see after_upload); other backends ignore these
 PUT_ONLY = ("--s3-no-check-bucket", "--s3-no-head", "--s3-no-head-object")
+# a server that refuses every change refuses a file's time, too
+APPEND_ONLY = ("--sftp-set-modtime=false",)
 # of unknown length: 10,000 parts of 16 MiB make 156 GiB; two in flight are 32 MiB of memory
 STREAMED = ("--s3-chunk-size=16Mi", "--s3-upload-concurrency=2")
 _BANDWIDTH = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,3})?[BKMGT]?", re.ASCII)

@@ -18,7 +18,16 @@ from hermes_backup.errors import (
 )
 from hermes_backup.snapshots import gate
 from hermes_backup.snapshots.place import CHUNK, UNPROVEN, StoredFile, check_path, is_temporary, temporary_name
-from hermes_backup.snapshots.rclone import LOOKUP, PUT_ONLY, STREAMED, TRANSFER, Features, Rclone, RcloneError
+from hermes_backup.snapshots.rclone import (
+    APPEND_ONLY,
+    LOOKUP,
+    PUT_ONLY,
+    STREAMED,
+    TRANSFER,
+    Features,
+    Rclone,
+    RcloneError,
+)
 from hermes_backup.streams import process
 from hermes_backup.streams.scratch import scratch
 
@@ -35,12 +44,17 @@ _NOT_READABLE = UNPROVEN
 class RclonePlace:
     """The rclone address ``remote`` as a place; to ``sink`` and ``put``, put-only credentials suffice.
 
+    ``append_only``: it lets no file be renamed, replaced or deleted, so files are sent under their own names.
+
     Raises:
         Fault: REMOTE_NAME, CONFIG_INVALID.
     """
 
-    def __init__(self, remote: str, config: Path | None = None, bandwidth: str | None = None) -> None:
+    def __init__(
+        self, remote: str, config: Path | None = None, bandwidth: str | None = None, *, append_only: bool = False
+    ) -> None:
         self.remote = gate.address(remote)
+        self.append_only = append_only
         self.rclone = Rclone(config, bandwidth)
 
     @property
@@ -84,7 +98,9 @@ class RclonePlace:
         return RemoteSink(self, check_path(path))
 
     def put(self, path: str, data: bytes, *, replace: bool = False) -> str:
-        """See Place."""
+        """See Place. What an append-only remote has already stays as it is."""
+        if replace and self.append_only and self._stat(path) is not None:
+            return "it is there already"
         with self.sink(path) as sink:
             sink.write(data)
             return sink.commit(replace=replace)
@@ -115,7 +131,7 @@ class RclonePlace:
     def sweep(self, folder: str) -> tuple[str, ...]:
         """See Place. A remote has no locks: what has not grown for a day is taken for dead."""
         try:
-            if not self.features.partial_uploads:
+            if self.append_only or not self.features.partial_uploads:
                 return ()
             entries = self.rclone.ls(self._at(folder), "--files-only", "--no-mimetype", _ABANDONED)
             swept = sorted(entry["Name"] for entry in entries if is_temporary(entry["Name"]))
@@ -170,10 +186,12 @@ class RemoteSink:
         self._hash = hashlib.new(self._algorithm, usedforsecurity=False) if self._algorithm else None
         folder, _, name = path.rpartition("/")
         hidden = f"{folder}/{temporary_name(name)}"
-        self._staged = gate.join(place.remote, hidden) if features.partial_uploads else self._final
+        aside = features.partial_uploads and not place.append_only
+        self._staged = gate.join(place.remote, hidden) if aside else self._final
         self._size = 0
         self._open = True
-        argv = self._rclone.argv("rcat", self._staged, flags=(*PUT_ONLY, *STREAMED, *TRANSFER))
+        more = APPEND_ONLY if place.append_only else ()
+        argv = self._rclone.argv("rcat", self._staged, flags=(*PUT_ONLY, *STREAMED, *TRANSFER, *more))
         self._child = process.spawn(argv, stage="push", stdin=process.PIPE)
 
     def write(self, chunk: bytes) -> None:

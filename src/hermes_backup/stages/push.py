@@ -25,6 +25,8 @@ class Push(Destination):
     """Remotes, as rclone writes them: ``REMOTE:PATH`` or an absolute path."""
     attempts: Annotated[int, Field(ge=1, le=10)] = 3
     """How often each remote is tried; further attempts read from a place that holds the snapshot already."""
+    append_only: bool = False
+    """The remotes take new files and let none be renamed, replaced or deleted: files are sent under their own names."""
     unencrypted: bool = False
     """Let an archive that nobody encrypted leave the host."""
     bandwidth: Bandwidth | None = None
@@ -46,7 +48,12 @@ class Push(Destination):
     def targets(self, context: Context) -> tuple[Target, ...]:
         """The remotes."""
         return tuple(
-            Target(self.name, RclonePlace(it, context.rclone_config, self.bandwidth), self.attempts) for it in self.to
+            Target(
+                self.name,
+                RclonePlace(it, context.rclone_config, self.bandwidth, append_only=self.append_only),
+                self.attempts,
+            )
+            for it in self.to
         )
 
     def plan(self, context: Context) -> tuple[str, ...]:
