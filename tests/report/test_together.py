@@ -46,6 +46,25 @@ def test_what_breaks_in_one_is_raised_where_the_results_are_wanted() -> None:
         Together([lambda: 1, broken]).results()
 
 
+def test_what_is_under_way_may_clean_up_and_what_waits_never_begins() -> None:
+    cleaned, began = threading.Event(), []
+
+    def first() -> None:
+        time.sleep(0.3)
+        cleaned.set()
+
+    with pytest.raises(KeyboardInterrupt), Together([first, lambda: began.append(1)], most=1):
+        raise KeyboardInterrupt
+    assert (cleaned.is_set(), began) == (True, [])
+
+
+def test_it_does_not_wait_for_one_that_never_ends() -> None:
+    start = time.monotonic()
+    with pytest.raises(KeyboardInterrupt), Together([partial(time.sleep, 20)]):
+        raise KeyboardInterrupt
+    assert time.monotonic() - start < 5
+
+
 def test_the_program_ends_without_waiting_for_a_look_that_never_ends() -> None:
     code = "from hermes_backup.report.together import Together; import time; Together([lambda: time.sleep(60)])"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=20)

@@ -68,19 +68,22 @@ def _look(fleet: Fleet, hosts: Sequence[FleetHost], inventory: str, pipeline: st
     from hermes_backup.report.holdings import look
     from hermes_backup.report.keys import key_ends
     from hermes_backup.report.rows import FleetReport, Subject, host_report
+    from hermes_backup.streams import scratch
 
+    scratch.sweep()  # what a killed look left
     now = datetime.now(timezone.utc)
     configs = [it.config for it in hosts if it.config is not None]
-    looking = look([(it, one) for it in configs for one in backups(it, pipeline)], fleet.inventory.pins, now)
-    keys = read_keys(fleet.inventory.keys, examine=True).by_fingerprint
-    names = [it.name for it in fleet.hosts]
-    subjects = [
-        Subject(it.config, _digest(it, names), key_ends(it.config, keys, now), last_drill(it.config))
-        for it in hosts
-        if it.config is not None
-    ]
-    words = ask_hosts(fleet, hosts)
-    seen = looking.results()
+    targets = [(it, one) for it in configs for one in backups(it, pipeline)]
+    with look(targets, fleet.inventory.pins, now) as looking:
+        keys = read_keys(fleet.inventory.keys, examine=True).by_fingerprint
+        names = [it.name for it in fleet.hosts]
+        subjects = [
+            Subject(it.config, _digest(it, names), key_ends(it.config, keys, now), last_drill(it.config))
+            for it in hosts
+            if it.config is not None
+        ]
+        words = ask_hosts(fleet, hosts)
+        seen = looking.results()
     now = datetime.now(timezone.utc)
     made = [
         host_report(it, pipeline, [one for one in seen if one.host == it.config.host], words[it.config.host], now)

@@ -6,15 +6,21 @@ By threads that the program does not wait for when it is interrupted: a remote t
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
 
 Value = TypeVar("Value")
+_GRACE = 2.0
 
 
 class Together(Generic[Value]):
-    """Calls that have begun, at most ``most`` at a time."""
+    """Calls that have begun, at most ``most`` at a time.
+
+    As a context manager: left by an error, it gives those under way two seconds to clean up after themselves.
+    """
 
     def __init__(self, calls: Sequence[Callable[[], Value]], most: int = 16) -> None:
         self._results: list[Value | BaseException | None] = [None] * len(calls)
@@ -33,6 +39,19 @@ class Together(Generic[Value]):
             if isinstance(it, BaseException):
                 raise it
         return tuple(self._results)  # type: ignore[arg-type]  # every call has put its value there
+
+    def __enter__(self) -> Together[Value]:
+        return self
+
+    def __exit__(self, kind: object, *exc: object) -> None:
+        if kind is None:
+            return
+        with suppress(Empty):
+            while True:
+                self._waiting.get_nowait()
+        end = time.monotonic() + _GRACE
+        for thread in self._threads:
+            thread.join(max(0.0, end - time.monotonic()))
 
     def _work(self) -> None:
         while True:
