@@ -28,7 +28,7 @@ _ERROR_LINES = 40
 _SET_PIPE_SIZE = 1031  # F_SETPIPE_SZ, which Python 3.10 names for us only where its libc did
 _PIPE_SIZE = 1 << 20  # fcntl(2); against the usual 64 KiB a backup of 1 GB took 7.1 s, not 8.0 (measured)
 _KEPT_VARIABLES = (
-    "HOME", "PATH", "TMPDIR", "USER", "LOGNAME", "SSH_AUTH_SOCK", "XDG_RUNTIME_DIR", "TZ",
+    "HOME", "PATH", "TMPDIR", "USER", "LOGNAME", "SSH_AUTH_SOCK", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR", "TZ",
     "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "https_proxy", "http_proxy", "no_proxy",
 )  # fmt: skip
 _PACKAGES = {
