@@ -379,6 +379,14 @@ AGE_UNKNOWN = Kind(
     "No place tells how old a host's newest snapshot is.",
     "Make the place readable again that is named; this machine's own rclone.conf is asked.",
 )
+LOG_MISSING = Kind(
+    "HB-LOG-MISSING",
+    _C.CONFIG,
+    "The host has no log of a run.",
+    "Has it run? hermes-backup status INVENTORY says when. Reading the journal takes root, or group systemd-journal.",
+)
+
+# What status says, and no command fails by
 UNPROVEN = Kind(
     "HB-UNPROVEN",
     _C.OK,
@@ -390,12 +398,6 @@ KEY_EXPIRES = Kind(
     _C.OK,
     "A recipient's key expires soon; backups fail from then on.",
     "Extend it (gpg --quick-set-expire FINGERPRINT 2y), and export it into keys/ again.",
-)
-DRIFT = Kind(
-    "HB-DRIFT",
-    _C.OK,
-    "What is deployed on a host is not what is declared for it.",
-    "hermes-backup deploy INVENTORY --limit HOST",
 )
 TIMER_MISSING = Kind(
     "HB-TIMER-MISSING",
@@ -421,12 +423,7 @@ RUN_LOST = Kind(
     "The last run ended without a last word: killed, out of memory, or never begun.",
     "hermes-backup logs INVENTORY HOST",
 )
-LOG_MISSING = Kind(
-    "HB-LOG-MISSING",
-    _C.CONFIG,
-    "The host has no log of a run.",
-    "Has it run? hermes-backup status INVENTORY says when. Reading the journal takes root, or group systemd-journal.",
-)
+REMARKS = frozenset({UNPROVEN, KEY_EXPIRES, TIMER_MISSING, DRILL_DUE, RUN_PARTIAL, RUN_LOST})
 
 
 def from_system(error: OSError, where: str, what: str = "") -> Fault:

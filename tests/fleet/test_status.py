@@ -87,7 +87,7 @@ def test_a_host_that_is_well(ground: Ground) -> None:
     last = row["last_run"]
     assert (last["result"], last["run_id"], last["error"]) == ("done", status["run_id"], None)
     assert 0 < last["duration"] < 60
-    assert sorted(names(told)) == ["HB-DRIFT", "HB-DRILL-DUE"]
+    assert sorted(names(told)) == ["HB-DEPLOY-STALE", "HB-DRILL-DUE"]
 
 
 def test_the_table_at_80_columns(ground: Ground) -> None:
@@ -223,7 +223,7 @@ def test_drift(ground: Ground) -> None:
         deployed.write_text(text)
         told = look(ground)
         it = told["hosts"][0]
-        return it["config"], it["agent"], "HB-DRIFT" in names(told)
+        return it["config"], it["agent"], "HB-DEPLOY-STALE" in names(told)
 
     digest = declared(host, ["vps1"]).digest
     same = {"digest": digest, "version": "0.1.0", "at": "2026-11-21T10:00:00+00:00"}

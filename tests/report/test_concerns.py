@@ -68,9 +68,9 @@ def with_problem(text: str) -> HostWord:
         (report(said=with_unit(UnitRun("f" * 32, NOW, "failed", "exit-code"))), "HB-RUN-LOST", "vps1/nightly",
          "its unit failed before the agent could say anything: exit-code", True),
         (report(keys=(KeyEnd(RECIPIENT, NOW, Fault(KEY_EXPIRES, "soon")),)), "HB-KEY-EXPIRES", "vps1", "soon", False),
-        (report(said=word(digest="other")), "HB-DRIFT", "vps1",
+        (report(said=word(digest="other")), "HB-DEPLOY-STALE", "vps1",
          "what was deployed on 2026-11-12 10:00 UTC, with agent 0.1.0 is not what is declared", False),
-        (report(said=word(digest=None)), "HB-DRIFT", "vps1",
+        (report(said=word(digest=None)), "HB-DEPLOY-STALE", "vps1",
          "nothing is deployed, so no schedule runs by itself", False),
         (report(said=word(hours=None)), "HB-TIMER-MISSING", "vps1/nightly",
          "its schedule runs nowhere: no timer waits on the host", False),
@@ -114,7 +114,7 @@ def test_the_gravest_comes_first() -> None:
     first = report(said=word(digest=None), drill=Drill("drill", None))
     second = report((holding("a", held(3, 80)),))
     names = [it.name for it in concerns(fleet(first, second))]
-    assert names == ["HB-STALE", "HB-DRIFT", "HB-DRILL-DUE"]
+    assert names == ["HB-STALE", "HB-DEPLOY-STALE", "HB-DRILL-DUE"]
 
 
 def test_what_is_said_of_many_is_said_once() -> None:

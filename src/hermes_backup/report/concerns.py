@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 from hermes_backup.errors import (
     AGE_UNKNOWN,
-    DRIFT,
+    DEPLOY_STALE,
     DRILL_DUE,
+    REMARKS,
     ROLLBACK,
     RUN_LOST,
     RUN_PARTIAL,
     STALE,
     TIMER_MISSING,
-    ExitCode,
     Fault,
     Kind,
 )
@@ -82,9 +82,13 @@ def _of_host(host: HostReport, now: datetime) -> Iterator[Concern]:
     if host.drift == "differs":
         agent = f", with agent {host.agent}" if host.agent else ""
         when = f" on {host.deployed:%Y-%m-%d %H:%M} UTC" if host.deployed else ""
-        yield _new(host.host, host.host, DRIFT, f"what was deployed{when}{agent} is not what is declared")
+        yield _new(
+            host.host, host.host, DEPLOY_STALE, f"what was deployed{when}{agent} is not what is declared", grave=False
+        )
     elif host.drift == "not deployed" and any(it.allowed is not None for it in host.rows):
-        yield _new(host.host, host.host, DRIFT, "nothing is deployed, so no schedule runs by itself")
+        yield _new(
+            host.host, host.host, DEPLOY_STALE, "nothing is deployed, so no schedule runs by itself", grave=False
+        )
     yield from _of_drill(host, now)
 
 
@@ -195,7 +199,7 @@ def _new(host: str, subject: str, kind: Kind, what: str, *, grave: bool | None =
 
 
 def _from(host: str, subject: str, fault: Fault, *, grave: bool | None = None) -> Concern:
-    is_grave = fault.kind.exit_code is not ExitCode.OK if grave is None else grave
+    is_grave = fault.kind not in REMARKS if grave is None else grave
     return Concern(host, subject, fault.kind.name, fault.what, fault.mend, is_grave)
 
 
