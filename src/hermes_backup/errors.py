@@ -347,6 +347,12 @@ DEPLOY_STALE = Kind(
     "What is deployed on a host is not what the inventory declares.",
     "hermes-backup deploy INVENTORY --limit HOST, or run without --no-deploy.",
 )
+SCHEDULE_FAILED = Kind(
+    "HB-SCHEDULE-FAILED",
+    _C.STAGE,
+    "This machine's systemd does not take the timer.",
+    "See what systemctl said; without systemd let another scheduler call the command.",
+)
 CONFIRM = Kind(
     "HB-CONFIRM",
     _C.USAGE,

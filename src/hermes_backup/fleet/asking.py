@@ -79,4 +79,4 @@ def _answer(
 def unreachable(said: str) -> str:
     """Return the last of what Ansible and ssh say of a host that cannot be reached: that is the cause."""
     lines: Sequence[str] = [line.strip() for line in said.splitlines() if line.strip()]
-    return re.sub(r"^Failed to connect to the host via ssh: ", "", lines[-1]) if lines else said
+    return re.sub(r"^(?:Task failed: )?(?:Failed to connect to the host via ssh: )?", "", lines[-1]) if lines else said
