@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+import typer.main
 from ruamel.yaml import YAML
 
+from hermes_backup.cli.app import app
 from hermes_backup.errors import REMARKS, catalog
+from hermes_backup.fleet.deploy import require_own_units
 from hermes_backup.home.sample import make_sample
 from hermes_backup.pipeline.model import Pipeline, parse_pipeline
+from tests.fleet.ground import Ground, ground
 from tests.keys import Recipient
 
+__all__ = ["ground"]
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -33,8 +39,8 @@ MORE
 """
 
 
-def block(name: str) -> str:
-    found = re.search(rf"<!-- executed by tests/docs: {name} -->\n```\w+\n(.*?)```", README, re.DOTALL)
+def block(name: str, page: str = README) -> str:
+    found = re.search(rf"<!-- executed by tests/docs: {name} -->\n```\w+\n(.*?)```", page, re.DOTALL)
     assert found, name
     return found.group(1)
 
@@ -82,6 +88,35 @@ def test_the_pipeline_that_it_shows_is_valid() -> None:
         raw["stages"][2]["encrypt"]["recipients"] = ["A" * 40]
         raw["stages"][4]["push"]["to"] = ["r2:hermes"]
         assert isinstance(parse_pipeline(name, raw), Pipeline)
+
+
+def test_the_fleet_that_it_shows_is_sound(ground: Ground) -> None:
+    page = (ROOT / "docs" / "fleet.md").read_text(encoding="utf-8")
+    variables = block("fleet-variables", page).replace("3AA5C34371567BD2F2F3B2B0A1C0A7D1B0E0F001", "A" * 40)
+    ground.write("group_vars/all.yml", variables.replace("A" * 40, ground.recipient.fingerprint))
+    servers = "  children: {backup_remote: {hosts: {nas: {ansible_host: nas.example.org}}}}\n"
+    ground.write("hosts.yml", block("fleet-hosts", page) + servers)
+    ground.write("group_vars/backup_remote.yml", block("fleet-remote", page))
+    fleet = ground.fleet(examine_keys=True)
+    fleet.demand_sound()
+    require_own_units(fleet.hosts)
+    assert [it.name for it in fleet.hosts] == ["play", "vps1", "vps2", "work"]
+    assert fleet.servers == ("nas",)
+    assert {it.address for it in fleet.hosts} == {f"vps{number}.example.org" for number in (1, 2, 3)}
+
+
+def test_every_command_that_the_pages_show_is_one() -> None:
+    known = typer.main.get_command(app)
+    shown = 0
+    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        for code in re.findall(r"```sh\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
+            for line in code.splitlines():
+                words = shlex.split(line, comments=True)
+                if words[:1] == ["hermes-backup"]:
+                    name, command, rest = known.resolve_command(known.make_context("", words[1:]), words[1:])
+                    command.make_context(name, rest)
+                    shown += 1
+    assert shown > 10
 
 
 def test_the_links_lead_somewhere() -> None:

@@ -26,6 +26,7 @@ _GLIBC = (17, 24, 26, 28, 31, 34)
 _PYTHON = re.compile(r"3\.[0-9]{1,2}", re.ASCII)
 _MACHINE = re.compile(r"[a-z0-9_]{2,20}", re.ASCII)
 _SHOWN = 600
+_KEPT = 8
 _MADE_OF = ("src", "playbooks", "roles", "inventory", "pyproject.toml", "README.md")
 
 
@@ -66,7 +67,14 @@ def carry(sort: Sort) -> Carried:
         digest = _digest(folder)
         _pack(folder, cache / f"{digest}.tar")
     known.write_text(digest, encoding="ascii")
+    _forget_old(cache)
     return Carried(cache / f"{digest}.tar", digest)
+
+
+def _forget_old(cache: Path) -> None:
+    for pattern in ("*.tar", "*-3.*"):
+        for old in sorted(cache.glob(pattern), key=lambda it: it.stat().st_mtime, reverse=True)[_KEPT:]:
+            old.unlink(missing_ok=True)
 
 
 def _own_wheel(folder: Path) -> Path:
