@@ -83,6 +83,16 @@ def last_run(path):
     return {"status": short, "alive": alive, "counts": counts, "problem": problem}
 
 
+def last_deployment(path):
+    """Return what a deployment left, with its time; nothing of what it left where that cannot be read."""
+    left, problem = read(path)
+    if left is None and not problem:
+        return None
+    if not isinstance(left, dict):
+        return {}
+    return dict({"at": iso(os.path.getmtime(path))}, **left)
+
+
 def main():
     """Run the module."""
     module = AnsibleModule(argument_spec={"job": {"type": "str", "required": True}}, supports_check_mode=True)
@@ -104,9 +114,7 @@ def main():
             },
         )
     config = folder(job["config_dir"], "/etc/hermes-backup", "~/.config/hermes-backup")
-    deployed, problem = read(os.path.join(config, job["host"] + ".deployed"))
-    if problem:
-        deployed = {}
+    deployed = last_deployment(os.path.join(config, job["host"] + ".deployed"))
     module.exit_json(changed=False, runs=runs, deployed=deployed, systemd=is_booted())
 
 

@@ -54,6 +54,7 @@ def test_a_run_that_never_came_to_a_status(ground: Ground) -> None:
     [
         (("vps1",), 3, "HB-LOG-MISSING"),
         (("vps1", "--pipeline", "nigthly"), 3, "HB-PIPELINE-MISSING"),
+        (("vps1", "--pipeline", "drill"), 3, "HB-LOG-MISSING"),
         (("vps9",), 3, "HB-HOST-MISSING"),
         (("vps1", "--lines", "0"), 2, ""),
     ],

@@ -230,7 +230,11 @@ def test_drift(ground: Ground) -> None:
     assert now(json.dumps(same)) == ("as declared", "0.1.0", False)
     assert look(ground)["hosts"][0]["deployed"] == "2026-11-21T10:00:00+00:00"
     assert now(json.dumps({**same, "digest": "0" * 64})) == ("differs", "0.1.0", True)
+    deployed.write_text(json.dumps({"digest": digest, "version": "0.1.0"}))
+    os.utime(deployed, (1795257000, 1795257000))
+    assert look(ground)["hosts"][0]["deployed"] == "2026-11-21T10:30:00+00:00"
     assert now("{broken") == ("differs", None, True)
+    assert now("[]") == ("differs", None, True)
     assert now('{"at": "yesterday"}') == ("differs", None, True)
     deployed.write_text(json.dumps(same))
     ground.settings("hermes_backup_exclude_extra: ['/workspace']")

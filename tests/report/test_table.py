@@ -15,7 +15,7 @@ from hermes_backup.report.data import data
 from hermes_backup.report.drills import Drill
 from hermes_backup.report.keys import KeyEnd
 from hermes_backup.report.rows import FleetReport, HostReport
-from hermes_backup.report.table import show
+from hermes_backup.report.table import show, show_live
 from tests.report.made import NIGHTLY, NOW, RECIPIENT, config, fleet, held, holding, report, status, text, word
 
 DOWN = Fault(HOST_UNREACHABLE, "connect to host 203.0.113.7 port 22: Connection timed out")
@@ -97,8 +97,9 @@ def test_without_wrapping_each_sentence_is_a_line() -> None:
 
 
 def test_the_worst_first_where_the_screen_may_end() -> None:
-    lines = text(show(example(), 80, worst_first=True), 80)
-    assert [it.split()[2] for it in lines[1:6]] == ["STALE", "NONE", "unknown", "ok", "ok"]
+    lines = text(show_live(example(), 80), 80)
+    assert lines[0].startswith("5 hosts: 2 fresh, 1 stale")
+    assert [it.split()[2] for it in lines[3:8]] == ["STALE", "NONE", "unknown", "ok", "ok"]
 
 
 def test_what_a_host_says_cannot_move_the_cursor() -> None:

@@ -26,14 +26,12 @@ def logs(
     from hermes_backup.fleet.journal import last_journal
     from hermes_backup.fleet.render import render
     from hermes_backup.pipeline.amounts import harmless
-    from hermes_backup.pipeline.config import pipeline_of
 
     fleet = render(prepared(find_inventory(inventory)))
     chosen = fleet.host(host)
     fleet.demand_sound([chosen])
     if chosen.config is None:
         raise Fault(CONFIG_INVALID, f"the configuration of host {chosen.name} is not sound")
-    pipeline_of(chosen.config, pipeline)
     journal = last_journal(fleet, chosen, chosen.config, pipeline, lines)
     if as_json:
         print_json({"host": chosen.name, "pipeline": pipeline, **asdict(journal)})

@@ -108,7 +108,7 @@ def _watch(look: Callable[[], FleetReport]) -> NoReturn:
     from rich.live import Live
 
     from hermes_backup.cli.screen import console
-    from hermes_backup.report.table import show
+    from hermes_backup.report.table import show, show_live
 
     screen = console()
     if not screen.is_terminal:
@@ -118,5 +118,5 @@ def _watch(look: Callable[[], FleetReport]) -> NoReturn:
             time.sleep(_EVERY)
     with Live("looking …", console=screen, auto_refresh=False) as live:
         while True:
-            live.update(show(look(), screen.width, worst_first=True), refresh=True)
+            live.update(show_live(look(), screen.width), refresh=True)
             time.sleep(_EVERY)

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hermes_backup.errors import Fault
+from hermes_backup.errors import LOG_MISSING, Fault
 from hermes_backup.fleet.asking import ask
+from hermes_backup.pipeline.config import pipeline_of
 
 if TYPE_CHECKING:
     from hermes_backup.fleet.render import Fleet, FleetHost
@@ -34,8 +35,10 @@ def last_journal(fleet: Fleet, host: FleetHost, config: HostConfig, pipeline: st
     """Return at most so many lines, the last ones, of what the last run of a pipeline said.
 
     Raises:
-        Fault: LOG_MISSING, HOST_UNREACHABLE, and as :func:`hermes_backup.fleet.asking.ask`.
+        Fault: PIPELINE_MISSING, LOG_MISSING, HOST_UNREACHABLE, and as :func:`hermes_backup.fleet.asking.ask`.
     """
+    if pipeline_of(config, pipeline).runs_on == "controller":
+        raise Fault(LOG_MISSING, f"pipeline {pipeline} runs on this machine, not on host {host.name}")
     where = {"state": config.state, "unit": host.means.unit}
     question = json.dumps({"host": host.name, "pipeline": pipeline, "lines": lines, **where})
     answer = ask(fleet, "logs.yml", {host.name: question}, _journal)[host.name]

@@ -34,14 +34,17 @@ _RESULTS = {
 _URGENCY = ("stale", "none", "unknown", "not judged", "fresh")
 
 
-def show(report: FleetReport, width: int, *, wrap: bool = True, worst_first: bool = False) -> RenderableType:
+def show(report: FleetReport, width: int, *, wrap: bool = True) -> RenderableType:
     """Return the whole report for a terminal of this width; without ``wrap`` each sentence is a line of its own."""
-    hosts: Sequence[HostReport] = report.hosts
-    if worst_first:
-        hosts = sorted(hosts, key=lambda it: _URGENCY.index(it.freshness))
-    parts: list[RenderableType] = [_table(hosts, report.at, width)]
-    parts += [_said(it, report.inventory, wrap=wrap) for it in grouped(concerns(report))]
-    return Parts(*parts, Text(), verdict(report))
+    said = [_said(it, report.inventory, wrap=wrap) for it in grouped(concerns(report))]
+    return Parts(_table(report.hosts, report.at, width), *said, Text(), verdict(report))
+
+
+def show_live(report: FleetReport, width: int) -> RenderableType:
+    """Return the same for a screen that may end before the report does: the verdict and the worst come first."""
+    worst_first = sorted(report.hosts, key=lambda it: _URGENCY.index(it.freshness))
+    said = [_said(it, report.inventory, wrap=True) for it in grouped(concerns(report))]
+    return Parts(verdict(report), Text(), _table(worst_first, report.at, width), *said)
 
 
 def verdict(report: FleetReport) -> Text:
