@@ -322,3 +322,16 @@ def test_the_play_book_passes_ansible_lint() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_when_too_many_fail_no_more_are_begun(ground: Ground) -> None:
+    """Hosts in the order of the inventory, one at a time: the first fails, and a hundred percent are too many."""
+    bad = "hermes_backup_home: /nowhere"
+    ground.write("hosts.yml", f"all:\n  vars: {{{LOCAL}}}\n  hosts: {{a: {{{bad}}}, b: , c: }}\n")
+    done = ground.call("run", "./prod", "--serial", "1", "--max-fail", "20", "--json")
+    assert done.code == 6
+    names = {host: it["error"] and it["error"]["name"] for host, it in done.data["hosts"].items()}
+    assert names == {"a": "HB-HOME-MISSING", "b": "HB-HOST-SKIPPED", "c": "HB-HOST-SKIPPED"}
+    done = ground.call("run", "./prod", "--serial", "1", "--json")
+    names = {host: it["error"] and it["error"]["name"] for host, it in done.data["hosts"].items()}
+    assert (done.code, names) == (6, {"a": "HB-HOME-MISSING", "b": None, "c": None})

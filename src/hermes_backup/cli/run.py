@@ -29,7 +29,7 @@ def run(
     forks: Annotated[int, FORKS] = 0,
     serial: Annotated[int, typer.Option(min=0, help="Begin so many hosts, and the next when these are done.")] = 0,
     max_fail: Annotated[
-        int, typer.Option(min=0, max=100, help="Begin no more when over so many percent failed.")
+        int, typer.Option(min=0, max=100, help="With --serial: begin no more when over so many percent failed.")
     ] = 100,
     no_deploy: Annotated[bool, typer.Option("--no-deploy", help="Run what is deployed; install nothing.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Examine everything, change nothing.")] = False,

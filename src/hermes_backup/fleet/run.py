@@ -36,7 +36,6 @@ from hermes_backup.pipeline.status import Status
 
 _START = "Start"
 _TAIL = 500
-_ALL = 100
 
 
 class Watcher(Protocol):
@@ -106,23 +105,38 @@ class Run:
         Raises:
             Fault: FLEET_MISSING, or CONFIG_INVALID when Ansible could not even start.
         """
-        outcome = self._played("run.yml", list(self._hosts))
-        if outcome.hosts is None and not self._interrupted and not self._began:
-            raise Fault(CONFIG_INVALID, f"Ansible did not run: {outcome.output}", where=self._fleet.inventory.name)
-        lacking = [name for name in self._hosts if self._lacks(name)]
-        if lacking and not self._interrupted:
-            outcome = self._once_deployed(lacking) or outcome
-        if self._interrupted or outcome.hosts is None:
-            self._stop([name for name in self._hosts if name not in self._ended])
-        for name in self._hosts:
-            self._ended.setdefault(name, self._left_over(name, outcome))
-        return tuple(self._pinned(self._ended[name]) for name in self._hosts)
+        names = list(self._hosts)
+        at_once = self._course.serial or len(names)
+        for start in range(0, len(names), at_once):
+            if self._interrupted or self._too_many_failed():
+                break
+            self._batch(names[start : start + at_once])
+        left = Fault(INTERRUPTED, "not begun") if self._interrupted else Fault(HOST_SKIPPED, "too many failed before it")
+        for name in names:
+            self._ended.setdefault(name, HostRun(name, None, left))
+        return tuple(self._pinned(self._ended[name]) for name in names)
 
     def interrupt(self) -> None:
         """End the run on every host; :meth:`execute` returns when they have cleaned up. Safe in a signal handler."""
         self._interrupted = True
         if self._play is not None:
             self._play.interrupt()
+
+    def _batch(self, names: Sequence[str]) -> None:
+        outcome = self._played("run.yml", names)
+        if outcome.hosts is None and not self._interrupted and not self._began:
+            raise Fault(CONFIG_INVALID, f"Ansible did not run: {outcome.output}", where=self._fleet.inventory.name)
+        lacking = [name for name in names if self._lacks(name)]
+        if lacking and not self._interrupted:
+            outcome = self._once_deployed(lacking) or outcome
+        if self._interrupted or outcome.hosts is None:
+            self._stop([name for name in names if name not in self._ended])
+        for name in names:
+            self._ended.setdefault(name, HostRun(name, None, broken(name, {"msg": outcome.output[-_TAIL:]})))
+
+    def _too_many_failed(self) -> bool:
+        failed = sum(it.fault is not None for it in self._ended.values())
+        return failed * 100 > self._course.max_fail * len(self._ended)
 
     def _lacks(self, name: str) -> bool:
         """Whether a host must be deployed to before it can run this."""
@@ -145,18 +159,12 @@ class Run:
                 self._end(HostRun(one.host, None, one.fault))
         return self._played("run.yml", ready) if ready else None
 
-    def _left_over(self, name: str, outcome: Outcome) -> HostRun:
-        if self._course.max_fail < _ALL and any(it.fault for it in self._ended.values()):
-            return HostRun(name, None, Fault(HOST_SKIPPED, "not begun: too many failed before it", where=name))
-        return HostRun(name, None, broken(name, {"msg": outcome.output[-_TAIL:]}))
-
     def _played(self, playbook: str, hosts: Sequence[str]) -> Outcome:
         self._play = for_hosts(
             self._fleet,
             playbook,
             {name: self._jobs[name] for name in hosts},
             self._on_event,
-            about={"serial": self._course.serial or "100%", "max_fail": self._course.max_fail},
             forks=self._course.forks,
             on_tick=self._look,
         )
