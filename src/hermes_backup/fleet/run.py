@@ -111,7 +111,7 @@ class Run:
             if self._interrupted or self._too_many_failed():
                 break
             self._batch(names[start : start + at_once])
-        left = Fault(INTERRUPTED, "not begun") if self._interrupted else Fault(HOST_SKIPPED, "too many failed before it")
+        left = Fault(INTERRUPTED, "not begun") if self._interrupted else Fault(HOST_SKIPPED, "too many failed before")
         for name in names:
             self._ended.setdefault(name, HostRun(name, None, left))
         return tuple(self._pinned(self._ended[name]) for name in names)
