@@ -141,9 +141,10 @@ class Run:
     def _lacks(self, name: str) -> bool:
         """Whether a host must be deployed to before it can run this."""
         host, ended = self._hosts[name], self._ended.get(name)
-        if not self._course.deploy or host.connection == "local" or host.means.agent:
+        if not self._course.deploy or ended is None or ended.fault is None:
             return False
-        return ended is not None and ended.fault is not None and ended.fault.kind in (AGENT_MISSING, DEPLOY_STALE)
+        ours = host.connection != "local" and not host.means.agent  # elsewhere it is somebody else's to install
+        return ended.fault.kind is DEPLOY_STALE or (ended.fault.kind is AGENT_MISSING and ours)
 
     def _once_deployed(self, names: Sequence[str]) -> Outcome | None:
         """Bring hosts to their declared state, and run the pipeline on those where that went well."""
