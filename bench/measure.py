@@ -17,7 +17,7 @@ import resource
 import subprocess
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,8 +41,18 @@ def adopt_orphans() -> None:
         raise OSError(ctypes.get_errno(), "prctl")
 
 
-def run(argv: Sequence[str], *, folder: Path, env: Mapping[str, str], spared: int = 0, sample: bool = False) -> Run:
+def run(
+    argv: Sequence[str],
+    *,
+    folder: Path,
+    env: Mapping[str, str],
+    spared: int = 0,
+    sample: bool = False,
+    afterwards: Callable[[], None] = lambda: None,
+) -> Run:
     """Run a command to its end, and all that it left running; ``spared`` is a child that is none of its own.
+
+    ``afterwards`` ends what would stay for long; its time does not count.
 
     Raises:
         SystemExit: it failed; its output is shown.
@@ -56,6 +66,7 @@ def run(argv: Sequence[str], *, folder: Path, env: Mapping[str, str], spared: in
         with _Sampler(spared) if sample else _NoSampler() as sampler:
             code = child.wait()
             seconds = time.perf_counter() - started
+    afterwards()
     _reap(spared)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     if code:
@@ -108,10 +119,10 @@ class _Sampler(_NoSampler):
 
     def _watch(self) -> None:
         while not self._over.wait(_BETWEEN):
-            self.peak = max(self.peak, sum(map(_pss, _tree(os.getpid(), self._spared))))
+            self.peak = max(self.peak, sum(map(_pss, tree(os.getpid(), self._spared))))
 
 
-def _tree(root: int, spared: int) -> list[int]:
+def tree(root: int, spared: int = 0) -> list[int]:
     """Return the processes below one, those of a spared child left out."""
     children = _children()
     found: list[int] = []
