@@ -117,6 +117,13 @@ HOME_MISSING = Kind(
     "The Hermes home does not exist.",
     "Set hermes_backup_home to the folder that holds state.db and SOUL.md.",
 )
+HOME_AMBIGUOUS = Kind(
+    "HB-HOME-AMBIGUOUS",
+    _C.CONFIG,
+    "No home is declared, and several are found.",
+    "Set hermes_backup_home to one of them. Several are several hosts of the inventory, each with its own "
+    "hermes_backup_home and hermes_backup_unit.",
+)
 HOME_EMPTY = Kind(
     "HB-HOME-EMPTY",
     _C.STAGE,

@@ -68,6 +68,33 @@ def key(host: Annotated[str, HOST] = "", config: Annotated[Path | None, CONFIG] 
     print_json({"made": made, "public_key": public})
 
 
+def homes(as_json: Annotated[bool, typer.Option("--json", help="Print them as JSON.")] = False) -> None:
+    """Find the Hermes homes of this host: users' folders, services, and containers of Docker and Podman."""
+    from rich.text import Text
+
+    from hermes_backup.cli.screen import console, print_json
+    from hermes_backup.home.discovery import LOOKED_AT, discover
+    from hermes_backup.home.printable import printable
+
+    found = discover()
+    if as_json:
+        print_json(
+            {"homes": [
+                {"path": printable(str(it.path)), "uid": it.uid, "user": it.user, "how": it.how,
+                 "within": printable(str(it.within)) if it.within else None}
+                for it in found
+            ]}
+        )  # fmt: skip
+        return
+    screen = console()
+    if not found:
+        screen.print(f"no Hermes home was found in {LOOKED_AT}")
+    for it in found:
+        whole = f"; a profile, in the backup of {printable(str(it.within))}" if it.within else ""
+        screen.print(Text(printable(str(it.path)), style="bold"), soft_wrap=True)  # to be copied, so never cut
+        screen.print(Text(f"    {it.how}; owner {it.user or it.uid}{whole}"), soft_wrap=True)
+
+
 def notify(
     pipeline: Annotated[str, PIPELINE], host: Annotated[str, HOST] = "", config: Annotated[Path | None, CONFIG] = None
 ) -> None:

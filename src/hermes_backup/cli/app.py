@@ -29,7 +29,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 _agent = typer.Typer(help="Run pipelines on this host, without Ansible.", no_args_is_help=True)
-for agent_command in (agent.run, agent.key, agent.notify):
+for agent_command in (agent.run, agent.homes, agent.key, agent.notify):
     _agent.command(agent_command.__name__, epilog=_EPILOG)(agent_command)
 for command in (
     run.run, deploy.deploy, deploy.remove, status.status, logs.logs, snapshots.list_snapshots, snapshots.verify,

@@ -23,9 +23,10 @@ def tour(config: HostConfig, pipeline: str, pins: Path, screen: Console) -> None
     """
     from hermes_backup.errors import RESTORE_CHECK, Fault
     from hermes_backup.home.comparing import compare
-    from hermes_backup.pipeline.agent import home_of, rules_of
+    from hermes_backup.pipeline.agent import rules_of
     from hermes_backup.pipeline.amounts import show_seconds, show_size
     from hermes_backup.pipeline.config import pipeline_of
+    from hermes_backup.pipeline.homes import declared_home
     from hermes_backup.pipeline.places import pinned_key
     from hermes_backup.pipeline.restoring import choose, restore
 
@@ -38,7 +39,7 @@ def tour(config: HostConfig, pipeline: str, pins: Path, screen: Console) -> None
             screen.print(f"  {file.name:<48} {show_size(file.size):>8}", markup=False)
         done = restore(config, declared, chosen, Path(scratch) / "home", pinned, Narrator(lambda *_: None))
         seconds = time.monotonic() - started
-        seen = compare(home_of(config), done.target, rules_of(config))
+        seen = compare(declared_home(config), done.target, rules_of(config))
     if seen.differing:
         raise Fault(RESTORE_CHECK, f"restored otherwise: {', '.join(seen.differing)}", where="demo")
     screen.print(

@@ -14,10 +14,12 @@ from typing import Any
 
 from hermes_backup.errors import BUG, INTERRUPTED, PIPELINE_ORDER, STAGE_FAILED, ExitCode, Fault, from_system
 from hermes_backup.home.layout import DEFAULT_EXCLUDES
+from hermes_backup.home.printable import printable
 from hermes_backup.home.selection import Rules, select
 from hermes_backup.pipeline.config import KEY_FOLDER, RCLONE_CREDENTIAL, HostConfig, pipeline_of
 from hermes_backup.pipeline.events import Recorder
 from hermes_backup.pipeline.executor import execute, preflight
+from hermes_backup.pipeline.homes import home_of, named, remember_home, saved_home
 from hermes_backup.pipeline.hosts import state_folder
 from hermes_backup.pipeline.interruption import interruptible
 from hermes_backup.pipeline.lock import locked
@@ -151,7 +153,7 @@ def _recorded(
     folder: Path,
 ) -> Status:
     with _context(config, pipeline, options, recorder, folder) as context:
-        home = Home(home_of(config), rules_of(config))
+        home = Home(_home(config, recorder, folder), rules_of(config))
         if options.dry_run:
             plan = _plan(stages, home, context)
             return recorder.finish("planned", ExitCode.OK, plan=plan)
@@ -161,6 +163,8 @@ def _recorded(
             recorder.warn("run", f"left out as told: {', '.join(left_out)}")
         if stages[0].takes and not isinstance(value, Snapshot):
             recorder.warn("run", "no snapshot was made")
+        if isinstance(value, Snapshot):
+            remember_home(folder, home.root)
     return _conclude(value, recorder)
 
 
@@ -214,12 +218,16 @@ def _conclude(value: Any, recorder: Recorder) -> Status:
     return recorder.finish(state, ExitCode.PARTIAL if state == "partial" else ExitCode.OK)
 
 
-def home_of(config: HostConfig) -> Path:
-    """Return the home on this host."""
-    home = config.home
-    if home.startswith("~") and config.owner:
-        home = f"~{config.owner}{home[1:]}"
-    return Path(home).expanduser()
+def _home(config: HostConfig, recorder: Recorder, folder: Path) -> Path:
+    """Choose the home; one that was found is told, as a warning until there is a snapshot of it."""
+    saved = saved_home(folder)
+    home = home_of(config, saved)
+    if home.found:
+        tell = recorder.warn if saved is None else recorder.note
+        tell("run", f"home found: {printable(str(home.path))}, {home.found}")
+    if home.others:
+        recorder.warn("run", f"not saved, for they are not declared: {named(home.others)}")
+    return home.path
 
 
 def rules_of(config: HostConfig) -> Rules:
