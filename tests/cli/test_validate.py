@@ -270,13 +270,15 @@ def test_precedence_is_ansibles(ground: Ground) -> None:
 
 
 def test_every_default_is_known_to_the_model(ground: Ground) -> None:
+    from hermes_backup.fleet.means import Means
     from hermes_backup.fleet.render import defaults_file
     from hermes_backup.pipeline.config import HostConfig
     from hermes_backup.pipeline.locate import read
 
     names = known_variables({defaults_file(): read(defaults_file())})
     fields = {f"hermes_backup_{it}" for it in HostConfig.model_fields}
-    assert set(names) - fields == {f"hermes_backup_{it}" for it in ("agent", "config_dir", "store")}
+    means = {f"hermes_backup_{it}" for it in Means.model_fields}
+    assert set(names) - fields == means
     assert fields - set(names) == {f"hermes_backup_{it}" for it in ("version", "host", "public_keys", "own_controller")}
 
 
