@@ -9,6 +9,7 @@ short_description: Start a pipeline of hermes-backup, detached
 description:
   - Where the host has a service of systemd for the pipeline, starts that, as it is deployed.
   - Elsewhere writes the rendered configuration of the host and starts the agent in a session of its own.
+  - Returns at the run's end, or after C(wait) seconds. Fails when the run failed in this time.
 options:
   job:
     description:
@@ -16,6 +17,10 @@ options:
         C(digest) of what is declared, and C(as_deployed) where that need not be what is deployed.
     type: str
     required: true
+  wait:
+    description: How many seconds to wait for the end at most.
+    type: float
+    default: 0
 author: hermes-backup
 """
 
@@ -34,7 +39,7 @@ started_at:
   description: When it started, in the kernel's ticks.
   type: int
   returned: success
-status:
+status_file:
   description: Path of the status file.
   type: str
   returned: success
@@ -54,6 +59,14 @@ joined:
   description: The service was at work already.
   type: bool
   returned: success
+finished:
+  description: The run is over.
+  type: bool
+  returned: success
+status:
+  description: The status as the agent wrote it last.
+  type: dict
+  returned: when there is one
 outdated:
   description: What is deployed is not what is declared, so nothing was started.
   type: bool
@@ -69,6 +82,7 @@ import tempfile
 import time
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.hermes_backup_follow import follow
 from ansible.module_utils.hermes_backup_host import (
     folder,
     started_at,
@@ -164,22 +178,24 @@ def start_unit(module, job, unit):
         if run_id in ("", before):
             what = "systemd did not start %s within %d s" % (unit, PATIENCE)
             module.fail_json(msg=what, outdated=False, error={"name": "HB-STAGE-FAILED", "what": what})
-    module.exit_json(
-        changed=not busy,
-        outdated=False,
-        joined=busy,
-        unit=unit,
-        run_id=run_id,
-        pid=0,
-        started_at=0,
-        status=status_file(job["config"]["state"], job["host"], job["pipeline"]),
-        log="",
-    )
+    status = status_file(job["config"]["state"], job["host"], job["pipeline"])
+    tell(module, {"unit": unit, "run_id": run_id, "pid": 0, "started_at": 0, "log": ""}, status, busy)
+
+
+def tell(module, run, path, joined):
+    """Say what was started, and how far it is."""
+    so_far = follow(run, path, module.params["wait"])
+    module.exit_json(changed=not joined, outdated=False, joined=joined, status_file=path, **run, **so_far)
 
 
 def main():
     """Run the module."""
-    module = AnsibleModule(argument_spec={"job": {"type": "str", "required": True, "no_log": True}})
+    module = AnsibleModule(
+        argument_spec={
+            "job": {"type": "str", "required": True, "no_log": True},
+            "wait": {"type": "float", "default": 0},
+        }
+    )
     job = json.loads(module.params["job"])
     os.umask(0o077)
     config_dir = folder(job["config_dir"], "/etc/hermes-backup", "~/.config/hermes-backup")
@@ -204,18 +220,14 @@ def main():
     except OSError as error:
         what = f"{error.strerror}: {error.filename}"
         module.fail_json(msg=what, error={"name": "HB-STAGE-FAILED", "what": what})
-    ticks = started_at(process.pid)
-    module.exit_json(
-        changed=True,
-        outdated=False,
-        joined=False,
-        unit="",
-        run_id=job["run_id"],
-        pid=process.pid,
-        started_at=ticks or 0,
-        status=status,
-        log=log,
-    )
+    run = {
+        "unit": "",
+        "run_id": job["run_id"],
+        "pid": process.pid,
+        "started_at": started_at(process.pid) or 0,
+        "log": log,
+    }
+    tell(module, run, status, joined=False)
 
 
 if __name__ == "__main__":

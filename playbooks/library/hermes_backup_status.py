@@ -70,36 +70,8 @@ error:
   returned: when the agent is gone without one
 """
 
-import time
-
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.hermes_backup_host import journal, read_status, started_at, tail, told_error, unit_state
-
-PAUSE = 0.1
-BAD = ("failed", "interrupted")
-
-
-def at_work(given):
-    """Return whether the run goes on."""
-    if given["unit"]:
-        busy, run_id = unit_state(given["unit"])
-        return busy and run_id == given["run_id"]
-    return given["started_at"] and started_at(given["pid"]) == given["started_at"]
-
-
-def last_words(given):
-    """Return the end of what the run said to people."""
-    return journal(given["run_id"]) if given["unit"] else ""
-
-
-def lost(given):
-    """Say why the agent went without a status."""
-    said = journal(given["run_id"]) if given["unit"] else tail(given["log"])
-    error = told_error(said)
-    if error is not None:
-        return error
-    what = f"the agent broke: {said}" if said else "the agent ended without a word, as a killed process does"
-    return {"name": "HB-STAGE-FAILED", "what": what, "where": given["unit"] or given["log"]}
+from ansible.module_utils.hermes_backup_follow import follow
 
 
 def main():
@@ -117,23 +89,7 @@ def main():
         supports_check_mode=True,
     )
     given = module.params
-    until = time.monotonic() + given["wait"]
-    while True:
-        alive = at_work(given)
-        status = read_status(given["path"], given["run_id"])  # after the look at the process: its last word counts
-        if status is not None and status["state"] != "running":
-            bad = status["state"] in BAD
-            what = (status.get("error") or {}).get("what", status["state"])
-            said = last_words(given) if bad else ""
-            module.exit_json(
-                changed=False, finished=True, status=status, failed=bad, msg=what if bad else "", log_tail=said
-            )
-        if not alive:
-            error = lost(given)
-            module.fail_json(msg=error.get("what", ""), finished=True, status=status, error=error)
-        if time.monotonic() >= until:
-            module.exit_json(changed=False, finished=False, status=status)
-        time.sleep(PAUSE)
+    module.exit_json(changed=False, **follow(given, given["path"], given["wait"]))
 
 
 if __name__ == "__main__":

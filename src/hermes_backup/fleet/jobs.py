@@ -27,15 +27,18 @@ def for_hosts(
 ) -> Play:
     """Return the play of one of our playbooks for the hosts that have a job, all of them at a time unless ``forks``.
 
-    In the playbook ``hermes_run`` holds ``hosts``, ``jobs`` (a file name for each host, in ``folder``), and ``about``.
+    In the playbook ``hermes_run`` holds ``hosts``, how many ``at_once``, ``jobs`` (a file name for each host, in
+    ``folder``), and ``about``.
     """
     files = {host: f"{number}.json" for number, host in enumerate(jobs)}
+    at_once = _forks(jobs, forks)
+    run = {**(about or {}), "hosts": [*files], "at_once": at_once, "jobs": files}
     return Play(
         playbook=data_folder("playbooks") / playbook,
         sources=(defaults_file(), fleet.inventory.hosts_file),
-        variables={**dict(fleet.inventory.settings), "hermes_run": {**(about or {}), "hosts": [*files], "jobs": files}},
+        variables={**dict(fleet.inventory.settings), "hermes_run": run},
         files={file: json.dumps(jobs[host]) for host, file in files.items()},
-        forks=_forks(jobs, forks),
+        forks=at_once,
         options=options,
         on_event=on_event,
         on_tick=on_tick,

@@ -183,6 +183,8 @@ class Run:
 
     def _on_event(self, event: Event) -> None:
         self._began = True
+        if event.task == _START:
+            self._started(event.host, event.result)
         try:
             status = _status(event.result)
         except ValidationError:
@@ -201,8 +203,6 @@ class Run:
             self._end(HostRun(event.host, status, broken(event.host, event.result)))
         elif status is not None:
             self._changed(event.host, status)
-        elif event.task == _START and event.kind == "ok":
-            self._started(event.host, event.result)
 
     def _started(self, host: str, told: Mapping[str, Any]) -> None:
         if told.get("outdated"):
@@ -212,8 +212,8 @@ class Run:
         if told.get("joined"):
             self._watcher.note(f"{host}: a run of this pipeline is under way there; following that one")
         self._run_ids[host] = str(told.get("run_id", ""))
-        if self._hosts[host].is_here:
-            self._status_files[host] = Path(told["status"])
+        if self._hosts[host].is_here and "status_file" in told:
+            self._status_files[host] = Path(told["status_file"])
 
     def _look(self) -> None:
         """Read the status of runs on this machine directly: finer and cheaper than by the module."""
