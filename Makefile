@@ -7,7 +7,7 @@ BIN := .venv/bin
 # "anew" unless .venv works and was made where this Makefile lies
 STALE := $(shell [ -x $(BIN)/python ] && [ "$$(cat .venv/.at 2>/dev/null)" = "$$(pwd)" ] || echo anew)
 
-.PHONY: help run test lint unit docs docs-check molecule bench bench-quick wheel-check clean anew
+.PHONY: help run test lint unit docs docs-check molecule bench bench-fleet bench-quick wheel-check clean anew
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
@@ -39,6 +39,9 @@ bench: .venv/.stamp-test ## Measure against shell recipes: 1 GB for time and mem
 
 bench-quick: .venv/.stamp-test ## The same on 150 MB (2 minutes)
 	@$(BIN)/python -m bench --size 150 --runs 2
+
+bench-fleet: .venv/.stamp-test ## Measure run over 4, 16 and 64 simulated hosts against a loop of ssh (root)
+	@$(BIN)/python -m bench.fleet
 
 wheel-check: .venv/.stamp-run ## Build the wheel, install it elsewhere, and back up the sample home with it
 	@tools/wheel-check
