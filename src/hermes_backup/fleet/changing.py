@@ -6,7 +6,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from hermes_backup.errors import CONFIG_INVALID, DEPLOY_FAILED, HOST_UNREACHABLE, INTERRUPTED, ExitCode, Fault
+from hermes_backup.errors import (
+    CONFIG_INVALID,
+    DEPLOY_FAILED,
+    HOST_UNREACHABLE,
+    HOSTS_FAILED,
+    INTERRUPTED,
+    ExitCode,
+    Fault,
+)
 from hermes_backup.fleet.differences import differences
 from hermes_backup.fleet.jobs import for_hosts
 from hermes_backup.fleet.outcome import broken
@@ -110,7 +118,7 @@ class _Seen:
 
 def _fault(event: Event) -> Fault:
     fault = broken(event.host, event.result)
-    if isinstance(event.result.get("error"), Mapping):
+    if fault.kind is not HOSTS_FAILED:  # it has a name of its own
         return fault
     stderr = str(event.result.get("stderr") or "").strip()
     said = f"{name_of(event)}: {fault.what}" + (f": {stderr}" if stderr else "")

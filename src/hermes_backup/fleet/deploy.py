@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from hermes_backup import __version__
-from hermes_backup.errors import CONFIG_INVALID, DEPLOY_FAILED, PYTHON_MISSING, Fault
+from hermes_backup.errors import CONFIG_INVALID, DEPLOY_FAILED, Fault
 from hermes_backup.fleet.changing import Deployed, Options, change, name_of
 from hermes_backup.fleet.declared import Declared, declared
 from hermes_backup.fleet.pins import pin
@@ -19,7 +19,6 @@ from hermes_backup.fleet.render import Fleet, FleetHost
 from hermes_backup.fleet.wheels import Sort, carry
 
 _PUBLIC_KEY = "backup_agent_public_key"
-_NO_PYTHON = ("No such file or directory", "not found", "No python interpreters found")
 _NO_SYSTEMD = "no systemd there, so nothing runs by itself: let its own scheduler call `hermes-backup agent run`"
 
 
@@ -37,7 +36,6 @@ class Deployment:
     note: Callable[[str], None]
     _probes: dict[str, Probe] = field(default_factory=dict)
     _keys: dict[str, str] = field(default_factory=dict)
-    _pythonless: set[str] = field(default_factory=set)
 
     def execute(self) -> tuple[Deployed, ...]:
         """Bring every host to its declared state, and return how it went, in the order of the hosts.
@@ -68,16 +66,10 @@ class Deployment:
                 self._probes[event.host] = Probe.model_validate(event.result)
             except ValidationError:
                 self._probes.pop(event.host, None)
-        elif event.kind == "failed":
-            said = " ".join(str(event.result.get(it) or "") for it in ("msg", "module_stderr", "module_stdout"))
-            if "python" in said and any(it in said for it in _NO_PYTHON):
-                self._pythonless.add(event.host)
 
     def _judged(self, probed: Deployed) -> Deployed:
         fault = probed.fault
-        if probed.host in self._pythonless:
-            fault = Fault(PYTHON_MISSING, "there is no Python on it", where=probed.host)
-        elif fault is None and probed.host not in self._probes:
+        if fault is None and probed.host not in self._probes:
             fault = Fault(DEPLOY_FAILED, "what it says of itself makes no sense", where=probed.host)
         return replace(probed, fault=fault)
 

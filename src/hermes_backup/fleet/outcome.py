@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hermes_backup.errors import HOSTS_FAILED, STAGE_FAILED, ExitCode, Fault, catalog
+from hermes_backup.errors import HOSTS_FAILED, PYTHON_MISSING, STAGE_FAILED, ExitCode, Fault, catalog
 
 if TYPE_CHECKING:
     from hermes_backup.pipeline.status import Status
+
+# what Ansible says of a host without Python: of one that it looked for, of the one it was told, and what the shell says
+_NO_PYTHON = re.compile(
+    r"No python interpreters found|module interpreter '[^']*' was not found"
+    r"|/python[0-9.]*: (?:not found|No such file or directory)"
+)
 
 
 @dataclass(frozen=True)
@@ -68,4 +75,7 @@ def broken(host: str, result: Mapping[str, Any]) -> Fault:
         failed = [it for it in items if isinstance(it, Mapping) and it.get("failed")]
         result = failed[0] if failed else result
     said = [str(result.get(name) or "").strip() for name in ("msg", "module_stderr", "exception")]
-    return Fault(HOSTS_FAILED, next(filter(None, said), "a task failed"), where=host)
+    said.append(str(result.get("module_stdout") or "").strip())  # where SSH gives the shell's complaint
+    if any(_NO_PYTHON.search(it) for it in said):
+        return Fault(PYTHON_MISSING, "there is no Python on it", where=host)
+    return Fault(HOSTS_FAILED, next(filter(None, said[:-1]), "a task failed"), where=host)
