@@ -22,10 +22,10 @@ from hermes_backup.errors import (
     Fault,
     Kind,
 )
-from hermes_backup.pipeline.amounts import harmless, show_seconds, show_size
 from hermes_backup.fleet.outcome import HostRun, broken, exit_code, fault_from
 from hermes_backup.fleet.pins import fingerprint, pin
 from hermes_backup.fleet.view import Row, line, live, summary
+from hermes_backup.pipeline.amounts import harmless, show_seconds, show_size
 from hermes_backup.pipeline.status import PartialFile, Status
 from tests.keys import KeyMaker
 
