@@ -63,6 +63,7 @@ def remove(
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
     """Take hermes-backup off hosts: timers, program, configuration, credentials, signing key. Snapshots stay."""
+    from hermes_backup.cli.screen import console
     from hermes_backup.errors import CONFIRM, Fault
     from hermes_backup.fleet.changing import exit_code
     from hermes_backup.fleet.choice import choose
@@ -80,6 +81,10 @@ def remove(
         typer.confirm(f"Take hermes-backup off {names}? Its signing key goes too; snapshots stay", abort=True)
     done = take_away(fleet, hosts, forks)
     _print(done, "removed", as_json=as_json)
+    if not as_json and any(it.changed for it in done):
+        what = f"The keys pinned in {fleet.inventory.pins} stay: they prove the snapshots that there are."
+        console().print(f"{what} Before a host is deployed to again, move its file away: it will have a new key.",
+                        style="dim", markup=False)  # fmt: skip
     raise typer.Exit(int(exit_code(done)))
 
 
