@@ -44,6 +44,7 @@ release:
   returned: success
 """
 
+import fcntl
 import glob
 import os
 import shutil
@@ -93,6 +94,19 @@ def install(module, folder, release, python, wheels):
         pass
 
 
+def alone(folder):
+    """Wait until no other deployment is at work in the folder; return what holds the lock."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    return descriptor
+
+
+def forget(path):
+    """Remove a file that another home's deployment may have removed."""
+    if os.path.exists(path):
+        os.unlink(path)
+
+
 def switch(folder, release):
     """Let ``current`` lead to the release, in one step."""
     beside = os.path.join(folder, ".current-%d" % os.getpid())
@@ -112,6 +126,9 @@ def main():
         supports_check_mode=True,
     )
     folder, release = module.params["folder"], module.params["release"]
+    if module.check_mode and not os.path.isdir(folder):
+        module.exit_json(changed=True, release=release)
+    lock = alone(folder)  # homes on one machine are deployed at the same time
     there, before = releases(folder)
     changed = release not in there or before != release
     if changed and not module.check_mode:
@@ -123,8 +140,8 @@ def main():
             if old not in (release, before):
                 shutil.rmtree(os.path.join(folder, old))
     if not module.check_mode:
-        for tar in glob.glob(os.path.join(glob.escape(folder), "*.tar")):
-            os.unlink(tar)
+        forget(os.path.join(folder, release + ".tar"))
+    os.close(lock)
     module.exit_json(changed=changed, release=release)
 
 

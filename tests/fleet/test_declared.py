@@ -101,3 +101,11 @@ def test_what_could_not_be_deployed_is_found_before_anything_runs(ground: Ground
     assert where.startswith("host_vars/vps1.yml:1:")
     assert name == "HB-CONFIG-INVALID"
     assert what in said
+
+
+@pytest.mark.parametrize("store", ["/var/lib/hermes-backup/kept", "/etc/hermes-backup", "/opt/hermes-backup/x"])
+def test_snapshots_do_not_lie_where_the_agent_lies(ground: Ground, store: str) -> None:
+    """``remove`` takes those folders away."""
+    ground.write("group_vars/all.yml", f"hermes_backup_recipients: [{ground.recipient.fingerprint}]\n")
+    with pytest.raises(Fault, match="the agent's own"):
+        of(ground, f"hermes_backup_pipelines: {{p: {{stages: [archive, store: {{path: {store}}}]}}}}")

@@ -61,11 +61,12 @@ def test_a_failed_run_is_told_with_its_cause_and_its_mend(heard: tuple[str, list
     ]
 
 
-@pytest.mark.parametrize("last", [None, status()])
-def test_a_run_without_a_last_word_was_ended_from_outside(last: Status | None) -> None:
+@pytest.mark.parametrize("last", [None, status(), status(state="done"), status(state="unchanged")])
+def test_a_run_without_a_last_word_is_not_taken_for_the_one_before(last: Status | None) -> None:
     title, text = message("vps1", "nightly", last)
-    assert title.endswith("was ended from outside")
+    assert title == "hermes-backup: vps1/nightly failed"
     assert "killed" in text
+    assert "hermes-backup logs INVENTORY vps1" in text
 
 
 def test_one_who_is_not_reached_is_an_error_that_does_not_repeat_the_address(

@@ -74,6 +74,7 @@ def remove(
 
     fleet = render(prepared(find_inventory(inventory)))
     hosts = choose(fleet, limit or ())
+    fleet.demand_sound(hosts)
     if not yes:
         names = ", ".join(it.name for it in hosts)
         if not sys.stdin.isatty():

@@ -54,7 +54,9 @@ def run(
     fleet.demand_sound(hosts)
     options = Options(new_run_id(), tuple(only or ()), tuple(skip or ()), dry_run, if_changed)
     with watcher([host.name for host in hosts], quiet=as_json) as seen:
-        job = Run(fleet, hosts, pipeline, options, seen, Course(forks, serial, max_fail, not no_deploy))
+        job = Run(
+            fleet, hosts, pipeline, options, seen, Course(forks, serial, max_fail, deploy=not (no_deploy or dry_run))
+        )
         with interruptible(job.interrupt):
             runs = job.execute()
     code = exit_code(runs, interrupted=job.interrupted)

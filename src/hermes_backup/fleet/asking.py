@@ -72,7 +72,7 @@ def _answer(
         return broken(host, event.result)
     try:
         return read(host, event.result)
-    except (ValidationError, ValueError, LookupError, TypeError, AttributeError):
+    except (ValidationError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError):
         return Fault(STAGE_FAILED, "the host's answer is none that this version can read", where=host)
 
 

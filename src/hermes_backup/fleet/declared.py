@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hermes_backup import __version__
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 CONFIG_DIR = "/etc/hermes-backup"
 STATE = "/var/lib/hermes-backup"
+AGENT_DIR = "/opt/hermes-backup"
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,9 @@ def declared(host: FleetHost, fleet: Collection[str]) -> Declared:
     plain = config.model_copy(update={"rclone_config": ""}).model_dump(mode="json")
     stores = tuple(sorted({*_folders(config, Store.name, "path"), *_folders(config, Push.name, "to")}))
     state = config.state or STATE
+    for store in stores:
+        if any(Path(store).is_relative_to(it) for it in (state, host.means.config_dir or CONFIG_DIR, AGENT_DIR)):
+            raise Fault(CONFIG_INVALID, f"snapshots cannot lie in {store}: it is the agent's own", where=host.name)
     pipelines = [it for it in (pipeline_of(config, name) for name in config.pipelines) if it.runs_on == "host"]
     text = json.dumps(plain)
     return Declared(

@@ -45,7 +45,7 @@ class Deployment:
         """
         names = [host.name for host in self.fleet.hosts]
         wanted = {host.name: declared(host, names) for host in self.hosts}
-        require_own_units(self.hosts)
+        require_own_units(self.fleet.hosts)
         probed = change(self.fleet, "probe.yml", {name: {} for name in wanted}, Options(forks=self.options.forks),
                         self._on_probe)  # fmt: skip
         done = {it.host: self._judged(it) for it in probed}

@@ -42,6 +42,8 @@ def fingerprint(armored: str) -> str:
     Raises:
         Fault: KEY_INVALID.
     """
+    if not armored.isascii():
+        raise Fault(KEY_INVALID, "not an armored public key")
     try:
         with tempfile.TemporaryDirectory(prefix="hb-") as scratch, Pinned.load(armored, Path(scratch)) as pinned:
             return pinned.fingerprint

@@ -91,6 +91,7 @@ class Play:
     collect: Callable[[Path], None] = lambda _: None
     """Called with the private folder before it goes."""
     _pid: int = 0
+    _playbook: str = ""
     _interrupted_at: float | None = None
     _stats: Mapping[str, Any] | None = None
     _output: list[str] = field(default_factory=list)
@@ -144,6 +145,8 @@ class Play:
         _private_file(env / "settings", json.dumps({"pexpect_timeout": 0.2, "suppress_output_file": True}))
 
     def _on_event(self, event: Mapping[str, Any]) -> bool:
+        if not self._is_ours(event):
+            return False
         if event.get("pid") and not self._pid:
             self._pid = int(event["pid"])
             if self._interrupted_at is not None:
@@ -157,6 +160,18 @@ class Play:
         if kind in ("error", "verbose", "warning", "") and event.get("stdout"):
             self._output = [*self._output, str(event["stdout"])][-_OUTPUT_KEPT:]
         return False
+
+    def _is_ours(self, event: Mapping[str, Any]) -> bool:
+        """Whether Ansible's callback sent it. The runner reads events off a terminal, where hosts' words stand, too.
+
+        The first event comes before any host is reached, and its random id of the playbook is told to none.
+        """
+        data = event.get("event_data") or {}
+        if event.get("event") == "playbook_on_start" and not self._playbook:
+            self._playbook = str(data.get("playbook_uuid") or "")
+        if event.get("event") in ("playbook_on_stats", *_KINDS):
+            return bool(self._playbook) and data.get("playbook_uuid") == self._playbook
+        return True
 
     def _tick(self) -> bool:
         """Return whether ansible-playbook must be killed: at once while it has not begun anything."""
@@ -226,6 +241,9 @@ def _environment(folder: Path) -> dict[str, str]:
         "ANSIBLE_LOCAL_TEMP": str(folder / "tmp"),
         "ANSIBLE_ROLES_PATH": str(data_folder("roles")),
         "ANSIBLE_HOST_KEY_CHECKING": "True",
+        # a connection that went dead is noticed after a minute; the rest is Ansible's own default
+        "ANSIBLE_SSH_ARGS": "-C -o ControlMaster=auto -o ControlPersist=60s -o ServerAliveInterval=15 "
+        "-o ServerAliveCountMax=4",
         "ANSIBLE_PIPELINING": "True",
         "ANSIBLE_NOCOLOR": "True",
         "ANSIBLE_GATHERING": "explicit",

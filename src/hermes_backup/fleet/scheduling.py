@@ -15,7 +15,9 @@ from hermes_backup.streams.private import write_private
 from hermes_backup.streams.process import Argument, run
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", re.ASCII)
-_KEPT = ("GNUPGHOME", "XDG_CONFIG_HOME")
+_KEPT = (  # where things are, nothing secret
+    "GNUPGHOME", "XDG_CONFIG_HOME", "ANSIBLE_CONFIG", "ANSIBLE_VAULT_PASSWORD_FILE", "ANSIBLE_VAULT_IDENTITY_LIST",
+)  # fmt: skip
 _STAGE = "schedule"
 _SERVICE = """\
 # Written by hermes-backup schedule; another call replaces it.

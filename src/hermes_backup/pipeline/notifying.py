@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 def message(host: str, pipeline: str, status: Status | None) -> tuple[str, str]:
     """Return title and text about the last run of a pipeline; nothing in it tells what the agent knows."""
     title = f"hermes-backup: {host}/{pipeline}"
-    if status is None or status.state == "running":
-        return f"{title} was ended from outside", "No last word: killed, out of memory or over its time."
+    if status is None or status.state not in ("failed", "interrupted", "partial"):
+        text = "No last word of that run: killed, out of memory, over its time, or it could not begin.\n"
+        return f"{title} failed", f"{text}hermes-backup logs INVENTORY {host} says more."
     lines = [f"at {status.updated:%Y-%m-%d %H:%M:%S} UTC, in stage {status.stage or 'none'}"]
     if status.error is not None:
         lines += [f"{status.error.what} [{status.error.name}]", status.error.mend]

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from hermes_backup.errors import ExitCode
 from hermes_backup.streams.private import write_private
@@ -45,9 +44,9 @@ class Status(_Model):
     stage: str = ""
     done: int = 0
     total: int = 0
-    started: datetime
-    updated: datetime
-    finished: datetime | None = None
+    started: AwareDatetime
+    updated: AwareDatetime
+    finished: AwareDatetime | None = None
     exit_code: ExitCode | None = None
     snapshot: str | None = None
     files: int = 0
@@ -57,7 +56,7 @@ class Status(_Model):
     partial: tuple[PartialFile, ...] = ()
     warnings: tuple[str, ...] = ()
     error: Trouble | None = None
-    public_key: str | None = None
+    public_key: str | None = Field(default=None, max_length=20_000, pattern=r"^[\x09\x0a\x0d\x20-\x7e]*$")
     plan: tuple[str, ...] = ()
 
     def write(self, path: Path) -> None:
