@@ -161,7 +161,7 @@ def test_a_host_without_python_gives_no_answer(ground: Ground, machine: Machine)
     backup(ground)
     ground.write("host_vars/vps1.yml", over_ssh(machine).replace(sys.executable, "/nonexistent/python3"))
     host = look(ground)["hosts"][0]
-    assert (host["state"], host["reachable"], host["error"]["name"]) == ("fresh", False, "HB-HOSTS-FAILED")
+    assert (host["state"], host["reachable"], host["error"]["name"]) == ("fresh", False, "HB-PYTHON-MISSING")
     assert "no answer" in ground.call("status", "./prod").out
 
 
