@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from hermes_backup.errors import (
@@ -100,7 +100,7 @@ def exit_code(done: Sequence[Deployed]) -> ExitCode:
 @dataclass
 class _Seen:
     done: dict[str, Deployed]
-    options: Options = field(default_factory=Options)
+    options: Options
 
     def event(self, event: Event) -> None:
         one = self.done[event.host]

@@ -84,7 +84,6 @@ class Run:
         self._hosts = {host.name: host for host in hosts}
         self._watcher = watcher
         self._course = course
-        self._id = options.run_id
         self._jobs = {host.name: _job(fleet, host, pipeline, options, course) for host in hosts}
         self._run_ids: dict[str, str] = {}
         self._ended: dict[str, HostRun] = {}
