@@ -8,7 +8,7 @@ module: hermes_backup_install
 short_description: Install a release of the agent of hermes-backup
 description:
   - Makes an environment for the release, installs its packages, and then lets the link C(current) lead to it.
-  - A release that is there and whole is left alone. Of the older ones the last in use stays.
+  - A release that is there and whole is left alone. Of the older ones the last in use stays, and any that runs.
 options:
   folder:
     description: Where releases lie.
@@ -107,6 +107,19 @@ def forget(path):
         os.unlink(path)
 
 
+def runs(place):
+    """Tell whether a process runs a release: the first words of its command line say which."""
+    for path in glob.glob("/proc/[0-9]*/cmdline"):
+        try:
+            with open(path, "rb") as file:
+                words = file.read().split(b"\0")[:2]
+        except OSError:
+            continue
+        if any(it.startswith(os.fsencode(place) + b"/") for it in words):
+            return True
+    return False
+
+
 def switch(folder, release):
     """Let ``current`` lead to the release, in one step."""
     beside = os.path.join(folder, ".current-%d" % os.getpid())
@@ -137,7 +150,7 @@ def main():
             install(module, folder, release, module.params["python"], module.params["wheels"])
         switch(folder, release)
         for old in there:
-            if old not in (release, before):
+            if old not in (release, before) and not runs(os.path.join(folder, old)):
                 shutil.rmtree(os.path.join(folder, old))
     if not module.check_mode:
         forget(os.path.join(folder, release + ".tar"))

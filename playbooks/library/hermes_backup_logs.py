@@ -54,7 +54,7 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.hermes_backup_host import status_file
-from ansible.module_utils.hermes_backup_units import is_booted, moment, output_of, show
+from ansible.module_utils.hermes_backup_units import is_booted, journal, moment, show
 
 INVOCATION = re.compile(r"[0-9a-f]{32}")
 LOG = re.compile(r"agent-(.+)\.log")
@@ -93,14 +93,11 @@ def by_unit(unit):
     return [(began, service["InvocationID"])] if began is not None and service.get("InvocationID") else []
 
 
-def journal(run_id, lines):
+def by_systemd(run_id, lines):
     """Return what a run of the unit said, and systemd about it."""
     if not is_booted() or not INVOCATION.fullmatch(run_id):
         return [], ""
-    command = ["journalctl", "--quiet", "--no-pager", "--no-hostname", "--output=short-iso", "--lines=%d" % lines]
-    ours = ["_SYSTEMD_INVOCATION_ID=" + run_id, "+", "INVOCATION_ID=" + run_id, "_PID=1"]
-    said, complaint = output_of(command + ours)
-    return said.splitlines(), complaint
+    return journal(run_id, lines, "short-iso", ["+", "INVOCATION_ID=" + run_id, "_PID=1"])
 
 
 def ending(path):
@@ -159,7 +156,7 @@ def main():
     wrote = by_status(folder)
     complaint, silent = "", []
     for _, run_id in sorted([*wrote, *by_logs(folder), *by_unit(unit)], reverse=True):
-        said, why = journal(run_id, job["lines"])
+        said, why = by_systemd(run_id, job["lines"])
         complaint = complaint or why
         if said:
             module.exit_json(changed=False, run_id=run_id, source=unit + ".service", silent=silent, lines=said)

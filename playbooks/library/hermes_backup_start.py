@@ -8,13 +8,15 @@ module: hermes_backup_start
 short_description: Start a pipeline of hermes-backup, detached
 description:
   - Where the host has a service of systemd for the pipeline, starts that, as it is deployed.
-  - Elsewhere writes the rendered configuration of the host and starts the agent in a session of its own.
+  - Elsewhere starts the agent in a session of its own; where no deployment is expected, with the configuration that
+    the job brings.
   - Returns at the run's end, or after C(wait) seconds. Fails when the run failed in this time.
 options:
   job:
     description:
-      - JSON with C(run_id), C(host), C(pipeline), C(agent), C(config_dir), C(config), C(arguments), C(unit),
-        C(digest) of what is declared, and C(as_deployed) where that need not be what is deployed.
+      - JSON with C(run_id), C(host), C(pipeline), C(agent), C(config_dir), C(state), C(arguments), C(unit),
+        C(digest) of what is declared, C(as_deployed) where that need not be what is deployed, and C(config) where the
+        host runs without a deployment.
     type: str
     required: true
   wait:
@@ -83,16 +85,8 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.hermes_backup_follow import follow
-from ansible.module_utils.hermes_backup_host import (
-    folder,
-    started_at,
-    started_by,
-    state_folder,
-    status_file,
-    systemctl,
-    unit_of,
-    unit_state,
-)
+from ansible.module_utils.hermes_backup_host import folder, started_at, state_folder, status_file
+from ansible.module_utils.hermes_backup_units import started_by, systemctl, unit_of, unit_state
 
 KEPT_LOGS = 10
 KEPT_VARIABLES = ("HOME", "USER", "LOGNAME", "TMPDIR", "TZ", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "SSH_AUTH_SOCK")
@@ -178,7 +172,7 @@ def start_unit(module, job, unit):
         if run_id in ("", before):
             what = "systemd did not start %s within %d s" % (unit, PATIENCE)
             module.fail_json(msg=what, outdated=False, error={"name": "HB-STAGE-FAILED", "what": what})
-    status = status_file(job["config"]["state"], job["host"], job["pipeline"])
+    status = status_file(job["state"], job["host"], job["pipeline"])
     tell(module, {"unit": unit, "run_id": run_id, "pid": 0, "started_at": 0, "log": ""}, status, busy)
 
 
@@ -200,19 +194,20 @@ def main():
     os.umask(0o077)
     config_dir = folder(job["config_dir"], "/etc/hermes-backup", "~/.config/hermes-backup")
     unit = unit_of(job)
-    if unit is not None and not job["as_deployed"] and deployed(job, config_dir) != job["digest"]:
+    there = deployed(job, config_dir)
+    if (unit is not None or job["config"] is None) and not job["as_deployed"] and there != job["digest"]:
         module.exit_json(changed=False, outdated=True)
     if unit is not None and not job["arguments"]:
         start_unit(module, job, unit)
     agent = find_agent(job["agent"])
-    if agent is None:
+    if agent is None or (job["config"] is None and not there):
         what = f"no program at {job['agent']}" if job["agent"] else "hermes-backup is not installed"
         module.fail_json(msg=what, error={"name": "HB-AGENT-MISSING", "what": what})
-    config = dict(job["config"], state=state_folder(job["config"]["state"]))
-    status = status_file(config["state"], job["host"], job["pipeline"])
+    status = status_file(job["state"], job["host"], job["pipeline"])
     log = os.path.join(os.path.dirname(status), f"agent-{job['run_id']}.log")
     try:
-        if unit is None:
+        if unit is None and job["config"] is not None:
+            config = dict(job["config"], state=state_folder(job["state"]))
             write_private(os.path.join(config_dir, job["host"] + ".json"), json.dumps(config))
         os.makedirs(os.path.dirname(status), mode=0o700, exist_ok=True)
         process = start(agent, job, config_dir, log)

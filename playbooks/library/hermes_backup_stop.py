@@ -51,16 +51,8 @@ import signal
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.hermes_backup_host import (
-    agents_of,
-    read_status,
-    started_at,
-    started_by,
-    status_file,
-    systemctl,
-    unit_of,
-    unit_state,
-)
+from ansible.module_utils.hermes_backup_host import agents_of, read_status, started_at, status_file
+from ansible.module_utils.hermes_backup_units import started_by, systemctl, unit_of, unit_state
 
 PAUSE = 0.05
 
@@ -106,7 +98,7 @@ def main():
         left = {pid: ticks for pid, ticks in left.items() if ticks is not None and started_at(pid) == ticks}
     for pid in left:
         send(pid, signal.SIGKILL, group=os.getpgid(pid) == pid)
-    status = read_status(status_file(job["config"]["state"], job["host"], job["pipeline"]), run_id)
+    status = read_status(status_file(job["state"], job["host"], job["pipeline"]), run_id)
     module.exit_json(changed=bool(stopped), stopped=sorted(stopped), killed=sorted(left), status=status)
 
 

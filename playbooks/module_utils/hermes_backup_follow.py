@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 
-from ansible.module_utils.hermes_backup_host import journal, read_status, started_at, tail, told_error, unit_state
+from ansible.module_utils.hermes_backup_host import read_status, started_at, tail, told_error
+from ansible.module_utils.hermes_backup_units import journal, unit_state
 
 PAUSE = 0.1
 BAD = ("failed", "interrupted")
+LAST_LINES = 15
 
 
 def at_work(run):
@@ -20,12 +22,12 @@ def at_work(run):
 
 def last_words(run):
     """Return the end of what the run said to people."""
-    return journal(run["run_id"]) if run["unit"] else ""
+    return "\n".join(journal(run["run_id"], LAST_LINES)[0]) if run["unit"] else ""
 
 
 def lost(run):
     """Say why the agent went without a status."""
-    said = journal(run["run_id"]) if run["unit"] else tail(run["log"])
+    said = last_words(run) if run["unit"] else tail(run["log"])
     error = told_error(said)
     if error is not None:
         return error

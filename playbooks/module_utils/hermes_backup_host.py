@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
 
 APP = "hermes-backup"
 PROGRAM = "bin/hermes-backup"
@@ -93,43 +92,3 @@ def told_error(text):
         if isinstance(data.get("error"), dict):
             return data["error"]
     return None
-
-
-def systemctl(*words):
-    """Run systemctl; return whether it went well, and what it said."""
-    done = subprocess.run(
-        ["systemctl"] + list(words), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
-    return done.returncode == 0, done.stdout.decode("utf-8", "replace").strip()
-
-
-def unit_of(job):
-    """Return the service that runs a job's pipeline, if it is installed here."""
-    if not os.path.isdir("/run/systemd/system") or not os.path.exists("/etc/systemd/system/%s@.service" % job["unit"]):
-        return None
-    return "%s@%s.service" % (job["unit"], job["pipeline"])
-
-
-def unit_state(unit):
-    """Return whether a service is at work, and the id of its last run."""
-    _, said = systemctl("show", "--property", "ActiveState,InvocationID", unit)
-    shown = dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
-    busy = shown.get("ActiveState") in ("activating", "active", "deactivating", "reloading")
-    return busy, shown.get("InvocationID", "")
-
-
-def journal(run_id, lines=15):
-    """Return the last lines that a run of a service said."""
-    done = subprocess.run(
-        ["journalctl", "--quiet", "--no-pager", "--output", "cat", "--lines", str(lines)]
-        + ["_SYSTEMD_INVOCATION_ID=" + run_id],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-    )
-    return done.stdout.decode("utf-8", "replace").strip()
-
-
-def started_by(unit):
-    """Return the file that says which run of a controller started a service."""
-    return os.path.join("/run", APP, unit + ".started-by")

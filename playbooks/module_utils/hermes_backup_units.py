@@ -8,6 +8,8 @@ import re
 import subprocess
 import time
 
+APP = "hermes-backup"
+BUSY = ("activating", "active", "deactivating", "reloading")
 PROPERTIES = (
     "Id", "ActiveState", "Result", "InvocationID", "InactiveExitTimestamp",
     "NextElapseUSecRealtime", "NextElapseUSecMonotonic",
@@ -34,6 +36,42 @@ def output_of(command):
     except (OSError, subprocess.TimeoutExpired) as error:
         return "", str(error)
     return done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace").strip()
+
+
+def systemctl(*words):
+    """Run systemctl, however long it takes; return whether it went well, and what it said."""
+    done = subprocess.run(
+        ["systemctl"] + list(words), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    return done.returncode == 0, done.stdout.decode("utf-8", "replace").strip()
+
+
+def unit_of(job):
+    """Return the service that runs a job's pipeline, if it is installed here."""
+    if not is_booted() or not os.path.exists("/etc/systemd/system/%s@.service" % job["unit"]):
+        return None
+    return "%s@%s.service" % (job["unit"], job["pipeline"])
+
+
+def unit_state(unit):
+    """Return whether a service is at work, and the id of its last run."""
+    shown = show([unit]).get(unit, {})
+    return shown.get("ActiveState") in BUSY, shown.get("InvocationID", "")
+
+
+def started_by(unit):
+    """Return the file that says which run of a controller started a service."""
+    return os.path.join("/run", APP, unit + ".started-by")
+
+
+def journal(run_id, lines, output="cat", also=()):
+    """Return the last lines that a run of a service said, and what journalctl complains of.
+
+    ``also`` are more matches (journalctl(1)), such as those for what systemd itself said of the run.
+    """
+    command = ["journalctl", "--quiet", "--no-pager", "--no-hostname", "--output=" + output, "--lines=%d" % lines]
+    said, complaint = output_of(command + ["_SYSTEMD_INVOCATION_ID=" + run_id] + list(also))
+    return said.splitlines(), complaint
 
 
 def show(units):

@@ -293,6 +293,19 @@ def test_an_interrupt_over_ssh(ground: Ground, machine: Machine) -> None:
     assert (child.returncode, ground.agents()) == (130, [])
 
 
+def test_a_host_that_hangs_holds_up_no_other(ground: Ground) -> None:
+    ground.write("hosts.yml", f"all:\n  vars: {{{LOCAL}}}\n  hosts: {{vps1: {{}}, vps2: }}\n")
+    (ground.root / "config").mkdir()
+    os.mkfifo(ground.root / "config" / "vps2.deployed")
+    done = ground.call("run", "./prod", "--json", ANSIBLE_TASK_TIMEOUT="5")
+    hosts = done.data["hosts"]
+    assert (done.code, hosts["vps1"]["error"], hosts["vps2"]["error"]["name"]) == (6, None, "HB-HOST-UNREACHABLE")
+    assert hosts["vps2"]["error"]["what"] == "it did not answer within 5 s; what it was told may go on there"
+    asked = ground.call("status", "./prod", "--json", ANSIBLE_TASK_TIMEOUT="5")
+    problem = next(it["error"] for it in asked.data["hosts"] if it["host"] == "vps2")
+    assert problem["what"].startswith("it did not answer within 5 s")
+
+
 def test_a_host_whose_ssh_key_is_unknown(ground: Ground, machine: Machine) -> None:
     ground.write("hosts.yml", "all:\n  hosts:\n    vps1: {}\n")
     ground.write("host_vars/vps1.yml", machine.variables(known=False))

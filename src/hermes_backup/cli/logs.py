@@ -20,7 +20,6 @@ def logs(
     from dataclasses import asdict
 
     from hermes_backup.cli.screen import console, print_json
-    from hermes_backup.errors import CONFIG_INVALID, Fault
     from hermes_backup.fleet.demo import prepared
     from hermes_backup.fleet.inventory import find_inventory
     from hermes_backup.fleet.journal import last_journal
@@ -30,9 +29,7 @@ def logs(
     fleet = render(prepared(find_inventory(inventory)))
     chosen = fleet.host(host)
     fleet.demand_sound([chosen])
-    if chosen.config is None:
-        raise Fault(CONFIG_INVALID, f"the configuration of host {chosen.name} is not sound")
-    journal = last_journal(fleet, chosen, chosen.config, pipeline, lines)
+    journal = last_journal(fleet, chosen, pipeline, lines)
     if as_json:
         print_json({"host": chosen.name, "pipeline": pipeline, **asdict(journal)})
         return

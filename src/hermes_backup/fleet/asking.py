@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from hermes_backup.errors import CONFIG_INVALID, HOST_UNREACHABLE, HOSTS_FAILED, INTERRUPTED, STAGE_FAILED, Fault
-from hermes_backup.fleet.inventory import data_folder
-from hermes_backup.fleet.outcome import broken
-from hermes_backup.fleet.play import Event, Play, interruptible
-from hermes_backup.fleet.render import Fleet, defaults_file
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from hermes_backup.errors import CONFIG_INVALID, HOSTS_FAILED, INTERRUPTED, STAGE_FAILED, Fault
+from hermes_backup.fleet.jobs import for_hosts
+from hermes_backup.fleet.outcome import broken, unreachable
+from hermes_backup.fleet.play import Event, interruptible
+from hermes_backup.fleet.render import Fleet
 
 Answer = TypeVar("Answer")
-_FORKS_AT_MOST = 50
 _TAIL = 500
 
 
 def ask(
-    fleet: Fleet, playbook: str, questions: Mapping[str, str], read: Callable[[str, Mapping[str, Any]], Answer]
+    fleet: Fleet,
+    playbook: str,
+    questions: Mapping[str, Mapping[str, Any]],
+    read: Callable[[str, Mapping[str, Any]], Answer],
 ) -> Mapping[str, Answer | Fault]:
     """Ask each host its question, and return by host what ``read`` makes of its answer.
 
@@ -35,22 +33,11 @@ def ask(
     if not questions:
         return {}
     events: dict[str, Event] = {}
-    files = {host: f"{number}.json" for number, host in enumerate(questions)}
 
     def keep(event: Event) -> None:
         events[event.host] = event
 
-    play = Play(
-        playbook=data_folder("playbooks") / playbook,
-        sources=(defaults_file(), fleet.inventory.hosts_file),
-        variables={
-            **dict(fleet.inventory.settings),
-            "hermes_run": {"hosts": list(questions), "jobs": files},
-        },
-        files={file: questions[host] for host, file in files.items()},
-        forks=min(len(questions), _FORKS_AT_MOST),
-        on_event=keep,
-    )
+    play = for_hosts(fleet, playbook, questions, keep)
     with interruptible(play.interrupt):
         outcome = play.run()
     if outcome.interrupted:
@@ -67,16 +54,10 @@ def _answer(
     if event is None:
         return Fault(silent.kind, silent.what, where=host)
     if event.kind == "unreachable":
-        return Fault(HOST_UNREACHABLE, unreachable(str(event.result.get("msg") or "no answer")), where=host)
+        return unreachable(host, event.result)
     if event.kind != "ok":
         return broken(host, event.result)
     try:
         return read(host, event.result)
     except (ValidationError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError):
         return Fault(STAGE_FAILED, "the host's answer is none that this version can read", where=host)
-
-
-def unreachable(said: str) -> str:
-    """Return the last of what Ansible and ssh say of a host that cannot be reached: that is the cause."""
-    lines: Sequence[str] = [line.strip() for line in said.splitlines() if line.strip()]
-    return re.sub(r"^(?:Task failed: )?(?:Failed to connect to the host via ssh: )?", "", lines[-1]) if lines else said

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from hermes_backup.errors import (
     CONFIG_INVALID,
     DEPLOY_FAILED,
-    HOST_UNREACHABLE,
     HOSTS_FAILED,
     INTERRUPTED,
     ExitCode,
@@ -17,13 +16,15 @@ from hermes_backup.errors import (
 )
 from hermes_backup.fleet.differences import differences
 from hermes_backup.fleet.jobs import for_hosts
-from hermes_backup.fleet.outcome import broken
+from hermes_backup.fleet.outcome import broken, unreachable
 from hermes_backup.fleet.play import Event, interruptible
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from hermes_backup.fleet.render import Fleet
+
+_PATIENCE = 1800  # seconds: packages come over slow lines, and a run that is at work is stopped first
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def change(
         seen.event(event)
         on_event(event)
 
-    play = for_hosts(fleet, playbook, jobs, heard, forks=options.forks, options=options.words)
+    play = for_hosts(fleet, playbook, jobs, heard, forks=options.forks, options=options.words, patience=_PATIENCE)
     with interruptible(play.interrupt):
         outcome = play.run()
     if outcome.interrupted:
@@ -103,10 +104,11 @@ class _Seen:
     options: Options
 
     def event(self, event: Event) -> None:
-        one = self.done[event.host]
+        one = self.done.get(event.host)
+        if one is None:  # a task that is delegated elsewhere
+            return
         if event.kind == "unreachable":
-            what = str(event.result.get("msg") or "no answer")
-            self.done[event.host] = replace(one, fault=Fault(HOST_UNREACHABLE, what, where=event.host))
+            self.done[event.host] = replace(one, fault=unreachable(event.host, event.result))
         elif event.kind == "failed":
             self.done[event.host] = replace(one, fault=_fault(event))
         elif event.kind == "ok" and event.result.get("changed"):

@@ -73,9 +73,7 @@ def declared(host: FleetHost, fleet: Collection[str]) -> Declared:
     Raises:
         Fault: CONFIG_INVALID when the host's configuration is not sound.
     """
-    config = host.config
-    if config is None:
-        raise Fault(CONFIG_INVALID, f"the configuration of host {host.name} is not sound")
+    config = host.sound
     plain = config.model_copy(update={"rclone_config": ""}).model_dump(mode="json")
     stores = tuple(sorted({*_folders(config, Store.name, "path"), *_folders(config, Push.name, "to")}))
     state = config.state or STATE

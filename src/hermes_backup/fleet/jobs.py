@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hermes_backup.fleet.inventory import data_folder
-from hermes_backup.fleet.play import Event, Play
+from hermes_backup.fleet.play import PATIENCE, Event, Play
 from hermes_backup.fleet.render import Fleet, defaults_file
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ def for_hosts(
     about: Mapping[str, Any] | None = None,
     forks: int = 0,
     options: Sequence[str] = (),
+    patience: int = PATIENCE,
     on_tick: Callable[[], None] = lambda: None,
 ) -> Play:
     """Return the play of one of our playbooks for the hosts that have a job, all of them at a time unless ``forks``.
@@ -40,6 +41,7 @@ def for_hosts(
         files={file: json.dumps(jobs[host]) for host, file in files.items()},
         forks=at_once,
         options=options,
+        patience=patience,
         on_event=on_event,
         on_tick=on_tick,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,6 @@ from hermes_backup.pipeline.config import pipeline_of
 
 if TYPE_CHECKING:
     from hermes_backup.fleet.render import Fleet, FleetHost
-    from hermes_backup.pipeline.config import HostConfig
 
 
 @dataclass(frozen=True)
@@ -31,16 +29,17 @@ class Journal:
     lines: tuple[str, ...]
 
 
-def last_journal(fleet: Fleet, host: FleetHost, config: HostConfig, pipeline: str, lines: int) -> Journal:
+def last_journal(fleet: Fleet, host: FleetHost, pipeline: str, lines: int) -> Journal:
     """Return at most so many lines, the last ones, of what the last run of a pipeline said.
 
     Raises:
         Fault: PIPELINE_MISSING, LOG_MISSING, HOST_UNREACHABLE, and as :func:`hermes_backup.fleet.asking.ask`.
     """
+    config = host.sound
     if pipeline_of(config, pipeline).runs_on == "controller":
         raise Fault(LOG_MISSING, f"pipeline {pipeline} runs on this machine, not on host {host.name}")
     where = {"state": config.state, "unit": host.means.unit}
-    question = json.dumps({"host": host.name, "pipeline": pipeline, "lines": lines, **where})
+    question = {"host": host.name, "pipeline": pipeline, "lines": lines, **where}
     answer = ask(fleet, "logs.yml", {host.name: question}, _journal)[host.name]
     if isinstance(answer, Fault):
         raise answer

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hermes_backup.errors import HOSTS_FAILED, PYTHON_MISSING, STAGE_FAILED, ExitCode, Fault, catalog
+from hermes_backup.errors import HOST_UNREACHABLE, HOSTS_FAILED, PYTHON_MISSING, STAGE_FAILED, ExitCode, Fault, catalog
 
 if TYPE_CHECKING:
     from hermes_backup.pipeline.status import Status
@@ -65,11 +65,21 @@ def fault_from(host: str, error: Mapping[str, Any]) -> Fault:
     return Fault(kind, str(error.get("what", "")), where=where, mend=str(error.get("mend") or ""))
 
 
+def unreachable(host: str, result: Mapping[str, Any], more: str = "") -> Fault:
+    """Return the fault of a host that cannot be reached; the last that Ansible and ssh say of it is the cause."""
+    lines = [line.strip() for line in str(result.get("msg") or "").splitlines() if line.strip()]
+    what = re.sub(r"^(?:Task failed: )?(?:Failed to connect to the host via ssh: )?", "", lines[-1]) if lines else ""
+    return Fault(HOST_UNREACHABLE, (what or "no answer") + more, where=host)
+
+
 def broken(host: str, result: Mapping[str, Any]) -> Fault:
     """Return the fault of a task that failed: the one that it names, else what Ansible says."""
-    error = result.get("error")
+    error, out_of_time = result.get("error"), result.get("timedout")
     if isinstance(error, Mapping):
         return fault_from(host, error)
+    if isinstance(out_of_time, Mapping):
+        what = f"it did not answer within {out_of_time.get('period')} s; what it was told may go on there"
+        return Fault(HOST_UNREACHABLE, what, where=host)
     items = result.get("results")
     if isinstance(items, list):  # of a loop: what its first failure says
         failed = [it for it in items if isinstance(it, Mapping) and it.get("failed")]

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 KILL_AFTER = 10.0
 """Seconds that ansible-playbook gets to end by itself after an interrupt."""
+PATIENCE = 120
+"""Seconds that a host may take to answer a task, unless ANSIBLE_TASK_TIMEOUT says otherwise."""
 _KINDS = {
     "runner_on_ok": "ok",
     "runner_on_failed": "failed",
@@ -85,6 +87,7 @@ class Play:
     forks: int = 20
     options: Sequence[str] = ()
     """Words for ansible-playbook, such as ``--check``."""
+    patience: int = PATIENCE
     on_event: Callable[[Event], None] = lambda _: None
     on_tick: Callable[[], None] = lambda: None
     """Called about five times a second."""
@@ -110,7 +113,7 @@ class Play:
                 project_dir=str(Path.cwd()),
                 playbook=str(self.playbook),
                 inventory=[str(source) for source in self.sources],
-                envvars=_environment(folder),
+                envvars=_environment(folder, self.patience),
                 forks=self.forks,
                 cmdline=" ".join(self.options) or None,
                 quiet=True,
@@ -232,7 +235,7 @@ def _private_file(file: Path, text: str) -> None:
         out.write(text)
 
 
-def _environment(folder: Path) -> dict[str, str]:
+def _environment(folder: Path, patience: int) -> dict[str, str]:
     programs = str(Path(sys.executable).parent)
     return {
         "PATH": os.pathsep.join([programs, os.environ.get("PATH", os.defpath)]),
@@ -244,6 +247,8 @@ def _environment(folder: Path) -> dict[str, str]:
         # a connection that went dead is noticed after a minute; the rest is Ansible's own default
         "ANSIBLE_SSH_ARGS": "-C -o ControlMaster=auto -o ControlPersist=60s -o ServerAliveInterval=15 "
         "-o ServerAliveCountMax=4",
+        # one that hangs on the host, as a dead NFS does to it, is not
+        "ANSIBLE_TASK_TIMEOUT": os.environ.get("ANSIBLE_TASK_TIMEOUT", str(patience)),
         "ANSIBLE_PIPELINING": "True",
         "ANSIBLE_NOCOLOR": "True",
         "ANSIBLE_GATHERING": "explicit",

@@ -52,6 +52,17 @@ class FleetHost:
     is_here: bool
     """It is this machine, and this user."""
 
+    @property
+    def sound(self) -> HostConfig:
+        """The configuration of a host with which nothing is wrong.
+
+        Raises:
+            Fault: CONFIG_INVALID.
+        """
+        if self.config is None:
+            raise Fault(CONFIG_INVALID, f"the configuration of host {self.name} is not sound")
+        return self.config
+
 
 @dataclass(frozen=True)
 class Fleet:
@@ -151,9 +162,7 @@ def host_config(wanted: str, host: str = "") -> HostConfig:
     fleet = render(prepared(find_inventory(wanted)))
     chosen = fleet.host(host)
     fleet.demand_sound([chosen])
-    if chosen.config is None:
-        raise Fault(CONFIG_INVALID, f"host {chosen.name} has no configuration", where=fleet.inventory.name)
-    return chosen.config
+    return chosen.sound
 
 
 def _documents(inventory: Inventory) -> Mapping[Path, Document]:

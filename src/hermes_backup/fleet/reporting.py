@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -28,13 +27,11 @@ def ask_hosts(fleet: Fleet, hosts: Sequence[FleetHost]) -> Mapping[str, HostWord
     return ask(fleet, "report.yml", {host.name: _question(host) for host in hosts}, _word)
 
 
-def _question(host: FleetHost) -> str:
-    config = host.config
-    if config is None:
-        return "{}"
+def _question(host: FleetHost) -> Mapping[str, Any]:
+    config = host.sound
     names = [name for name in config.pipelines if pipeline_of(config, name).runs_on == "host"]
     where = {"state": config.state, "config_dir": host.means.config_dir, "unit": host.means.unit}
-    return json.dumps({"host": host.name, "pipelines": names, **where})
+    return {"host": host.name, "pipelines": names, **where}
 
 
 def _word(host: str, result: Mapping[str, Any]) -> HostWord:

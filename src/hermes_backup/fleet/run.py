@@ -17,21 +17,21 @@ from hermes_backup.errors import (
     CONFIG_INVALID,
     DEPLOY_STALE,
     HOST_SKIPPED,
-    HOST_UNREACHABLE,
     INTERRUPTED,
     STAGE_FAILED,
     Fault,
 )
+from hermes_backup.fleet.changing import Deployed
 from hermes_backup.fleet.changing import Options as DeployOptions
 from hermes_backup.fleet.declared import declared
 from hermes_backup.fleet.deploy import Deployment
 from hermes_backup.fleet.jobs import for_hosts
-from hermes_backup.fleet.outcome import HostRun, broken, ended
+from hermes_backup.fleet.outcome import HostRun, broken, ended, unreachable
 from hermes_backup.fleet.pins import pin
 from hermes_backup.fleet.play import Event, Outcome, Play
 from hermes_backup.fleet.render import Fleet, FleetHost
 from hermes_backup.pipeline.agent import Options, chosen
-from hermes_backup.pipeline.config import HostConfig, pipeline_of
+from hermes_backup.pipeline.config import pipeline_of
 from hermes_backup.pipeline.status import Status
 
 _START = "Start"
@@ -139,19 +139,24 @@ class Run:
 
     def _lacks(self, name: str) -> bool:
         """Whether a host must be deployed to before it can run this."""
-        host, ended = self._hosts[name], self._ended.get(name)
+        ended = self._ended.get(name)
         if not self._course.deploy or ended is None or ended.fault is None:
             return False
-        ours = host.connection != "local" and not host.means.agent  # elsewhere it is somebody else's to install
-        return ended.fault.kind is DEPLOY_STALE or (ended.fault.kind is AGENT_MISSING and ours)
+        stale, missing = ended.fault.kind is DEPLOY_STALE, ended.fault.kind is AGENT_MISSING
+        return stale or (missing and _is_deployed_to(self._hosts[name]))
 
     def _once_deployed(self, names: Sequence[str]) -> Outcome | None:
         """Bring hosts to their declared state, and run the pipeline on those where that went well."""
         self._watcher.note(f"deploying to {', '.join(names)} first")
         hosts = [self._hosts[name] for name in names]
-        done = Deployment(self._fleet, hosts, DeployOptions(forks=self._course.forks), self._watcher.note)
+        deployment = Deployment(self._fleet, hosts, DeployOptions(forks=self._course.forks), self._watcher.note)
+        try:
+            done = deployment.execute()
+        except Fault as fault:
+            self._interrupted = self._interrupted or fault.kind is INTERRUPTED
+            done = tuple(Deployed(name, fault=fault) for name in names)
         ready = []
-        for one in done.execute():
+        for one in done:
             self._ended.pop(one.host, None)
             if one.fault is None:
                 ready.append(one.host)
@@ -191,10 +196,8 @@ class Run:
             self._end(HostRun(event.host, None, fault))
             return
         if event.kind == "unreachable":
-            what = str(event.result.get("msg") or "no answer")
-            if event.task != _START:
-                what += "; a run that was under way there may go on"
-            self._end(HostRun(event.host, None, Fault(HOST_UNREACHABLE, what, where=event.host)))
+            begun = "" if event.task == _START else "; a run that was under way there may go on"
+            self._end(HostRun(event.host, None, unreachable(event.host, event.result, begun)))
         elif status is not None and status.state != "running":
             self._watcher.changed(event.host, status)
             self._end(ended(event.host, status, str(event.result.get("log_tail") or "")))
@@ -254,7 +257,7 @@ def new_run_id() -> str:
 
 
 def _job(fleet: Fleet, host: FleetHost, pipeline: str, options: Options, course: Course) -> Mapping[str, Any]:
-    config = _config(host)
+    config = host.sound
     made = pipeline_of(config, pipeline)
     if made.runs_on == "controller":
         what = f"pipeline {pipeline!r} runs on the controller, not on host {host.name}"
@@ -270,7 +273,8 @@ def _job(fleet: Fleet, host: FleetHost, pipeline: str, options: Options, course:
         "pipeline": pipeline,
         "agent": host.means.agent or _own_agent(host),
         "config_dir": host.means.config_dir,
-        "config": config.model_dump(mode="json"),
+        "state": config.state,
+        "config": None if _is_deployed_to(host) else config.model_dump(mode="json"),
         "arguments": arguments,
         "unit": host.means.unit,
         "digest": declared(host, [it.name for it in fleet.hosts]).digest,
@@ -278,15 +282,14 @@ def _job(fleet: Fleet, host: FleetHost, pipeline: str, options: Options, course:
     }
 
 
+def _is_deployed_to(host: FleetHost) -> bool:
+    """Whether the agent and its configuration come by a deployment only: elsewhere somebody else installs it."""
+    return host.connection != "local" and not host.means.agent
+
+
 def _own_agent(host: FleetHost) -> str:
     beside = Path(sys.executable).parent / "hermes-backup"
     return str(beside) if host.connection == "local" and beside.exists() else ""
-
-
-def _config(host: FleetHost) -> HostConfig:
-    if host.config is None:
-        raise Fault(CONFIG_INVALID, f"the configuration of host {host.name} is not sound")
-    return host.config
 
 
 def _status(result: Mapping[str, Any]) -> Status | None:

@@ -6,9 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from hermes_backup.errors import CONFIG_INVALID, Fault
 from hermes_backup.home.layout import DEFAULT_EXCLUDES
-from hermes_backup.pipeline.config import HostConfig, pipeline_of
+from hermes_backup.pipeline.config import pipeline_of
 
 if TYPE_CHECKING:
     from hermes_backup.fleet.render import FleetHost
@@ -27,7 +26,7 @@ def effective(host: FleetHost, pipeline: str = "") -> Mapping[str, Any]:
     Raises:
         Fault: PIPELINE_MISSING.
     """
-    config = _config(host)
+    config = host.sound
     names = [pipeline] if pipeline else list(config.pipelines)
     pipelines = {name: _pipeline(pipeline_of(config, name)) for name in names}
     settings = config.model_dump(mode="json", exclude={"version", "host", "public_keys", "pipelines"})
@@ -55,12 +54,6 @@ def mask(value: Any, secrets: Sequence[str], name: str = "") -> Any:
         if len(secret) >= _SHORTEST_PART:
             value = value.replace(secret, MASK)
     return _CREDENTIALS.sub(MASK, value)
-
-
-def _config(host: FleetHost) -> HostConfig:
-    if host.config is None:
-        raise Fault(CONFIG_INVALID, f"the configuration of host {host.name} is not sound")
-    return host.config
 
 
 def _pipeline(pipeline: Pipeline) -> Mapping[str, Any]:
