@@ -11,7 +11,7 @@ from hermes_backup.cli.opening import INVENTORY, JSON
 
 def logs(
     inventory: Annotated[str, INVENTORY],
-    host: Annotated[str, typer.Argument(help="The host.")],
+    host: Annotated[str, typer.Argument(help="The host; of an inventory with one, that one.")] = "",
     pipeline: Annotated[str, typer.Option("--pipeline", "-p", help="Of this pipeline.")] = "nightly",
     lines: Annotated[int, typer.Option("--lines", "-n", min=1, max=100_000, help="At most so many, the last.")] = 200,
     as_json: Annotated[bool, JSON] = False,
