@@ -265,6 +265,12 @@ SNAPSHOT_MISSING = Kind(
     "There is no such snapshot.",
     "hermes-backup list INVENTORY shows those that there are.",
 )
+PATH_MISSING = Kind(
+    "HB-PATH-MISSING",
+    _C.CONFIG,
+    "The snapshot holds no such file or folder.",
+    "hermes-backup find INVENTORY HOST PATTERN shows what it holds, and in which snapshots.",
+)
 SIGNATURE_BAD = Kind(
     "HB-SIGNATURE-BAD",
     _C.VERIFY,

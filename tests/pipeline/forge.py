@@ -17,8 +17,10 @@ from typing import Any
 import pytest
 
 from hermes_backup.errors import Fault
+from hermes_backup.pipeline.choosing import choose
 from hermes_backup.pipeline.config import pipeline_of
-from hermes_backup.pipeline.restoring import Restored, choose, restore
+from hermes_backup.pipeline.restoring import Restored, restore
+from hermes_backup.pipeline.unpacking import Source
 from hermes_backup.pipeline.verifying import Verified, verify
 from hermes_backup.snapshots.catalog import read_catalog
 from hermes_backup.snapshots.folder import FolderPlace
@@ -79,6 +81,7 @@ def bring_back(
     stages: Sequence[Any] | None = None,
     key: str = "",
     follower: Witness | None = None,
+    only: Sequence[str] = (),
     **settings: Any,
 ) -> Restored:
     """Choose and restore, as the command does."""
@@ -86,7 +89,8 @@ def bring_back(
     pipeline = pipeline_of(config, "nightly")
     chosen = choose(config, pipeline, wanted, source)
     with pinned(site, key) as pin:
-        return restore(config, pipeline, chosen, target or site.root / "back", pin, follower or Witness())
+        opened = Source(config, pipeline, chosen, pin)
+        return restore(opened, target or site.root / "back", follower or Witness(), only)
 
 
 def verified(site: Site, key: str = "", wanted: str = "", place: Place | None = None) -> Verified:

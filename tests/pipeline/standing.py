@@ -10,8 +10,10 @@ import time
 from pathlib import Path
 
 from hermes_backup.errors import Fault
+from hermes_backup.pipeline.choosing import choose
 from hermes_backup.pipeline.config import load, pipeline_of
-from hermes_backup.pipeline.restoring import choose, restore
+from hermes_backup.pipeline.restoring import restore
+from hermes_backup.pipeline.unpacking import Source
 from hermes_backup.snapshots.signing import Pinned
 from tests.pipeline.forge import Witness
 
@@ -42,7 +44,8 @@ def main() -> int:
     target = Path(sys.argv[3])
     with Pinned.load(Path(sys.argv[2]).read_text(), target.parent / "pins") as pinned:
         try:
-            restore(config, pipeline, choose(config, pipeline, "latest"), target, pinned, Standing(sys.argv[4]))
+            chosen = choose(config, pipeline, "latest")
+            restore(Source(config, pipeline, chosen, pinned), target, Standing(sys.argv[4]))
         except Fault as fault:
             print(fault, file=sys.stderr)
             return int(fault.kind.exit_code)

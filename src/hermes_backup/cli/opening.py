@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 INVENTORY = typer.Argument(help="A path, or a name: ./inventory/NAME, ~/.config/hermes-backup/inventory/NAME, …")
 PIPELINE = typer.Option("--pipeline", "-p", help="Only this pipeline.")
+SNAPSHOT = typer.Argument(help="latest, a sequence number, a name, or a time: 2026-05-05, '3 days ago'.")
 LIMIT = typer.Option("--limit", "-l", help="Only these hosts, groups or patterns; !NAME leaves out.")
 JSON = typer.Option("--json", help="Print the result as JSON.")
 FORKS = typer.Option("--forks", "-f", min=0, help="So many hosts at a time; 0 is all, at most 50.")

@@ -25,10 +25,12 @@ def tour(config: HostConfig, pipeline: str, pins: Path, screen: Console) -> None
     from hermes_backup.home.comparing import compare
     from hermes_backup.pipeline.agent import rules_of
     from hermes_backup.pipeline.amounts import show_seconds, show_size
+    from hermes_backup.pipeline.choosing import choose
     from hermes_backup.pipeline.config import pipeline_of
     from hermes_backup.pipeline.homes import declared_home
     from hermes_backup.pipeline.places import pinned_key
-    from hermes_backup.pipeline.restoring import choose, restore
+    from hermes_backup.pipeline.restoring import restore
+    from hermes_backup.pipeline.unpacking import Source
 
     declared = pipeline_of(config, pipeline)
     started = time.monotonic()
@@ -37,7 +39,7 @@ def tour(config: HostConfig, pipeline: str, pins: Path, screen: Console) -> None
         screen.print(f"\n{chosen[0].label}/{config.host}/{pipeline}/", style="bold", markup=False)
         for file in chosen[1].files:
             screen.print(f"  {file.name:<48} {show_size(file.size):>8}", markup=False)
-        done = restore(config, declared, chosen, Path(scratch) / "home", pinned, Narrator(lambda *_: None))
+        done = restore(Source(config, declared, chosen, pinned), Path(scratch) / "home", Narrator(lambda *_: None))
         seconds = time.monotonic() - started
         seen = compare(declared_home(config), done.target, rules_of(config))
     if seen.differing:

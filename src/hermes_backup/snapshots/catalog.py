@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import itertools
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Literal
 
 from hermes_backup.errors import DATA_DAMAGED, MANIFEST_BAD, SNAPSHOT_MISSING, Fault
 from hermes_backup.snapshots.manifest import Manifest, check_belongs, from_json
+from hermes_backup.snapshots.moments import moment
 from hermes_backup.snapshots.names import (
     RESTORE_TEXT,
     Role,
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from hermes_backup.snapshots.place import Place, StoredFile
     from hermes_backup.snapshots.signing import Pinned
 
+LATEST = "latest"
 _NEAREST = 3
 State = Literal["complete", "incomplete", "broken"]
 
@@ -176,14 +179,20 @@ def check_chain(knowns: Iterable[Known]) -> tuple[ChainProblem, ...]:
 
 
 def find(listed: Sequence[Listed], wanted: str) -> Listed:
-    """Return the finished snapshot that is wanted: ``latest``, a sequence number, or a full name.
+    """Return the finished snapshot that is wanted: ``latest``, a sequence number, a full name, or a time.
+
+    For a time (:mod:`hermes_backup.snapshots.moments`) that is the newest at or before it.
 
     Raises:
         Fault: SNAPSHOT_MISSING, with the nearest that there are.
     """
     complete = [one for one in listed if one.complete]
-    if wanted == "latest" and complete:
-        return max(complete, key=lambda one: one.name)
+    several = candidates(listed, wanted)
+    if several:
+        return several[0]
+    if several is not None and complete:
+        oldest = min(complete, key=lambda one: one.name)
+        raise Fault(SNAPSHOT_MISSING, f"there is no snapshot of {wanted} or before; the oldest is {oldest.name}")
     number = int(wanted) if wanted.isascii() and wanted.isdigit() else None
     matching = [one for one in listed if str(one.name) == wanted or one.name.sequence == number]
     match [one for one in matching if one.complete]:
@@ -197,6 +206,15 @@ def find(listed: Sequence[Listed], wanted: str) -> Listed:
             what = f"there is no snapshot {wanted[:60]!r}"
     near = sorted(_nearest(complete, number, wanted), key=lambda one: one.name)
     raise Fault(SNAPSHOT_MISSING, f"{what}; {f'nearest: {_names(near)}' if near else 'there is none at all'}")
+
+
+def candidates(listed: Sequence[Listed], wanted: str) -> Sequence[Listed] | None:
+    """Return the finished snapshots that ``latest`` or a time can mean, the newest first; None for a name or number."""
+    until = moment(wanted, datetime.now(timezone.utc))
+    if wanted != LATEST and until is None:
+        return None
+    there = (one for one in listed if one.complete and (until is None or one.name.time <= until))
+    return sorted(there, key=lambda one: one.name, reverse=True)
 
 
 def _known(one: Listed, text: str, content: bytes, host: str, pipeline: str) -> Known | Fault:

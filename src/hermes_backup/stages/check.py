@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, ClassVar, Literal
-
-from pydantic import field_validator
 
 from hermes_backup.errors import RESTORE_CHECK, Fault
 from hermes_backup.home.databases import DatabaseBroken, facts
@@ -16,6 +14,7 @@ from hermes_backup.snapshots.manifest import Database
 from hermes_backup.stages.context import Context
 from hermes_backup.stages.stage import Stage
 from hermes_backup.stages.things import Finding, Report, Tree
+from hermes_backup.stages.units import RelativePath
 
 
 class Check(Stage):
@@ -25,18 +24,10 @@ class Check(Stage):
     takes: ClassVar[tuple[type, ...]] = (Tree,)
     gives: ClassVar[type] = Report
 
-    present: tuple[str, ...] = ()
+    present: tuple[RelativePath, ...] = ()
     """Files that must be there, relative to the home."""
     counts: Literal["manifest", "none"] = "manifest"
     """What the databases' row counts must equal."""
-
-    @field_validator("present")
-    @classmethod
-    def _inside(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for name in value:
-            if not name or PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
-                raise ValueError(f"{name!r} is not a path inside the home; write for example memories/MEMORY.md")
-        return value
 
     def run(self, value: Any, context: Context) -> Report:
         """Look at everything, then fail if anything is wrong."""

@@ -9,7 +9,6 @@ from hermes_backup.errors import DATA_DAMAGED, KEY_PASSPHRASE, Fault
 from hermes_backup.snapshots.index import from_bytes
 from hermes_backup.snapshots.manifest import Manifest, Part
 from hermes_backup.snapshots.names import folder_of
-from hermes_backup.snapshots.place import Place
 from hermes_backup.snapshots.proving import matching
 from hermes_backup.stages.context import Context
 from hermes_backup.stages.credentials import credential
@@ -36,13 +35,20 @@ class Decrypt(Stage):
         snapshot: Snapshot = value
         manifest = snapshot.manifest
         secret = self._secret(manifest)
-        folder = folder_of(context.host, context.pipeline)
-        for part in manifest.parts:
-            _fetch(snapshot.places[0], f"{folder}/{part.name}", part, context)
-        members: tuple[Member, ...] = ()
-        if manifest.index is not None:
-            members = from_bytes(b"".join(_open(manifest.index, secret, context)))
-        return Plaintext(manifest, members, lambda: _open(manifest.data, secret, context))
+        _fetch(snapshot, manifest.data, context)
+        return Plaintext(manifest, self.index(snapshot, context), lambda: _open(manifest.data, secret, context))
+
+    def index(self, snapshot: Snapshot, context: Context) -> tuple[Member, ...]:
+        """Fetch, prove and decrypt the list of files alone.
+
+        Raises:
+            Fault: DATA_DAMAGED, KEY_SECRET_MISSING, KEY_PASSPHRASE, REMOTE_UNREACHABLE.
+        """
+        part = snapshot.manifest.index
+        if part is None:
+            return ()
+        _fetch(snapshot, part, context)
+        return from_bytes(b"".join(_open(part, self._secret(snapshot.manifest), context)))
 
     def _secret(self, manifest: Manifest) -> Path | None:
         """Say where the passphrase is; what is declared now may be other than what the snapshot was made with."""
@@ -59,7 +65,9 @@ def _open(part: Part, secret: Path | None, context: Context) -> Chunks:
     return capped(join(_read(context.folder / part.name), coders), part)
 
 
-def _fetch(place: Place, path: str, part: Part, context: Context) -> None:
+def _fetch(snapshot: Snapshot, part: Part, context: Context) -> None:
+    place = snapshot.places[0]
+    path = f"{folder_of(context.host, context.pipeline)}/{part.name}"
     done = 0
     try:
         with (context.folder / part.name).open("wb") as file:

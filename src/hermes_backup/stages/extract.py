@@ -14,6 +14,7 @@ from hermes_backup.home.printable import printable
 from hermes_backup.snapshots.manifest import Manifest
 from hermes_backup.stages.context import Context
 from hermes_backup.stages.examining import examine, shown
+from hermes_backup.stages.selecting import Selected, narrowed, select
 from hermes_backup.stages.stage import Stage
 from hermes_backup.stages.things import Plaintext, Tree
 from hermes_backup.streams.admission import Doorkeeper
@@ -28,6 +29,9 @@ class Extract(Stage):
     takes: ClassVar[tuple[type, ...]] = (Plaintext,)
     gives: ClassVar[type] = Tree
 
+    only: tuple[str, ...] = ()
+    """Only these files and folders, relative to the home; none given: everything."""
+
     def run(self, value: Any, context: Context) -> Tree:
         """Pull the archive through the doorkeeper into tar."""
         plain: Plaintext = value
@@ -37,24 +41,37 @@ class Extract(Stage):
             raise Fault(MANIFEST_BAD, what, mend="Take a newer hermes-backup, or another snapshot.")
         root = context.folder / "tree"
         root.mkdir(mode=0o700)
+        wanted = select(plain.members, self.only) if self.only else Selected(plain.members)
         doorkeeper = Doorkeeper()
-        members = _unpack(plain, root, doorkeeper, context)
+        members = _unpack(plain, root, doorkeeper, context, wanted if self.only else None)
         _compare(members, plain.members)
         _count(members, manifest)
+        for name in wanted.targets:
+            _forget(root / os.fsdecode(name), root)
         _own(root, members)
-        warnings = [f"setuid or setgid is dropped: {printable(it)}" for it in examine(root, members)]
-        warnings += [f"the link points outside the home: {printable(it)}" for it in doorkeeper.outward]
+        warnings = [f"setuid or setgid is dropped: {printable(it)}" for it in examine(root, wanted.members)]
+        names = {it.name for it in wanted.members}
+        outward = [it for it in doorkeeper.outward if it in names]
+        warnings += [f"the link points outside the home: {printable(it)}" for it in outward]
         for warning in warnings:
             context.listener.warn(self.name, warning)
-        return Tree(root, manifest, members, tuple(warnings))
+        agreed = narrowed(manifest, wanted.members) if self.only else manifest
+        return Tree(root, agreed, wanted.members, tuple(warnings))
 
 
-def _unpack(plain: Plaintext, root: Path, doorkeeper: Doorkeeper, context: Context) -> tuple[Member, ...]:
+def _unpack(
+    plain: Plaintext, root: Path, doorkeeper: Doorkeeper, context: Context, some: Selected | None
+) -> tuple[Member, ...]:
+    """Unpack all of the archive or some of it; either way every byte is followed, and every member returned."""
     follower = Follower(doorkeeper.admit)
     argv: list[Argument] = ["tar", "--extract", "--file=-", "--directory", root, "--preserve-permissions"]
     argv += ["--same-owner" if os.geteuid() == 0 else "--no-same-owner", "--numeric-owner"]
     # security.capability would be setuid by another name
     argv += ["--xattrs", "--xattrs-include=user.*", "--acls", "--delay-directory-restore"]
+    if some is not None:
+        names = context.folder / "wanted"
+        names.write_bytes(b"".join(it.name + b"\0" for it in some.extracted))
+        argv += ["--null", "--no-unquote", "--no-wildcards", "--no-recursion", f"--files-from={names}"]
     process = spawn(argv, stage="extract", stdin=PIPE)
     chunks = plain.chunks()
     try:
@@ -75,6 +92,15 @@ def _unpack(plain: Plaintext, root: Path, doorkeeper: Doorkeeper, context: Conte
         kind = DISK_FULL if "No space left" in said else STAGE_FAILED
         raise Fault(kind, f"tar ended with {code}: {said}", where=str(root))
     return members
+
+
+def _forget(path: Path, root: Path) -> None:
+    """Remove a file, and the folders that were only made for it."""
+    path.unlink()
+    for folder in path.parents:
+        if folder == root or any(folder.iterdir()):
+            return
+        folder.rmdir()
 
 
 def _compare(found: Sequence[Member], promised: Sequence[Member]) -> None:

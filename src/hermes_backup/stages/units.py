@@ -1,12 +1,13 @@
-"""Durations and sizes as people write them in YAML: ``15m``, ``26h``, ``30d``; ``512K``, ``10M``, ``2G``."""
+"""Durations, sizes and paths as people write them in YAML: ``15m``, ``26h``, ``30d``; ``512K``, ``10M``, ``2G``."""
 
 from __future__ import annotations
 
 import re
 from datetime import timedelta
+from pathlib import PurePosixPath
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, PlainSerializer
+from pydantic import AfterValidator, BeforeValidator, PlainSerializer
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _DURATION = re.compile(r"(\d+)\s*([smhdw])")
@@ -47,5 +48,13 @@ def _bandwidth(value: Any) -> Any:
     return value
 
 
+def _inside(value: str) -> str:
+    if not value or PurePosixPath(value).is_absolute() or ".." in PurePosixPath(value).parts:
+        raise ValueError(f"{value!r} is not a path inside the home; write for example memories/MEMORY.md")
+    return value
+
+
 Duration = Annotated[timedelta, BeforeValidator(_duration), PlainSerializer(show_duration, return_type=str)]
 Bandwidth = Annotated[str, BeforeValidator(_bandwidth)]
+RelativePath = Annotated[str, AfterValidator(_inside)]
+"""A path of a file or folder in the home, relative to it."""

@@ -1,0 +1,58 @@
+"""Which snapshot is wanted, and which place gives it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hermes_backup.errors import SNAPSHOT_MISSING, Fault
+from hermes_backup.pipeline.config import HostConfig
+from hermes_backup.pipeline.model import Pipeline
+from hermes_backup.pipeline.places import catalogs
+from hermes_backup.snapshots.catalog import Known, Listed, candidates, find, load_manifests
+from hermes_backup.snapshots.place import Place
+from hermes_backup.snapshots.signing import Pinned
+
+Chosen = tuple[Place, Listed]
+_AT_ONCE = 20  # manifests to look at before older ones are fetched
+
+
+def choose(
+    config: HostConfig, pipeline: Pipeline, wanted: str, source: str = "", pinned: Pinned | None = None
+) -> Chosen:
+    """Find the wanted snapshot in the first place that has it; for ``latest`` or a time, the newest that any place has.
+
+    With ``pinned``, what calls itself the newest counts only if that key signed it: a name alone is no proof.
+
+    Raises:
+        Fault: SNAPSHOT_MISSING, or why no place could be looked into; it tells what each place said.
+    """
+    having: list[tuple[Place, Listed]] = []
+    faults: list[tuple[Place, Fault]] = []
+    for place, catalog in catalogs(config, pipeline, source):
+        try:
+            if isinstance(catalog, Fault):
+                raise catalog
+            several = candidates(catalog.listed, wanted) if pinned is not None else None
+            signed = _newest_signed(place, config.host, pipeline.name, several, pinned) if several and pinned else None
+            # where none is signed, the newest will say why it is refused
+            having.append((place, signed or find(catalog.listed, wanted)))
+        except Fault as fault:
+            faults.append((place, fault))
+    if having:
+        return max(having, key=lambda it: it[1].name)
+    if not faults:
+        raise Fault(SNAPSHOT_MISSING, f"pipeline {pipeline.name} keeps snapshots nowhere")
+    first = faults[0][1]
+    said = "; ".join(f"{place.label}: {fault.what}" for place, fault in faults)
+    raise Fault(first.kind, said, mend=first.mend)
+
+
+def _newest_signed(
+    place: Place, host: str, pipeline: str, newest_first: Sequence[Listed], pinned: Pinned
+) -> Listed | None:
+    for start in range(0, len(newest_first), _AT_ONCE):
+        some = newest_first[start : start + _AT_ONCE]
+        for one, known in zip(some, load_manifests(place, host, pipeline, some, pinned), strict=True):
+            if isinstance(known, Known):
+                return one
+    return None
