@@ -75,5 +75,5 @@ def described(fault: Fault) -> Mapping[str, Any]:
 
 
 def print_json(value: Any) -> None:
-    """Print a value as JSON on standard output, and nothing else."""
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
+    """Print a value as JSON on standard output, and nothing else; in ASCII, because a file's name need not be text."""
+    sys.stdout.write(json.dumps(value, indent=2, default=str) + "\n")

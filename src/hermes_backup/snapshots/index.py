@@ -8,10 +8,16 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator
+from typing import get_args
 
 from hermes_backup.errors import DATA_DAMAGED, Fault
+from hermes_backup.streams.headers import MemberKind
 from hermes_backup.streams.members import Member
+
+_KINDS = frozenset(get_args(MemberKind))
+_SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
 def to_lines(members: Iterable[Member]) -> Iterator[bytes]:
@@ -33,14 +39,18 @@ def to_lines(members: Iterable[Member]) -> Iterator[bytes]:
         yield json.dumps(row, separators=(",", ":")).encode() + b"\n"
 
 
-def from_bytes(data: bytes) -> tuple[Member, ...]:
+def from_bytes(data: bytes, known: dict[bytes, Member] | None = None) -> tuple[Member, ...]:
     """Read what :func:`to_lines` wrote.
+
+    Lists of one home differ in few lines: those in ``known`` are not read again, and new ones are put there.
 
     Raises:
         Fault: DATA_DAMAGED.
     """
     try:
-        return tuple(_member(json.loads(line)) for line in data.splitlines())
+        if known is None:
+            return tuple(_member(json.loads(line)) for line in data.splitlines())
+        return tuple(known.get(line) or known.setdefault(line, _member(json.loads(line))) for line in data.splitlines())
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise Fault(DATA_DAMAGED, f"the index cannot be read: {error}") from None
 
@@ -48,9 +58,11 @@ def from_bytes(data: bytes) -> tuple[Member, ...]:
 def _member(row: dict[str, object]) -> Member:
     link = row.get("link")
     digest = row.get("sha256")
+    if row["kind"] not in _KINDS or (digest is not None and not _SHA256.fullmatch(str(digest))):
+        raise ValueError("a line of it is none that this program writes")
     return Member(
         name=os.fsencode(str(row["name"])),
-        kind=row["kind"],  # type: ignore[arg-type]  # written by to_lines
+        kind=row["kind"],  # type: ignore[arg-type]  # looked at above
         size=int(str(row["size"])),
         mode=int(str(row["mode"]), 8),
         uid=int(str(row["uid"])),

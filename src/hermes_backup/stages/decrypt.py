@@ -50,6 +50,18 @@ class Decrypt(Stage):
         _fetch(snapshot, part, context)
         return from_bytes(b"".join(_open(part, self._secret(snapshot.manifest), context)))
 
+    def begin(self, manifest: Manifest, part: Part, context: Context) -> Chunks:
+        """Prove a part that was brought into the run's folder before, and start to decrypt it.
+
+        gpg starts at once, so that several can; nothing comes out of it before somebody pulls.
+
+        Raises:
+            Fault: DATA_DAMAGED, KEY_PASSPHRASE; and those of decryption when somebody pulls.
+        """
+        for _ in matching(_read(context.folder / part.name), part):
+            pass
+        return _open(part, self._secret(manifest), context)
+
     def _secret(self, manifest: Manifest) -> Path | None:
         """Say where the passphrase is; what is declared now may be other than what the snapshot was made with."""
         if manifest.encryption != "passphrase":
