@@ -20,6 +20,7 @@ from pathlib import Path
 from rich.console import Console
 
 from bench import contestants as field
+from bench import restoring
 from bench.contestants import Contestant, Key
 from bench.home import build, held_open
 from bench.measure import Run, adopt_orphans, run
@@ -56,6 +57,8 @@ def main() -> None:
         if given.large:
             targets.append(measured.large(given.large, _row(rows, field.AGENT).memory))
         targets += measured.commands()
+        back = measured.back(given.size, given.runs)
+        targets += _targets_back(back) + measured.looks()
     screen.print()
     for line in machine():
         screen.print(line)
@@ -63,6 +66,7 @@ def main() -> None:
     screen.print(f"Load before the start: {load:.1f}{busy}")
     screen.print(f"Medians of {given.runs} runs in turns, after one to warm up; all write to one file system.\n")
     show(screen, f"A home with a state.db of {given.size} MiB", rows)
+    show(screen, f"Bringing it back, a state.db of {given.size} MiB", back)
     screen.print("peak MB: the greatest sum of the whole process tree's proportional set sizes, sampled every 50 ms\n")
     show_targets(screen, targets)
 
@@ -76,6 +80,7 @@ class _Measured:
         self._key = key
         self._screen = screen
         self._env = field.environment(work)
+        self._made: tuple[Contestant, ...] = ()
 
     def compare(self, size: int, runs: int) -> list[Row]:
         """Let all contestants back up the home of one size."""
@@ -89,6 +94,27 @@ class _Measured:
                     self._screen.print(f"run {number + 1} of {runs}: {it.name}", style="dim")
                     timed[it.name].append(self._run(it, holder))
         return [_summary(it, warm[it.name][0], timed[it.name]) for it in all_]
+
+    def back(self, size: int, runs: int) -> list[Row]:
+        """Back up, and let all bring it back."""
+        home, work = self._folder / f"home-{size}", self._work / "back"
+        self._made = restoring.backups(home, work, self._key)
+        for it in (*self._made, self._made[0]):
+            self._screen.print(f"to be brought back: {it.name}", style="dim")
+            it.out.mkdir(parents=True, exist_ok=True, mode=0o700)
+            run(it.argv, folder=self._work, env=self._env)
+        all_ = restoring.ways_back(self._made, work, self._key)
+        warm = {it.name: self._run(it, sample=True) for it in all_}
+        timed: dict[str, list[tuple[Run, int]]] = {it.name: [] for it in all_}
+        for number in range(runs):
+            for it in all_:
+                self._screen.print(f"run {number + 1} of {runs}: {it.name}", style="dim")
+                timed[it.name].append(self._run(it))
+        return [_summary(it, warm[it.name][0], timed[it.name]) for it in all_]
+
+    def looks(self) -> list[Target]:
+        """Time looks into the snapshots that :meth:`back` made."""
+        return [self._command(f"{name}, 2 snapshots", argv, 1.0) for name, argv in restoring.looks(self._made).items()]
 
     def large(self, size: int, small_peak: int) -> Target:
         """Measure the agent's memory on a large home."""
@@ -123,7 +149,7 @@ class _Measured:
         home.mkdir(parents=True)
         (home / "SOUL.md").write_text("I am small.\n", encoding="utf-8")
         one = field.agent(home, work, self._key)
-        self._run(one, 0)
+        self._run(one, keep=True)
         folder = one.out / field.HOST / field.PIPELINE
         files = [it for it in folder.iterdir() if it.name[:1].isdigit()]
         for number in range(2, _SNAPSHOTS + 1):
@@ -132,11 +158,14 @@ class _Measured:
                 shutil.copy(file, folder / f"{name}.{file.name.partition('.')[2]}")
         return field.write_inventory(home, work, self._key)
 
-    def _run(self, contestant: Contestant, holder: int, *, sample: bool = False) -> tuple[Run, int]:
+    def _run(
+        self, contestant: Contestant, holder: int = 0, *, sample: bool = False, keep: bool = False
+    ) -> tuple[Run, int]:
         field.emptied(contestant)
         taken = run(contestant.argv, folder=self._work, env=self._env, spared=holder, sample=sample)
         kept = field.stored(contestant)
-        shutil.rmtree(contestant.out) if holder else None
+        if not keep:
+            shutil.rmtree(contestant.out)
         return taken, kept
 
 
@@ -159,6 +188,15 @@ def _targets(rows: Sequence[Row]) -> list[Target]:
         Target("what is stored against the recipe", "smaller", f"{share:.0%} of it", share < 1),
         Target("the agent against the pipe with a copy", "<= 1.3 times its time", f"{slower:.2f} times", slower <= 1.3),
         Target("peak memory of the agent", "< 300 MB", f"{peak:.0f} MB", peak < 300),
+    ]
+
+
+def _targets_back(rows: Sequence[Row]) -> list[Target]:
+    ours, recipe = _row(rows, restoring.RESTORE), _row(rows, restoring.UNPACK)
+    faster, peak = recipe.seconds / ours.seconds, ours.memory / 1e6
+    return [
+        Target("restore against gpg -d | tar -xz", "1.5 times as fast", f"{faster:.1f} times", faster >= 1.5),
+        Target("peak memory of restore", "< 300 MB", f"{peak:.0f} MB", peak < 300),
     ]
 
 

@@ -271,6 +271,12 @@ PATH_MISSING = Kind(
     "The snapshot holds no such file or folder.",
     "hermes-backup find INVENTORY HOST PATTERN shows what it holds, and in which snapshots.",
 )
+PATH_NO_FILE = Kind(
+    "HB-PATH-NO-FILE",
+    _C.USAGE,
+    "A folder or a link is named where a file is wanted.",
+    "hermes-backup ls INVENTORY HOST SNAPSHOT PATH shows what lies there.",
+)
 SIGNATURE_BAD = Kind(
     "HB-SIGNATURE-BAD",
     _C.VERIFY,
@@ -292,8 +298,8 @@ CHAIN_BROKEN = Kind(
 ROLLBACK = Kind(
     "HB-ROLLBACK",
     _C.VERIFY,
-    "A place lacks the newest snapshot that another place of the same pipeline holds.",
-    "A push failed, or somebody deleted there: look at list, and restore from the place that has it.",
+    "A place lacks the newest snapshot that another place of the same pipeline holds, or that it once held itself.",
+    "A push failed, or somebody deleted or replaced there: look at list, and restore from the place that has it.",
 )
 DATA_DAMAGED = Kind(
     "HB-DATA-DAMAGED",
@@ -312,6 +318,18 @@ RESTORE_CHECK = Kind(
     _C.VERIFY,
     "What came out is not what the manifest promises.",
     "Take another snapshot; the target was left alone.",
+)
+HOME_HELD = Kind(
+    "HB-HOME-HELD",
+    _C.STAGE,
+    "Processes have files of the home open, and belong to no service that could be stopped.",
+    "End them, then restore again; nothing was changed.",
+)
+HOME_MOUNTED = Kind(
+    "HB-HOME-MOUNTED",
+    _C.CONFIG,
+    "The home is a mount point, so it cannot be moved aside.",
+    "Restore into a folder with --to, or single files with --path; or declare a folder below the mount as the home.",
 )
 TARGET_NOT_EMPTY = Kind(
     "HB-TARGET-NOT-EMPTY", _C.USAGE, "The target folder is not empty.", "Give a folder that does not exist yet."
@@ -392,6 +410,12 @@ STALE = Kind(
     "A host's newest snapshot is older than allowed, or there is none.",
     "Look why: hermes-backup logs INVENTORY HOST; then back up: hermes-backup run INVENTORY --limit HOST.",
 )
+DRILL_OVERDUE = Kind(
+    "HB-DRILL-OVERDUE",
+    _C.STALE,
+    "A host's last drill is longer ago than allowed.",
+    "hermes-backup drill INVENTORY --limit HOST; and every quarter by itself: hermes-backup schedule drill INVENTORY",
+)
 AGE_UNKNOWN = Kind(
     "HB-AGE-UNKNOWN",
     _C.HOSTS,
@@ -427,8 +451,8 @@ TIMER_MISSING = Kind(
 DRILL_DUE = Kind(
     "HB-DRILL-DUE",
     _C.OK,
-    "Nobody has lately proven that a host's backups come back.",
-    "Bring one back into a scratch folder: hermes-backup restore INVENTORY HOST --to FOLDER",
+    "Nobody has proven yet that a host's backups come back.",
+    "hermes-backup drill INVENTORY --limit HOST; and every quarter by itself: hermes-backup schedule drill INVENTORY",
 )
 RUN_PARTIAL = Kind(
     "HB-RUN-PARTIAL",

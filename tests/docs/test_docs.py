@@ -19,7 +19,7 @@ from hermes_backup.errors import REMARKS, catalog
 from hermes_backup.fleet.deploy import require_own_units
 from hermes_backup.home.sample import make_sample
 from hermes_backup.pipeline.model import Pipeline, parse_pipeline
-from tests.fleet.ground import Ground, ground
+from tests.fleet.ground import LOCAL, Ground, ground
 from tests.keys import Recipient
 
 __all__ = ["ground"]
@@ -103,6 +103,32 @@ def test_the_fleet_that_it_shows_is_sound(ground: Ground) -> None:
     assert [it.name for it in fleet.hosts] == ["play", "vps1", "vps2", "work"]
     assert fleet.servers == ("nas",)
     assert {it.address for it in fleet.hosts} == {f"vps{number}.example.org" for number in (1, 2, 3)}
+
+
+def test_the_restores_that_it_shows_work(ground: Ground, tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "restore.md").read_text(encoding="utf-8")
+    (tmp_path / "inventory").symlink_to(tmp_path)
+    ground.settings(f"hermes_backup_gnupghome: {ground.recipient.gnupghome}")
+    ground.write("hosts.yml", f"all:\n  vars: {{{LOCAL}}}\n  hosts: {{vps1: {{}}, vps2: {{}}}}\n")
+    ground.write("host_vars/vps2.yml", f"hermes_backup_home: {tmp_path}/second\n")
+    assert ground.call("run", "prod", "--limit", "vps1").code == 0
+    soul = tmp_path / "home" / "SOUL.md"
+    for name, there in {
+        "restore-look": soul,
+        "restore-one": tmp_path / "report" / "skills" / "report" / "run.sh",
+        "restore-same": soul,
+        "restore-onto": tmp_path / "second" / "SOUL.md",
+    }.items():
+        soul.write_text("spoilt")
+        shell(block(name, page), tmp_path, {**os.environ, **ground.environment()})
+        assert there.exists()
+        assert (soul.read_text() == "spoilt") == (name in ("restore-look", "restore-onto"))
+    (data,) = (tmp_path / "remote").rglob("*.tar.zst.gpg")
+    (tmp_path / "plain").mkdir()
+    where = {"SNAPSHOT": str(data).removesuffix(".tar.zst.gpg"), "INTO": str(tmp_path / "plain")}
+    keys = {"GNUPGHOME": str(ground.recipient.gnupghome)}
+    shell(block("restore-plain", page), tmp_path, {**os.environ, **where, **keys})
+    assert (tmp_path / "plain" / "SOUL.md").exists()
 
 
 def test_every_command_that_the_pages_show_is_one() -> None:

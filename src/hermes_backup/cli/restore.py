@@ -1,66 +1,116 @@
-"""``hermes-backup restore``: a snapshot back into a folder."""
+"""``hermes-backup restore``: a snapshot back, into a folder, in the place of the home, or onto another host."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from hermes_backup.cli.opening import INVENTORY, JSON, PIPELINE, SNAPSHOT, SOURCE, open_host
 from hermes_backup.cli.progress import Narrator, progress_bar
 
+if TYPE_CHECKING:
+    from hermes_backup.pipeline.config import HostConfig
+    from hermes_backup.pipeline.unpacking import Source
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What was asked for on the command line, beside whose snapshot it is."""
+
+    inventory: str
+    snapshot: str
+    paths: tuple[str, ...]
+    pipeline: str
+    source: str
+    as_json: bool
+
 
 def restore(
     inventory: Annotated[str, INVENTORY],
     host: Annotated[str, typer.Argument(help="The host whose home it was.")],
     snapshot: Annotated[str, SNAPSHOT] = "latest",
-    to: Annotated[Path, typer.Option("--to", help="The folder to make; it must not hold anything yet.")] = ...,  # type: ignore[assignment]  # typer's way to say required
+    to: Annotated[Path | None, typer.Option("--to", help="Into this folder, which must not hold anything yet.")] = None,
+    in_place: Annotated[bool, typer.Option("--in-place", help="On the host, in the place of its home.")] = False,
+    onto: Annotated[str, typer.Option("--onto", help="On this other host; its gateway stays stopped.")] = "",
     paths: Annotated[
         list[str] | None, typer.Option("--path", help="Only this file or folder; may be repeated.")
     ] = None,
+    start: Annotated[bool, typer.Option("--start", help="With --onto: start services that ran there again.")] = False,
+    keep_stopped: Annotated[bool, typer.Option("--keep-stopped", help="With --in-place: start nothing again.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would change on the host.")] = False,
     pipeline: Annotated[str, PIPELINE] = "",
     source: Annotated[str, SOURCE] = "",
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
-    """Bring a home back into a folder: proven before it is decrypted, checked before it is placed."""
-    import time
+    """Bring a home back: proven before it is decrypted, checked before it takes anything's place.
 
-    from hermes_backup.cli.screen import console, print_json
-    from hermes_backup.errors import PIPELINE_MISSING, Fault
-    from hermes_backup.pipeline.amounts import show_seconds, show_size
-    from hermes_backup.pipeline.choosing import choose
-    from hermes_backup.pipeline.places import backups, pinned_key
+    With --in-place and --onto the old home, or with --path each old file, stays beside its successor. What was
+    interrupted ends well when it is called again.
+    """
+    asked = _Asked(inventory, snapshot, tuple(paths or ()), pipeline, source, as_json)
+    if (to is not None) + in_place + bool(onto) != 1 or (dry_run and to is not None):
+        raise typer.BadParameter(
+            "give one of --to FOLDER, --in-place and --onto HOST; --dry-run goes with the last two"
+        )
+    if to is not None:
+        _into(asked, host, to)
+    else:
+        _onto(asked, host, onto or host, start=start if onto else not keep_stopped, dry_run=dry_run)
+
+
+def _into(asked: _Asked, host: str, to: Path) -> None:
+    from hermes_backup.cli.restored import show_restored
     from hermes_backup.pipeline.restoring import restore as bring_back
-    from hermes_backup.pipeline.unpacking import Source
 
     started = time.monotonic()
-    config, pins = open_host(inventory, host)
-    made = backups(config, pipeline)
+    config, pins = open_host(asked.inventory, host)
+    with _opened(asked, config, pins) as (opened, narrator):
+        done = bring_back(opened, to, narrator, asked.paths)
+    show_restored(config.host, done, narrator.warnings, time.monotonic() - started, as_json=asked.as_json)
+
+
+def _onto(asked: _Asked, host: str, target: str, *, start: bool, dry_run: bool) -> None:
+    from hermes_backup.cli.restored import show_compared, show_replaced
+    from hermes_backup.cli.screen import console
+    from hermes_backup.fleet.bringing import Bringing
+    from hermes_backup.fleet.demo import prepared
+    from hermes_backup.fleet.inventory import find_inventory
+    from hermes_backup.fleet.render import render
+
+    started = time.monotonic()
+    fleet = render(prepared(find_inventory(asked.inventory)))
+    whose, where = fleet.host(host), fleet.host(target)
+    fleet.demand_sound([whose, where])
+    screen = console(stderr=True)
+    with _opened(asked, whose.sound, fleet.inventory.pins) as (opened, narrator):
+        bringing = Bringing(fleet, where, opened, narrator, lambda text: screen.print(text, style="dim", markup=False))
+        seen = bringing.compare(asked.paths) if dry_run else None
+        done = bringing.replace(asked.paths, start=start) if seen is None else None
+    name, seconds = str(opened.chosen[1].name), time.monotonic() - started
+    if seen is not None:
+        show_compared(where.name, name, seen, as_json=asked.as_json)
+    elif done is not None:
+        warnings, elsewhere = narrator.warnings, host != target
+        show_replaced(where.name, name, done, warnings, seconds, elsewhere=elsewhere, as_json=asked.as_json)
+
+
+@contextmanager
+def _opened(asked: _Asked, config: HostConfig, pins: Path) -> Iterator[tuple[Source, Narrator]]:
+    """Find the snapshot that is wanted."""
+    from hermes_backup.errors import PIPELINE_MISSING, Fault
+    from hermes_backup.pipeline.choosing import choose
+    from hermes_backup.pipeline.places import backups, pinned_key
+    from hermes_backup.pipeline.unpacking import Source
+
+    made = backups(config, asked.pipeline)
     if not made:
         raise Fault(PIPELINE_MISSING, f"no pipeline of host {config.host} makes snapshots")
-    with pinned_key(pins, config.host) as pinned, progress_bar(quiet=as_json) as tell:
-        chosen = choose(config, made[0], snapshot, source, pinned)
-        narrator = Narrator(tell)
-        done = bring_back(Source(config, made[0], chosen, pinned), to, narrator, paths or ())
-    findings = [{"what": it.what, "evidence": it.evidence} for it in done.report.findings]
-    partial = [{"path": it.path, "reason": it.reason} for it in done.manifest.partial]
-    seconds = time.monotonic() - started
-    if as_json:
-        told = {"snapshot": str(done.manifest.name), "from": done.source, "to": str(done.target)}
-        counts = {"files": done.files, "bytes": done.size, "seconds": round(seconds, 3)}
-        print_json({**told, **counts, "databases": findings, "partial": partial, "warnings": narrator.warnings})
-        return
-    screen = console()
-    size = show_size(done.size)
-    screen.print(
-        f"restored {done.manifest.name} of {config.host} from {done.source} to {done.target}: "
-        f"{done.files} files, {size}, in {show_seconds(seconds)}",
-        style="green",
-        markup=False,
-    )
-    for it in done.report.findings:
-        screen.print(f"  {it.what}: {it.evidence}", markup=False)
-    lacking = [f"partial since the backup: {it['path']}: {it['reason']}" for it in partial]
-    for warning in [*narrator.warnings, *lacking]:
-        screen.print(f"warning: {warning}", style="yellow", markup=False)
+    with pinned_key(pins, config.host) as pinned, progress_bar(quiet=asked.as_json) as tell:
+        chosen = choose(config, made[0], asked.snapshot, asked.source, pinned)
+        yield Source(config, made[0], chosen, pinned), Narrator(tell)

@@ -12,6 +12,7 @@ from hermes_backup.fleet.render import Fleet, defaults_file
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+    from pathlib import Path
 
 
 def for_hosts(
@@ -25,6 +26,7 @@ def for_hosts(
     options: Sequence[str] = (),
     patience: int = PATIENCE,
     on_tick: Callable[[], None] = lambda: None,
+    collect: Callable[[Path], None] = lambda _: None,
 ) -> Play:
     """Return the play of one of our playbooks for the hosts that have a job, all of them at a time unless ``forks``.
 
@@ -44,6 +46,7 @@ def for_hosts(
         patience=patience,
         on_event=on_event,
         on_tick=on_tick,
+        collect=collect,
     )
 
 

@@ -14,7 +14,7 @@ from urllib.parse import quote_from_bytes
 from hermes_backup.home.printable import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
 HEADER = b"SQLite format 3\0"
@@ -114,11 +114,35 @@ def facts(path: Path, *, name: str = "", deadline: float = float("inf")) -> Data
 def read_facts(connection: sqlite3.Connection, name: str) -> DatabaseFacts:
     """Check and count over a connection; sqlite3.Error or DatabaseBroken when it is damaged."""
     seen = shape(connection)
-    tables = tuple(table for kind, table, root, _ in seen.schema if kind == "table" and root)
+    tables = _tables(seen)
     unchecked = _check(connection, tables)
-    counts = {table: count for table in tables if (count := _count(connection, table)) is not None}
+    counts = count_rows(connection, tables)
     unchecked += tuple(table for table in tables if table not in counts and table not in unchecked)
     return DatabaseFacts(name, seen.page_size, seen.pages, counts, unchecked)
+
+
+def live_rows(path: Path) -> Mapping[str, int]:
+    """Count the rows of every real table of a database that may be in use, in one read transaction.
+
+    Raises:
+        DatabaseBroken: it is missing, empty, locked or damaged.
+    """
+    require_database(path)
+    try:
+        with reading(path) as connection:
+            connection.execute("BEGIN")
+            return count_rows(connection, _tables(shape(connection)))
+    except sqlite3.Error as error:
+        raise broken(error) from error
+
+
+def count_rows(connection: sqlite3.Connection, tables: Iterable[str]) -> Mapping[str, int]:
+    """Count the rows of tables; one that needs an extension that is not here is left out."""
+    return {table: count for table in tables if (count := _count(connection, table)) is not None}
+
+
+def _tables(seen: Shape) -> tuple[str, ...]:
+    return tuple(table for kind, table, root, _ in seen.schema if kind == "table" and root)
 
 
 def require_database(path: Path) -> os.stat_result:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -45,23 +45,8 @@ class Source:
 
     def context(self, folder: Path, follower: Follower) -> Context:
         """Return the context of a run that opens it, with a private folder."""
-        return Context(
-            host=self.config.host,
-            pipeline=self.pipeline.name,
-            now=datetime.now(timezone.utc),
-            folder=folder,
-            ledger=Ledger(folder),
-            keyring=Keyring(None),
-            gnupghome=private_keys(self.config),
-            host_key=None,
-            pinned=self.pinned,
-            rclone_config=None,
-            own_controller=False,
-            if_changed=False,
-            settings="",
-            listener=follower,
-            teardown=Teardown(),
-        )
+        bare = bare_context(self.config, self.pipeline.name, folder, follower)
+        return replace(bare, gnupghome=private_keys(self.config), pinned=self.pinned)
 
     @property
     def decrypt(self) -> Decrypt:
@@ -131,6 +116,27 @@ def unpacked(
     """
     with opened(source, follower, parent) as (plain, context):
         yield execute((Extract(only=tuple(only)), Check()), plain, context, follower), context
+
+
+def bare_context(config: HostConfig, pipeline: str, folder: Path, follower: Follower) -> Context:
+    """Return the context of a run that makes no snapshot, with a private folder and without any key."""
+    return Context(
+        host=config.host,
+        pipeline=pipeline,
+        now=datetime.now(timezone.utc),
+        folder=folder,
+        ledger=Ledger(folder),
+        keyring=Keyring(None),
+        gnupghome=None,
+        host_key=None,
+        pinned=None,
+        rclone_config=None,
+        own_controller=False,
+        if_changed=False,
+        settings="",
+        listener=follower,
+        teardown=Teardown(),
+    )
 
 
 def private_keys(config: HostConfig) -> Path | None:

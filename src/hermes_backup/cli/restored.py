@@ -1,0 +1,103 @@
+"""What came of a restore, for people and for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from hermes_backup.cli.screen import console, print_json
+
+if TYPE_CHECKING:
+    from hermes_backup.pipeline.handover import Compared, Replaced
+    from hermes_backup.pipeline.restoring import Restored
+
+_SHOWN = 12
+
+
+def show_restored(host: str, done: Restored, warnings: Sequence[str], seconds: float, *, as_json: bool) -> None:
+    """Say what came back into a folder."""
+    from hermes_backup.pipeline.amounts import show_seconds, show_size
+
+    findings = [{"what": it.what, "evidence": it.evidence} for it in done.report.findings]
+    partial = [{"path": it.path, "reason": it.reason} for it in done.manifest.partial]
+    if as_json:
+        told = {"snapshot": str(done.manifest.name), "from": done.source, "to": str(done.target)}
+        counts = {"files": done.files, "bytes": done.size, "seconds": round(seconds, 3)}
+        print_json({**told, **counts, "databases": findings, "partial": partial, "warnings": list(warnings)})
+        return
+    screen = console()
+    size, took = show_size(done.size), show_seconds(seconds)
+    screen.print(
+        f"restored {done.manifest.name} of {host} from {done.source} to {done.target}: {done.files} files, {size}, "
+        f"in {took}",
+        style="green",
+        markup=False,
+    )
+    for it in done.report.findings:
+        screen.print(f"  {it.what}: {it.evidence}", markup=False)
+    _warn([*warnings, *(f"partial since the backup: {it['path']}: {it['reason']}" for it in partial)])
+
+
+def show_replaced(
+    host: str, snapshot: str, done: Replaced, warnings: Sequence[str], seconds: float, *, elsewhere: bool, as_json: bool
+) -> None:
+    """Say what was put in place on a host; ``elsewhere``: it is not the host that the snapshot is of."""
+    from hermes_backup.pipeline.amounts import harmless, show_seconds, show_size
+
+    if as_json:
+        told = {"host": host, "snapshot": snapshot, "seconds": round(seconds, 3), "warnings": list(warnings)}
+        print_json({**told, **done.model_dump(mode="json")})
+        return
+    screen = console()
+    size, took = show_size(done.bytes), show_seconds(seconds)
+    said = f"restored {snapshot} on {host} in place of {harmless(done.home)}: {done.files} files, {size}, in {took}"
+    screen.print(said, style="green", markup=False)
+    for line in done.checked:
+        screen.print(f"  {harmless(line)}", markup=False)
+    for aside in done.aside:
+        screen.print(f"  what was there before: {harmless(aside)}", markup=False)
+    if done.started:
+        screen.print(f"  runs again: {harmless(', '.join(done.started))}", markup=False)
+    stays = [it for it in done.stopped if it not in done.started]
+    if stays:
+        screen.print(f"  stays stopped until you start it: {harmless(', '.join(stays))}", style="yellow", markup=False)
+    lost = [f"the state names a path that is not on {host}: {it}" for it in done.absent] if elsewhere else []
+    _warn([*warnings, *lost])
+    if elsewhere and done.secrets:
+        screen.print(
+            "\nTwo agents with one token fight. Stop the old one for good before you start this one, or give this one "
+            "tokens of its own. These hold secrets to rotate where the old host may be in other hands:",
+            style="yellow",
+        )
+        for it in done.secrets:
+            screen.print(f"  {harmless(it)}", markup=False)
+
+
+def show_compared(host: str, snapshot: str, seen: Compared, *, as_json: bool) -> None:
+    """Say what a restore would change."""
+    from hermes_backup.pipeline.amounts import harmless
+
+    if as_json:
+        print_json({"host": host, "snapshot": snapshot, **seen.model_dump(mode="json")})
+        return
+    screen = console()
+    screen.print(f"restoring {snapshot} on {host} in place of {harmless(seen.home)} would change:", style="bold")
+    for what, names in (("add", seen.added), ("change", seen.changed), ("remove", seen.removed)):
+        screen.print(f"  {what} {len(names)}" + (":" if names else ""), markup=False)
+        for name in names[:_SHOWN]:
+            screen.print(f"    {harmless(name)}", markup=False)
+        if len(names) > _SHOWN:
+            screen.print(f"    and {len(names) - _SHOWN} more; --json lists them", style="dim")
+    for it in seen.rows:
+        now, then = it.live or 0, it.then or 0
+        gained = "gained" if then > now else "lost"
+        where = harmless(f"{it.database}: {it.table}")
+        screen.print(f"  {where}: {abs(then - now)} rows {gained} ({now} now, {then} then)", markup=False)
+    _warn([f"cannot be compared: {it}" for it in seen.unknown])
+
+
+def _warn(warnings: Sequence[str]) -> None:
+    from hermes_backup.pipeline.amounts import harmless
+
+    for warning in warnings:
+        console().print(f"warning: {harmless(warning)}", style="yellow", markup=False)

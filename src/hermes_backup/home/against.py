@@ -1,0 +1,103 @@
+"""What bringing a snapshot back would change in the home that is there: files, and rows of databases."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hermes_backup.home.facts import DatabaseBroken, live_rows
+from hermes_backup.home.printable import printable
+from hermes_backup.home.selection import Entry, Rules, select
+from hermes_backup.streams.members import Member
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A table of a database: its rows in the live home and in the snapshot; None where there is no such table."""
+
+    database: str
+    table: str
+    live: int | None
+    then: int | None
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What would be added, changed and removed, by printable names; databases that cannot be asked say why."""
+
+    added: tuple[str, ...]
+    changed: tuple[str, ...]
+    removed: tuple[str, ...]
+    rows: tuple[Rows, ...]
+    unknown: tuple[str, ...]
+
+
+def against(
+    home: Path, rules: Rules, members: Sequence[Member], databases: Mapping[str, Mapping[str, int]]
+) -> Difference:
+    """Compare a live home with the files and the databases' row counts of a snapshot; nothing is written.
+
+    A database is compared by its rows, everything else by kind, mode and content.
+
+    Raises:
+        Fault: HOME_UNREADABLE; a home that is missing or empty counts as one without files.
+    """
+    live = {it.name: it for it in select(home, rules).entries} if home.is_dir() and any(home.iterdir()) else {}
+    then = {it.name: it for it in members}
+    rows: list[Rows] = []
+    unknown: list[str] = []
+    changed = []
+    for name in sorted(live.keys() & then.keys()):
+        shown = printable(name)
+        if shown in databases:
+            try:
+                differing = _rows(shown, live_rows(home / os.fsdecode(name)), databases[shown])
+            except DatabaseBroken as error:
+                unknown.append(f"{shown}: {error.reason}")
+                continue
+            rows += differing
+            if not differing:
+                continue
+        elif _equal(home, live[name], then[name]):
+            continue
+        changed.append(shown)
+    return Difference(
+        added=tuple(printable(it) for it in sorted(then.keys() - live.keys())),
+        changed=tuple(changed),
+        removed=tuple(printable(it) for it in sorted(live.keys() - then.keys())),
+        rows=tuple(rows),
+        unknown=tuple(unknown),
+    )
+
+
+def _rows(database: str, live: Mapping[str, int], then: Mapping[str, int]) -> list[Rows]:
+    tables = sorted(live.keys() | then.keys())
+    return [Rows(database, it, live.get(it), then.get(it)) for it in tables if live.get(it) != then.get(it)]
+
+
+def _equal(home: Path, live: Entry, then: Member) -> bool:
+    path = home / os.fsdecode(live.name)
+    kind = "file" if then.kind == "hardlink" else then.kind
+    if live.kind != kind:
+        return False
+    try:
+        if kind == "link":
+            return os.fsencode(path.readlink()) == then.link
+        if live.mode & 0o777 != then.mode & 0o777:
+            return False
+        if kind == "dir" or then.kind == "hardlink":
+            return kind == "dir" or live.size == then.size
+        return live.size == then.size and _digest(path) == then.sha256
+    except OSError:
+        return False
+
+
+def _digest(path: Path) -> str:
+    whole = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            whole.update(chunk)
+    return whole.hexdigest()

@@ -1,0 +1,89 @@
+"""Who uses a home: processes that have any file of it open, and the services that they belong to."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hermes_backup.errors import HOME_HELD, Fault
+from hermes_backup.home.printable import printable
+from hermes_backup.home.processes import Identity, command, open_files, processes
+from hermes_backup.home.services import Unit, unit_of
+
+_PATIENCE = 10.0  # seconds for a service's processes to be gone once systemd says that it has stopped
+_PAUSE = 0.2
+_SHOWN = 8
+
+
+@dataclass(frozen=True)
+class Occupant:
+    """A process that has a file of the home open; ``unit`` is its service, None where it is in none."""
+
+    pid: int
+    command: str
+    file: str
+    unit: Unit | None
+
+    def __str__(self) -> str:
+        return f"{self.command} ({self.pid}) has {self.file} open"
+
+
+def occupants(home: Path) -> tuple[Occupant, ...]:
+    """Return them by pid, ourselves excepted; processes of other users stay unseen unless we are root.
+
+    Files are told by device and inode, since a container has other paths for them; deleted ones by their path.
+    """
+    mine, within = _identities(home), f"{home}/"
+    found = []
+    for pid in sorted(processes()):
+        files = open_files(pid)
+        held = next((it for it in files if it.identity in mine or it.link.startswith(within)), None)
+        if held is not None:
+            found.append(Occupant(pid, command(pid), printable(held.link), unit_of(pid)))
+    return tuple(found)
+
+
+def services_of(home: Path) -> tuple[Unit, ...]:
+    """Return the services that use a home.
+
+    Raises:
+        Fault: HOME_HELD, naming the processes that belong to none.
+    """
+    there = occupants(home)
+    _refuse([it for it in there if it.unit is None])
+    return tuple(sorted({it.unit for it in there if it.unit is not None}, key=str))
+
+
+def vacate(home: Path, units: Sequence[Unit]) -> None:
+    """Stop services, and wait until nobody uses the home.
+
+    Raises:
+        Fault: SERVICE_FAILED, HOME_HELD; some are stopped then.
+    """
+    for unit in units:
+        unit.stop()
+    until = time.monotonic() + _PATIENCE
+    while (there := occupants(home)) and time.monotonic() < until:
+        time.sleep(_PAUSE)
+    _refuse(there)
+
+
+def _refuse(left: Sequence[Occupant]) -> None:
+    if left:
+        more = f" and {len(left) - _SHOWN} more" if len(left) > _SHOWN else ""
+        raise Fault(HOME_HELD, "; ".join(map(str, left[:_SHOWN])) + more)
+
+
+def _identities(home: Path) -> frozenset[Identity]:
+    found = set()
+    for folder, _, names in os.walk(os.fsencode(home)):
+        for name in names:
+            try:
+                status = os.lstat(os.path.join(folder, name))  # noqa: PTH118 - bytes
+            except OSError:
+                continue
+            found.add((status.st_dev, status.st_ino))
+    return frozenset(found)

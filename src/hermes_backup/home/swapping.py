@@ -1,0 +1,76 @@
+"""Entries of a file system that change places in one step, so that there is always one or the other.
+
+``renameat2(2)`` with RENAME_EXCHANGE does it on ext4, XFS, Btrfs, tmpfs and overlayfs. Where a file system has none
+of it (NFS, some FUSE), two renames come close: a kill between them leaves the old entry under its other name.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_AT_FDCWD = -100
+_NOREPLACE, _EXCHANGE = 1, 2  # linux/fs.h
+_CANNOT = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP})
+
+
+@contextmanager
+def anchored(folder: Path) -> Iterator[Path]:
+    """Give a path that leads to this very folder, whoever renames what lies above it meanwhile.
+
+    Raises:
+        OSError: it is no folder, or a link.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        yield Path(f"/proc/{os.getpid()}/fd/{descriptor}")
+    finally:
+        os.close(descriptor)
+
+
+def move(old: Path, new: Path) -> None:
+    """Rename, replacing nothing.
+
+    Raises:
+        OSError: there is something at ``new``, or it is on another file system.
+    """
+    try:
+        _rename(old, new, _NOREPLACE)
+    except OSError as error:
+        if error.errno not in _CANNOT:
+            raise
+        if os.path.lexists(new):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(new)) from None
+        os.rename(old, new)  # noqa: PTH104 - the system call, for bytes and text alike
+
+
+def exchange(one: Path, other: Path) -> None:
+    """Let two entries change places.
+
+    Raises:
+        OSError: one of them is not there, or they are on different file systems.
+    """
+    try:
+        _rename(one, other, _EXCHANGE)
+    except OSError as error:
+        if error.errno not in _CANNOT:
+            raise
+        beside = other.with_name(f"{other.name}.moving")
+        move(other, beside)
+        try:
+            move(one, other)
+        except OSError:
+            move(beside, other)
+            raise
+        move(beside, one)
+
+
+def _rename(old: Path, new: Path, flags: int) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.renameat2(_AT_FDCWD, os.fsencode(old), _AT_FDCWD, os.fsencode(new), flags) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), str(old), None, str(new))

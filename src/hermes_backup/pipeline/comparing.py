@@ -1,0 +1,34 @@
+"""What a restore would change on this host: read, and nothing written."""
+
+from __future__ import annotations
+
+from hermes_backup.home.against import against
+from hermes_backup.home.printable import printable
+from hermes_backup.pipeline.agent import rules_of
+from hermes_backup.pipeline.handover import Compared, Handover, RowChange
+from hermes_backup.pipeline.replacing import home_to_restore
+from hermes_backup.stages.selecting import narrowed, select
+
+
+def compare(handover: Handover) -> Compared:
+    """Compare this host's home with the files and row counts of a snapshot.
+
+    Raises:
+        Fault: HOME_MISSING, HOME_AMBIGUOUS, HOME_UNREADABLE, PATH_MISSING.
+    """
+    config = handover.config
+    home = home_to_restore(config, handover.manifest.pipeline)
+    members, manifest = handover.members, handover.manifest
+    only = handover.wanted.only
+    if only:
+        members = select(members, only).members
+        manifest = narrowed(manifest, members)
+    seen = against(home, rules_of(config), members, {it.path: it.tables for it in manifest.databases})
+    return Compared(
+        home=printable(str(home)),
+        added=seen.added,
+        changed=seen.changed,
+        removed=() if only else seen.removed,
+        rows=tuple(RowChange(database=it.database, table=it.table, live=it.live, then=it.then) for it in seen.rows),
+        unknown=seen.unknown,
+    )

@@ -1,0 +1,161 @@
+"""New entries put in the place of old ones, each in one step, and a note of it that outlives a killed process."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from hermes_backup.home.facts import beside
+from hermes_backup.home.layout import SIDECARS
+from hermes_backup.home.processes import Identity
+from hermes_backup.home.services import Unit
+from hermes_backup.home.swapping import exchange, move
+from hermes_backup.streams.folders import remove
+from hermes_backup.streams.private import write_private
+
+
+@dataclass(frozen=True)
+class Swap:
+    """``new`` takes the place of what lies at ``target``, if anything does, and that lies at ``aside`` then.
+
+    ``shown`` and ``shown_aside`` are the two as people know them: the others may be anchored.
+    """
+
+    new: Path
+    target: Path
+    aside: Path
+    shown: Path
+    shown_aside: Path
+
+    def apply(self) -> None:
+        """Do it; at no time is there nothing at the target where there was something before.
+
+        What SQLite left beside a database goes with the old one: beside another it would corrupt that.
+
+        Raises:
+            OSError: nothing was changed then.
+        """
+        if not os.path.lexists(self.target):
+            move(self.new, self.target)
+        else:
+            move(self.new, self.aside)
+            try:
+                exchange(self.aside, self.target)
+            except OSError:
+                move(self.aside, self.new)
+                raise
+        _carry(self.target, self.aside)
+
+    def undo(self) -> None:
+        """Put the old entry back; what was new goes where it came from.
+
+        Raises:
+            OSError: both are there still, under these two names.
+        """
+        if os.path.lexists(self.aside):
+            exchange(self.aside, self.target)
+            move(self.aside, self.new)
+        else:
+            move(self.target, self.new)
+        _carry(self.aside, self.target)
+
+
+def _carry(old: Path, new: Path) -> None:
+    for side in map(os.fsdecode, SIDECARS):
+        if os.path.lexists(beside(old, side)):
+            move(beside(old, side), beside(new, side))
+
+
+class _Swapped(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+    target: str
+    aside: str
+    device: int
+    inode: int
+
+
+class _Service(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    uid: int | None
+
+
+class Note(BaseModel):
+    """What is under way: which entries change places, told by device and inode of the new ones, and who is stopped.
+
+    ``start``: the services are to run again on the new entries; on the old ones they always are.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    swaps: tuple[_Swapped, ...]
+    services: tuple[_Service, ...]
+    start: bool
+
+    @classmethod
+    def of(cls, swaps: Sequence[Swap], units: Sequence[Unit], *, start: bool) -> Note:
+        """Note what is going to be done."""
+        noted = []
+        for it in swaps:
+            status = it.new.lstat()
+            where = {"target": str(it.shown), "aside": str(it.shown_aside)}
+            noted.append(_Swapped(**where, device=status.st_dev, inode=status.st_ino))
+        services = tuple(_Service(name=it.name, uid=it.uid) for it in units)
+        return cls(swaps=tuple(noted), services=services, start=start)
+
+    def write(self, file: Path) -> None:
+        """Keep it where :func:`settle` looks."""
+        write_private(file, self.model_dump_json().encode(), durable=True)
+
+
+def settle(file: Path) -> tuple[str, ...]:
+    """End what a killed process left half done: the new entry is in its place, or the old one; its services run.
+
+    Return what was done, in sentences.
+
+    Raises:
+        OSError; Fault: SERVICE_FAILED. The note is still there then, for the next time.
+    """
+    try:
+        note = Note.model_validate_json(file.read_bytes())
+    except FileNotFoundError:
+        return ()
+    except ValidationError:
+        return (f"the note {file} of a restore that was killed cannot be read; look at it, and remove it",)
+    told = tuple(filter(None, (_settle(it) for it in note.swaps)))
+    renewed = all(_lies_at(Path(it.target)) == (it.device, it.inode) for it in note.swaps)
+    for it in note.services if note.start or not renewed else ():
+        unit = Unit(it.name, it.uid)
+        if not unit.is_active():
+            unit.start()
+            told += (f"started {unit}, which a restore that was killed had stopped",)
+    file.unlink()
+    return told
+
+
+def _settle(one: _Swapped) -> str:
+    new, target, aside = (one.device, one.inode), Path(one.target), Path(one.aside)
+    if _lies_at(target) == new:
+        _carry(target, aside)
+        return f"{target} is the new one already, put there by a restore that was killed"
+    if _lies_at(aside) == new:
+        remove(aside)
+        return f"removed {aside}, which a restore that was killed had not yet put in place"
+    if _lies_at(target) is None and _lies_at(aside) is not None:
+        move(aside, target)
+        return f"put the old {target} back, which a restore that was killed had moved"
+    return ""
+
+
+def _lies_at(path: Path) -> Identity | None:
+    with suppress(OSError):
+        status = path.lstat()
+        return (status.st_dev, status.st_ino)
+    return None

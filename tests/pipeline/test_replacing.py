@@ -1,0 +1,291 @@
+"""A home brought back in place: exchanged whole or not at all, whatever ends the process."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import sqlite3
+import stat
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hermes_backup.errors import Fault
+from hermes_backup.pipeline.choosing import choose
+from hermes_backup.pipeline.comparing import compare
+from hermes_backup.pipeline.config import pipeline_of
+from hermes_backup.pipeline.handover import Compared, Handover, Replaced, Wanted, read_head, write_head
+from hermes_backup.pipeline.replacing import NOTE, replace
+from hermes_backup.pipeline.unpacking import Source, opened
+from tests.pipeline.forge import Witness, pinned
+from tests.site import Site
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What the trusted machine sends, as bytes."""
+
+    data: bytes
+
+    def put(self) -> tuple[Replaced, Witness]:
+        pipe, witness = io.BytesIO(self.data), Witness()
+        return replace(read_head(pipe), pipe, witness), witness
+
+    def compared(self) -> Compared:
+        return compare(read_head(io.BytesIO(self.data)))
+
+    def run(self, step: int) -> subprocess.CompletedProcess[bytes]:
+        argv = [sys.executable, "-m", "tests.pipeline.killed", str(step)]
+        return subprocess.run(argv, input=self.data, capture_output=True, check=False)
+
+
+def sent(
+    site: Site, only: Sequence[str] = (), *, start: bool = True, purpose: Any = "replace", **settings: Any
+) -> Sent:
+    """Take the latest snapshot to the pipe."""
+    config = site.config(site.usual())
+    pipeline = pipeline_of(config, "nightly")
+    with pinned(site) as pin:
+        source = Source(config, pipeline, choose(config, pipeline, "latest", "", pin), pin)
+        with opened(source, Witness()) as (plain, _):
+            wanted = Wanted(purpose=purpose, only=tuple(only), start=start)
+            head = Handover(wanted, site.config(site.usual(), **settings), plain.manifest, plain.members)
+            return Sent(b"".join([*write_head(head), *plain.packed()]))
+
+
+def picture(folder: Path) -> dict[str, tuple[int, str]]:
+    """Modes and contents of everything in a folder; of databases the rows of their table."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        info = path.lstat()
+        said = ""
+        if path.is_symlink():
+            said = os.readlink(path)
+        elif path.suffix == ".db":
+            with closing(sqlite3.connect(f"file:{path}?mode=ro&immutable=1", uri=True)) as opened_:
+                said = str(opened_.execute("SELECT count(*) FROM messages").fetchone())
+        elif path.is_file():
+            said = hashlib.sha256(path.read_bytes()).hexdigest()
+        if path.name[-4:] not in ("-shm", "-wal") and path.parent.name != "logs" and path.name != "logs":
+            found[str(path.relative_to(folder))] = (stat.S_IMODE(info.st_mode), said)
+    return found
+
+
+def asides(site: Site) -> list[Path]:
+    return sorted(site.root.glob("home.before-*"))
+
+
+def spoil(site: Site) -> None:
+    """Let the agent forget, and learn something else."""
+    (site.home / "SOUL.md").write_text("I am another.\n")
+    (site.home / "memories" / "MEMORY.md").unlink()
+    (site.home / "skills" / "new.md").write_text("new")
+    with closing(sqlite3.connect(site.home / "state.db")) as database, database:
+        database.execute("DELETE FROM messages WHERE rowid <= 50")
+
+
+def test_everything_is_as_it_was_and_the_old_home_lies_beside_it(site: Site) -> None:
+    site.run()
+    before = picture(site.home)
+    spoil(site)
+    (site.home / "state.db-wal").write_bytes(b"a log that belongs to another database")
+    spoilt = picture(site.home)
+    done, _ = sent(site).put()
+    assert picture(site.home) == before
+    assert not (site.home / "state.db-wal").exists()
+    (aside,) = asides(site)
+    assert picture(aside) == spoilt
+    assert done.aside == (str(aside),)
+    assert (aside / "state.db-wal").exists()
+    assert stat.S_IMODE(site.home.stat().st_mode) == 0o700
+    assert not [it for it in site.root.iterdir() if it.name.startswith(".hermes-restore")]
+
+
+def test_a_home_that_is_gone_comes_back(site: Site) -> None:
+    site.run()
+    before = picture(site.home)
+    subprocess.run(["rm", "-rf", site.home], check=True)
+    done, _ = sent(site).put()
+    assert picture(site.home) == before
+    assert (done.aside, asides(site)) == ((), [])
+
+
+def test_some_files_and_each_old_one_is_kept_beside_its_successor(site: Site) -> None:
+    site.run()
+    before = picture(site.home)
+    spoil(site)
+    (site.home / "skills" / "report" / "run.sh").write_text("spoilt")
+    done, _ = sent(site, ["SOUL.md", "memories/MEMORY.md", "skills/report/"]).put()
+    now = picture(site.home)
+    for name in ("SOUL.md", "memories/MEMORY.md", "skills/report/run.sh"):
+        assert now[name] == before[name]
+    kept = {it.rpartition(".before-")[0] for it in now if ".before-" in it and "/" not in it.rpartition(".before-")[2]}
+    assert kept == {"SOUL.md", "skills/report"}
+    assert "skills/new.md" in now
+    assert len(done.aside) == 2
+
+
+def test_a_database_alone_leaves_no_log_of_the_old_one_beside_it(site: Site) -> None:
+    site.run()
+    (site.home / "state.db-wal").write_bytes(b"of the old one")
+    (site.home / "state.db-shm").write_bytes(b"of the old one")
+    done, _ = sent(site, ["state.db"]).put()
+    assert not [it.name for it in site.home.glob("state.db-*")]
+    (aside,) = done.aside
+    assert Path(f"{aside}-wal").read_bytes() == b"of the old one"
+
+
+def test_a_missing_folder_above_a_file_is_made(site: Site) -> None:
+    site.run()
+    subprocess.run(["rm", "-rf", site.home / "skills"], check=True)
+    sent(site, ["skills/report/run.sh"]).put()
+    assert stat.S_IMODE((site.home / "skills" / "report" / "run.sh").stat().st_mode) == 0o755
+
+
+def test_no_link_in_the_home_leads_a_file_out_of_it(site: Site) -> None:
+    site.run()
+    outside = site.root / "outside"
+    (outside / "report").mkdir(parents=True)
+    subprocess.run(["rm", "-rf", site.home / "skills"], check=True)
+    (site.home / "skills").symlink_to(outside)
+    with pytest.raises(Fault) as caught:
+        sent(site, ["skills/report/run.sh"]).put()
+    assert caught.value.kind.name == "HB-RESTORE-REFUSED"
+    assert list((outside / "report").iterdir()) == []
+
+
+def test_who_has_the_home_open_is_named_and_nothing_is_changed(site: Site) -> None:
+    site.run()
+    spoil(site)
+    spoilt = picture(site.home)
+    with (site.home / "state.db").open("rb") as file, subprocess.Popen(["sleep", "60"], stdin=file) as holder:
+        file.close()
+        try:
+            with pytest.raises(Fault, match=rf"sleep \({holder.pid}\) has .*state\.db open") as caught:
+                sent(site).put()
+        finally:
+            holder.kill()
+    assert (caught.value.kind.name, caught.value.kind.exit_code) == ("HB-HOME-HELD", 5)
+    assert (picture(site.home), asides(site)) == (spoilt, [])
+    sent(site).put()
+    assert picture(site.home) != spoilt
+
+
+def test_a_file_that_is_no_database_needs_nobody_to_stop(site: Site) -> None:
+    site.run()
+    spoil(site)
+    with (site.home / "state.db").open("rb") as file, subprocess.Popen(["sleep", "60"], stdin=file) as holder:
+        file.close()
+        try:
+            sent(site, ["SOUL.md"]).put()
+        finally:
+            holder.kill()
+    assert (site.home / "SOUL.md").read_text() == "I am the test.\n"
+
+
+@pytest.mark.parametrize("keep", [0.5, 0.999])
+def test_a_pipe_that_breaks_changes_nothing(site: Site, keep: float) -> None:
+    site.run()
+    spoil(site)
+    spoilt = picture(site.home)
+    whole = sent(site).data
+    with pytest.raises(Fault) as caught:
+        Sent(whole[: int(len(whole) * keep)]).put()
+    assert caught.value.kind.name == "HB-DATA-DAMAGED"
+    assert (picture(site.home), asides(site)) == (spoilt, [])
+
+
+def test_a_home_that_is_a_mount_point(site: Site) -> None:
+    site.run()
+    sending = sent(site)
+    subprocess.run(["mount", "--bind", site.home, site.home], check=True)
+    try:
+        with pytest.raises(Fault) as caught:
+            sending.put()
+    finally:
+        subprocess.run(["umount", site.home], check=True)
+    assert caught.value.kind.name == "HB-HOME-MOUNTED"
+
+
+def test_another_user_gets_what_was_the_owner_s(site: Site) -> None:
+    site.run()
+    os.chown(site.home, 4711, 4712)
+    sent(site).put()
+    found = {(it.lstat().st_uid, it.lstat().st_gid) for it in [site.home, *site.home.rglob("*")]}
+    assert found == {(4711, 4712)}
+
+
+def test_while_a_backup_runs_nothing_is_exchanged(site: Site) -> None:
+    site.run()
+    sending = sent(site)
+    slow = site.start([{"command": {"before": ["sleep", "60"]}}, *site.usual()])
+    try:
+        while not (site.folder / "lock").exists() or site.status().stage != "command":
+            assert slow.poll() is None, slow.stderr and slow.stderr.read()
+        with pytest.raises(Fault) as caught:
+            sending.put()
+    finally:
+        slow.terminate()
+        slow.communicate()
+    assert caught.value.kind.name == "HB-LOCKED"
+
+
+def test_killed_at_any_step_it_leaves_the_old_home_or_the_new_one_and_a_second_run_ends_well(site: Site) -> None:
+    site.run()
+    new = picture(site.home)
+    spoil(site)
+    old = picture(site.home)
+    sending = sent(site)
+    seen = set()
+    for step in range(1, 200):
+        done = sending.run(step)
+        now = picture(site.home)
+        assert now in (old, new), f"step {step}"
+        seen.add("new" if now == new else "old")
+        if done.returncode == 0:
+            break
+        assert done.returncode == -9, done.stderr
+        again = sending.run(0)
+        assert again.returncode == 0, again.stdout + again.stderr
+        assert picture(site.home) == new
+        assert not (site.root / "state" / "vps1" / NOTE).exists()
+        assert not [it for it in site.root.iterdir() if it.name.startswith(".hermes-restore")]
+        assert all(picture(it) in (old, new) for it in asides(site))
+        subprocess.run(["rm", "-rf", site.home], check=True)
+        for it in asides(site)[1:]:
+            subprocess.run(["rm", "-rf", it], check=True)
+        kept = next(it for it in asides(site) if picture(it) == old)
+        kept.rename(site.home)
+    else:
+        raise AssertionError("it never ended")
+    assert seen == {"old", "new"}
+    assert json.loads(done.stdout.splitlines()[-1])["replaced"]["home"] == str(site.home)
+
+
+def test_what_would_change_is_told_and_nothing_is_changed(site: Site) -> None:
+    site.run()
+    spoil(site)
+    before = picture(site.home)
+    seen = sent(site, purpose="compare").compared()
+    assert (seen.added, seen.removed) == (("memories/MEMORY.md",), ("skills/new.md",))
+    assert set(seen.changed) == {"SOUL.md", "state.db"}
+    assert [(it.database, it.table, it.live, it.then) for it in seen.rows] == [("state.db", "messages", 150, 200)]
+    assert picture(site.home) == before
+
+
+@pytest.mark.parametrize(
+    "spoiling", [lambda data: data[:4], lambda data: b"\0" * 8 + data, lambda data: data[:8] + b"x" + data[9:]]
+)
+def test_what_is_no_handover_is_refused(site: Site, spoiling: Callable[[bytes], bytes]) -> None:
+    site.run()
+    with pytest.raises(Fault) as caught:
+        Sent(spoiling(sent(site).data)).put()
+    assert caught.value.kind.name == "HB-DATA-DAMAGED"
