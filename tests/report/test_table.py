@@ -140,7 +140,10 @@ def test_json_holds_everything() -> None:
         "as declared",
         "0.1.0",
     )
-    assert first["drill"] == {"pipeline": "drill", "result": "done", "finished": "2026-11-11T10:00:42+00:00"}
+    assert first["drill"] == {
+        "pipeline": "drill", "result": "done", "finished": "2026-11-11T10:00:42+00:00",
+        "age": 863_958.0, "due": "2027-02-19T10:00:42+00:00",
+    }  # fmt: skip
     (row,) = first["pipelines"]
     assert (row["state"], row["allowed_age"], row["next_run"]) == ("fresh", 93600, "2026-11-22T03:30:00+00:00")
     assert row["newest"] == {

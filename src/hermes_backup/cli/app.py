@@ -13,7 +13,20 @@ from typing import Annotated
 import typer
 
 from hermes_backup import __version__
-from hermes_backup.cli import agent, deploy, init, logs, prune, restore, run, schedule, snapshots, status, validate
+from hermes_backup.cli import (
+    agent,
+    deploy,
+    drill,
+    init,
+    logs,
+    prune,
+    restore,
+    run,
+    schedule,
+    snapshots,
+    status,
+    validate,
+)
 from hermes_backup.cli.screen import tell
 from hermes_backup.errors import BUG, INTERRUPTED, MEANINGS, Fault
 
@@ -33,7 +46,7 @@ for agent_command in (agent.run, agent.homes, agent.key, agent.notify):
     _agent.command(agent_command.__name__, epilog=_EPILOG)(agent_command)
 for command in (
     run.run, deploy.deploy, deploy.remove, status.status, logs.logs, snapshots.list_snapshots, snapshots.verify,
-    restore.restore, prune.prune, schedule.schedule, validate.validate, validate.show, init.init,
+    restore.restore, drill.drill, prune.prune, schedule.schedule, validate.validate, validate.show, init.init,
 ):  # fmt: skip
     app.command(command.__name__.removesuffix("_snapshots"), epilog=_EPILOG)(command)
 app.add_typer(_agent, name="agent")

@@ -6,24 +6,31 @@ from typing import Annotated, Literal
 
 import typer
 
-from hermes_backup.cli.opening import INVENTORY
+from hermes_backup.cli.opening import INVENTORY, open_hosts
 
-_CALENDAR = "*-*-* 05:00:00"
+_CALENDARS = {"prune": "*-*-* 05:00:00", "drill": "*-01,04,07,10-05 04:00"}
 
 
 def schedule(
-    command: Annotated[Literal["prune"], typer.Argument(help="The command that shall run by itself: prune.")],
+    command: Annotated[Literal["prune", "drill"], typer.Argument(help="The command that shall run by itself.")],
     inventory: Annotated[str, INVENTORY],
-    on_calendar: Annotated[str, typer.Option(help="When, as systemd.time(7) writes it.")] = _CALENDAR,
+    on_calendar: Annotated[
+        str, typer.Option(help="When, as systemd.time(7) writes it; a drill's own schedule, if it has one.")
+    ] = "",
     remove: Annotated[bool, typer.Option("--remove", help="Let it run by itself no more.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the units; install nothing.")] = False,
 ) -> None:
-    """Run a command for an inventory on this machine by a timer of systemd; as another user than root, by its own."""
+    """Run a command for an inventory on this machine by a timer of systemd; as another user than root, by its own.
+
+    prune runs every morning, drill as its pipeline is scheduled. A drill that nobody watches needs a private key
+    without a passphrase, or one that a gpg-agent has unlocked: GNUPGHOME stays as it is now.
+    """
     from hermes_backup.cli.screen import console
     from hermes_backup.fleet.inventory import find_inventory
     from hermes_backup.fleet.scheduling import install, scheduled, withdraw
 
-    units = scheduled(find_inventory(inventory), command, on_calendar)
+    calendar = on_calendar or (_declared(inventory) if command == "drill" and not remove else "") or _CALENDARS[command]
+    units = scheduled(find_inventory(inventory), command, calendar)
     screen = console()
     if dry_run:
         for name, text in units.files.items():
@@ -36,3 +43,21 @@ def schedule(
         screen.print(f"{command} {inventory} runs by itself as {units.name}.timer, next {following}", markup=False)
         if units.user:
             screen.print("Also while you are not logged in, after: loginctl enable-linger", markup=False)
+
+
+def _declared(inventory: str) -> str:
+    """Return when the first drill of an inventory is declared to run; nothing where none has a calendar.
+
+    Raises:
+        Fault: PIPELINE_MISSING when no host has a drill, or what is wrong with the inventory.
+    """
+    from hermes_backup.errors import PIPELINE_MISSING, Fault
+    from hermes_backup.pipeline.config import pipeline_of
+    from hermes_backup.pipeline.drilled import is_drill
+
+    hosts, _ = open_hosts(inventory)
+    drills = [one for it in hosts for name in it.pipelines if is_drill(one := pipeline_of(it, name))]
+    if not drills:
+        raise Fault(PIPELINE_MISSING, f"no host of inventory {inventory} declares a drill")
+    calendars = (it.schedule.on_calendar for it in drills if it.schedule is not None)
+    return next((it for it in calendars if it), "")

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from hermes_backup.errors import CONFIG_INVALID, PIPELINE_MISSING, Fault
+from hermes_backup.pipeline.drilled import unknown_pipelines
 from hermes_backup.pipeline.model import Pipeline, Problem, explain, nearest, parse_pipeline
 from hermes_backup.snapshots.names import HOST_RE
 from hermes_backup.stages.units import Duration
@@ -75,14 +76,19 @@ def parse_config(data: Mapping[str, Any]) -> HostConfig | tuple[Problem, ...]:
     except ValidationError as error:
         return tuple(explain(error, HostConfig))
     problems: list[Problem] = []
+    pipelines: dict[str, Pipeline] = {}
     for name, raw in config.pipelines.items():
         if HOST_RE.fullmatch(name) is None:
             problems.append(Problem(("pipelines", name), f"{name!r} cannot name a folder, as a pipeline's name does"))
         elif name == KEY_FOLDER:
             problems.append(Problem(("pipelines", name), f"{name!r} is where the host's key lies; take another name"))
         made = parse_pipeline(name, raw)
-        if not isinstance(made, Pipeline):
+        if isinstance(made, Pipeline):
+            pipelines[name] = made
+        else:
             problems += [Problem(("pipelines", name, *it.path), it.what, it.mend) for it in made]
+    if len(pipelines) == len(config.pipelines):
+        problems += unknown_pipelines(pipelines)
     return tuple(problems) or config
 
 

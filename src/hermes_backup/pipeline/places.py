@@ -8,6 +8,7 @@ from pathlib import Path
 
 from hermes_backup.errors import HOST_KEY_MISSING, PIPELINE_MISSING, SNAPSHOT_MISSING, Fault
 from hermes_backup.pipeline.config import HostConfig, pipeline_of
+from hermes_backup.pipeline.drilled import makes_snapshots
 from hermes_backup.pipeline.model import Pipeline
 from hermes_backup.snapshots.catalog import Catalog, read_catalog
 from hermes_backup.snapshots.folder import FolderPlace
@@ -27,7 +28,7 @@ def backups(config: HostConfig, wanted: str = "") -> tuple[Pipeline, ...]:
     """
     names = [wanted] if wanted else list(config.pipelines)
     made = [pipeline_of(config, name) for name in names]
-    kept = tuple(it for it in made if any(isinstance(stage, (Push, Store)) for stage in it.stages))
+    kept = tuple(it for it in made if makes_snapshots(it))
     if wanted and not kept:
         raise Fault(PIPELINE_MISSING, f"pipeline {wanted!r} of host {config.host} makes no snapshots")
     return kept

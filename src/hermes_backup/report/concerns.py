@@ -10,6 +10,7 @@ from hermes_backup.errors import (
     AGE_UNKNOWN,
     DEPLOY_STALE,
     DRILL_DUE,
+    DRILL_OVERDUE,
     REMARKS,
     ROLLBACK,
     RUN_LOST,
@@ -172,14 +173,10 @@ def _of_drill(host: HostReport, now: datetime) -> Iterator[Concern]:
         yield Concern(
             host.host, f"{host.host}/{drill.pipeline}", status.error.name, what, status.error.mend, grave=True
         )
-    elif drill.passed is not None and now - drill.passed > host.max_drill_age:
+    elif drill.passed is not None and drill.overdue(host.max_drill_age, now):
         limit = show_age(host.max_drill_age)
-        yield _new(
-            host.host,
-            host.host,
-            DRILL_DUE,
-            f"its last drill was {show_age(now - drill.passed)} ago, {limit} are allowed",
-        )
+        what = f"its last drill was {show_age(now - drill.passed)} ago, {limit} are allowed"
+        yield _new(host.host, host.host, DRILL_OVERDUE, what)
 
 
 def _lacks_timer(host: HostReport, row: Row) -> bool:

@@ -39,7 +39,7 @@ def _host(host: HostReport, now: datetime) -> Mapping[str, Any]:
         "deployed": _time(host.deployed),
         "agent": host.agent or None,
         "keys": [_key(it) for it in host.keys],
-        "drill": _drill(host.drill),
+        "drill": _drill(host.drill, host.max_drill_age, now),
         "max_drill_age": _span(host.max_drill_age),
         "pipelines": [_row(it, now) for it in host.rows],
     }
@@ -109,7 +109,7 @@ def _key(key: KeyEnd) -> Mapping[str, Any]:
     return {"fingerprint": key.fingerprint, "until": _time(key.until), "error": _fault(key.fault)}
 
 
-def _drill(drill: Drill | None) -> Mapping[str, Any] | None:
+def _drill(drill: Drill | None, max_age: timedelta, now: datetime) -> Mapping[str, Any] | None:
     if drill is None:
         return None
     status = drill.status
@@ -117,6 +117,8 @@ def _drill(drill: Drill | None) -> Mapping[str, Any] | None:
         "pipeline": drill.pipeline,
         "result": "never" if status is None else status.state,
         "finished": None if status is None else _time(status.finished),
+        "age": None if drill.passed is None else _span(now - drill.passed),
+        "due": _time(drill.due(max_age)),
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
 from hermes_backup.pipeline.agent import status_path
@@ -28,6 +28,15 @@ class Drill:
         """When it ended well; None when the last one did not, or there was none."""
         status = self.status
         return status.finished if status is not None and status.state == "done" else None
+
+    def due(self, max_age: timedelta) -> datetime | None:
+        """When the next one is to be done at the latest; None where the last one did not pass."""
+        return None if self.passed is None else self.passed + max_age
+
+    def overdue(self, max_age: timedelta, now: datetime) -> bool:
+        """Whether the last one that passed is longer ago than allowed."""
+        due = self.due(max_age)
+        return due is not None and due < now
 
 
 def last_drill(config: HostConfig) -> Drill | None:

@@ -90,9 +90,10 @@ class FleetReport:
 
     @property
     def exit_code(self) -> ExitCode:
-        """STALE when any host is; else HOSTS when nobody knows of one; else OK."""
+        """STALE when any host is, or its last drill; else HOSTS when nobody knows of one; else OK."""
         said = {it.freshness for it in self.hosts}
-        if said & {"stale", "none"}:
+        overdue = any(it.drill is not None and it.drill.overdue(it.max_drill_age, self.at) for it in self.hosts)
+        if overdue or said & {"stale", "none"}:
             return ExitCode.STALE
         return ExitCode.HOSTS if "unknown" in said else ExitCode.OK
 

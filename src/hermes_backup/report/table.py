@@ -37,7 +37,7 @@ _URGENCY = ("stale", "none", "unknown", "not judged", "fresh")
 def show(report: FleetReport, width: int, *, wrap: bool = True) -> RenderableType:
     """Return the whole report for a terminal of this width; without ``wrap`` each sentence is a line of its own."""
     said = [_said(it, report.inventory, wrap=wrap) for it in grouped(concerns(report))]
-    return Parts(_table(report.hosts, report.at, width), *said, Text(), verdict(report))
+    return Parts(_table(report.hosts, report.at, width), *said, Text(), *_drills(report), verdict(report))
 
 
 def show_live(report: FleetReport, width: int) -> RenderableType:
@@ -58,6 +58,21 @@ def verdict(report: FleetReport) -> Text:
         text.append(what, style=style)
     text.append(f"  ({report.at:%Y-%m-%d %H:%M:%S} UTC)", style="dim")
     return text
+
+
+def _drills(report: FleetReport) -> Sequence[Text]:
+    """Return one line over the drills: the one that is due first; nothing where none is declared."""
+    drills = [(it.host, it.drill, it.max_drill_age) for it in report.hosts if it.drill is not None]
+    if not drills:
+        return ()
+    dues = [(due, host) for host, drill, age in drills if (due := drill.due(age)) is not None]
+    text = Text(f"{len(drills)} drill{'' if len(drills) == 1 else 's'}: ", style="bold")
+    text.append(f"{len(dues)} passed" if dues else "none passed yet")
+    if dues:
+        due, host = min(dues)
+        when = f"due in {show_age(due - report.at)}" if due >= report.at else f"overdue for {show_age(report.at - due)}"
+        text.append(f", the next is {when} ({harmless(host)})", style="" if due >= report.at else "bold red")
+    return (text,)
 
 
 def _table(hosts: Sequence[HostReport], now: datetime, width: int) -> Table:

@@ -1,20 +1,39 @@
-"""Stage ``check``: is the extracted home what the manifest promises?"""
+"""Stage ``check``: is the extracted home what the manifest promises, and what could not be proven of it?"""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, ClassVar, Literal
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BeforeValidator, Field
 
 from hermes_backup.errors import RESTORE_CHECK, Fault
-from hermes_backup.home.databases import DatabaseBroken, facts
-from hermes_backup.home.printable import printable
-from hermes_backup.snapshots.manifest import Database
+from hermes_backup.stages.checks.commands import commands
+from hermes_backup.stages.checks.databases import databases
+from hermes_backup.stages.checks.files import files
+from hermes_backup.stages.checks.hermes import hermes
+from hermes_backup.stages.checks.presence import presence
+from hermes_backup.stages.checks.recipients import recipients
+from hermes_backup.stages.checks.sandbox import sandbox
 from hermes_backup.stages.context import Context
 from hermes_backup.stages.stage import Stage
 from hermes_backup.stages.things import Finding, Report, Tree
-from hermes_backup.stages.units import RelativePath
+from hermes_backup.stages.units import Duration, RelativePath
+
+Argv = Annotated[tuple[str, ...], Field(min_length=1)]
+# YAML reads a bare off as false
+Switch = Annotated[Literal["auto", "off"], BeforeValidator(lambda it: "off" if it is False else it)]
+
+
+class CheckFailed(Fault):
+    """What was checked and is not as it should be, with everything else that was seen."""
+
+    def __init__(self, report: Report) -> None:
+        wrong = [it for it in report.findings if it.verdict == "failed"]
+        said = "; ".join(f"{it.what}: {it.evidence}{_first(it)}" for it in wrong)
+        super().__init__(RESTORE_CHECK, said, where=Check.name)
+        self.report = report
 
 
 class Check(Stage):
@@ -28,40 +47,51 @@ class Check(Stage):
     """Files that must be there, relative to the home."""
     counts: Literal["manifest", "none"] = "manifest"
     """What the databases' row counts must equal."""
+    depth: Literal["quick", "full"] = "quick"
+    """``full``, for drills: also every file, index, reference and search, and each recipient's key."""
+    commands: tuple[Argv, ...] = ()
+    """Commands of your own, each a list of words, run in the home without a network; HERMES_HOME is set."""
+    hermes: Switch = "off"
+    """``auto``: hermes-agent, where it is installed on this machine, opens the home without a network."""
+    timeout: Duration = timedelta(minutes=10)
+    """How long each command, and hermes-agent, may take."""
 
     def run(self, value: Any, context: Context) -> Report:
         """Look at everything, then fail if anything is wrong."""
         tree: Tree = value
-        findings = [self._presence(tree, name) for name in self.present]
-        databases = tree.manifest.databases
-        files = {printable(it.name): it.name for it in tree.members if it.kind in ("file", "hardlink")}
-        for number, database in enumerate(databases):
-            context.listener.progress(self.name, number, len(databases))
-            findings.append(self._database(tree.root, files, database))
-        wrong = [it for it in findings if not it.ok]
-        if wrong:
-            said = "; ".join(f"{it.what}: {it.evidence}" for it in wrong)
-            raise Fault(RESTORE_CHECK, said, where=self.name)
-        for finding in findings:
+        report = Report(tree, tuple(self._findings(tree, context)))
+        if any(it.verdict == "failed" for it in report.findings):
+            raise CheckFailed(report)
+        for finding in report.findings:
             context.listener.note(self.name, f"{finding.what}: {finding.evidence}")
-        return Report(tree, tuple(findings))
+        return report
 
-    def _presence(self, tree: Tree, name: str) -> Finding:
-        there = os.path.lexists(tree.root / name)
-        return Finding(name, there, "present" if there else "missing")
+    def _findings(self, tree: Tree, context: Context) -> Iterator[Finding]:
+        """Foreign code comes last: it may change what it looks at."""
 
-    def _database(self, root: Path, files: Mapping[str, bytes], promised: Database) -> Finding:
-        name = files.get(promised.path)  # a manifest cannot name what lies outside, nor what a link leads to
-        if name is None:
-            return Finding(promised.path, ok=False, evidence="missing")
-        try:
-            found = facts(root / os.fsdecode(name), name=promised.path)
-        except DatabaseBroken as error:
-            return Finding(promised.path, ok=False, evidence=error.reason)
-        if self.counts == "manifest" and dict(found.tables) != promised.tables:
-            names = sorted(found.tables.keys() | promised.tables.keys())
-            differing = [it for it in names if found.tables.get(it) != promised.tables.get(it)]
-            said = ", ".join(f"{it} {found.tables.get(it)} rows, not {promised.tables.get(it)}" for it in differing)
-            return Finding(promised.path, ok=False, evidence=said)
-        rows = sum(found.tables.values())
-        return Finding(promised.path, ok=True, evidence=f"whole, {rows} rows in {len(found.tables)} tables")
+        def told(done: int, total: int) -> None:
+            context.listener.progress(self.name, done, total)
+
+        full = self.depth == "full"
+        yield from presence(tree, self.present)
+        if full:
+            yield from files(tree, told)
+        yield from databases(tree, counts=self.counts, full=full, told=told)
+        if full:
+            yield from recipients(tree.manifest, context.folder, context.gnupghome)
+            yield from _partial(tree)
+        if self.commands or self.hermes == "auto":
+            box = sandbox(context.folder)
+            yield from commands(self.commands, tree.root, box, self.timeout.total_seconds())
+            if self.hermes == "auto":
+                yield hermes(tree.manifest, tree.root, box, self.timeout.total_seconds())
+
+
+def _partial(tree: Tree) -> Iterator[Finding]:
+    """Name what the backup itself could not take whole."""
+    for it in tree.manifest.partial:
+        yield Finding(it.path, "unproven", f"partial since the backup: {it.reason}")
+
+
+def _first(finding: Finding) -> str:
+    return f" ({', '.join(finding.named[:3])})" if finding.named else ""

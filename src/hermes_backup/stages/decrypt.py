@@ -79,7 +79,7 @@ def _open(part: Part, secret: Path | None, context: Context) -> Chunks:
 
 def _fetch(snapshot: Snapshot, part: Part, context: Context) -> None:
     place = snapshot.places[0]
-    path = f"{folder_of(context.host, context.pipeline)}/{part.name}"
+    path = f"{folder_of(snapshot.manifest.host, snapshot.manifest.pipeline)}/{part.name}"
     done = 0
     try:
         with (context.folder / part.name).open("wb") as file:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from pydantic import ConfigDict, Field, field_validator
@@ -28,7 +29,9 @@ class Fetch(Stage):
     source: str = Field(alias="from")
     """The remote, as rclone writes it."""
     snapshot: str = "latest"
-    """``latest``, a sequence number, or a snapshot's name."""
+    """``latest``, a sequence number, a snapshot's name, or a time."""
+    pipeline: str = ""
+    """The pipeline whose snapshots are fetched; none given: the first of the host that makes snapshots there."""
 
     @field_validator("source")
     @classmethod
@@ -41,7 +44,8 @@ class Fetch(Stage):
     def run(self, value: Any, context: Context) -> Snapshot:
         """Read the manifest."""
         del value
-        return fetched(RclonePlace(self.source, context.rclone_config), self.snapshot, context)
+        whose = replace(context, pipeline=self.pipeline or context.pipeline)
+        return fetched(RclonePlace(self.source, context.rclone_config), self.snapshot, whose)
 
 
 def fetched(place: Place, wanted: str, context: Context) -> Snapshot:

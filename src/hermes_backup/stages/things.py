@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from hermes_backup.home.databases import DatabaseFacts
 from hermes_backup.home.selection import Partial, Rules
@@ -61,13 +62,31 @@ class Tree:
     warnings: tuple[str, ...] = ()
 
 
+Verdict = Literal["ok", "failed", "unproven"]
+"""``unproven``: it could not be looked at, or what was seen decides nothing; it is told, and is no failure."""
+
+
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at, and what was seen."""
+    """One thing that was looked at, and what was seen.
+
+    Attributes:
+        what: such as a database; like ``evidence`` it tells counts, and names that the manifest or the
+            configuration tell anyway.
+        named: the agent's own names and words, for the eyes of the trusted machine alone.
+        name: the stable name of the error, where it failed by one of its own.
+    """
 
     what: str
-    ok: bool
+    verdict: Verdict
     evidence: str
+    named: tuple[str, ...] = ()
+    name: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether it is proven."""
+        return self.verdict == "ok"
 
 
 @dataclass(frozen=True)

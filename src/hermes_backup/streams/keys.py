@@ -22,7 +22,7 @@ from hermes_backup.errors import (
     Fault,
 )
 from hermes_backup.streams.gpg import ANY_CLOCK, COMMON, NO_AGENT
-from hermes_backup.streams.process import clean_environment, find, run
+from hermes_backup.streams.process import Argument, clean_environment, find, run
 from hermes_backup.streams.scratch import scratch
 
 WARN_BEFORE = timedelta(days=30)
@@ -117,6 +117,32 @@ def private_keyring(public_keys: Sequence[str]) -> Iterator[Keyring]:
             yield Keyring(homedir)
         finally:
             run(["gpgconf", "--homedir", homedir, "--kill", "all"], stage="keys")
+
+
+def secret_keys(homedir: Path | None) -> dict[str, tuple[str, ...]]:
+    """Return the keys whose private halves are at hand: by fingerprint, the 16 digit ids of what can decrypt.
+
+    A private subkey that is elsewhere (doc/DETAILS of GnuPG: ``#``) is left out; one on a card is at hand.
+
+    Raises:
+        Fault: TOOL_MISSING.
+    """
+    home: tuple[Argument, ...] = () if homedir is None else ("--homedir", homedir)
+    done = run(["gpg", *COMMON, *home, "--with-colons", "--list-secret-keys"], stage="keys")
+    found: dict[str, tuple[str, ...]] = {}
+    ids: list[str] = []
+    last = ""
+    for line in done.stdout.decode("utf-8", "replace").splitlines():
+        fields = line.split(":")
+        if fields[0] == "sec":
+            ids, last = [], ""
+        if fields[0] in ("sec", "ssb") and "e" in fields[11] and fields[14] != "#":
+            ids.append(fields[4])
+        if fields[0] == "fpr" and not last:
+            last = fields[9]
+        if last and ids:
+            found[last] = tuple(ids)
+    return found
 
 
 def import_key(homedir: Path, armored: str) -> None:

@@ -21,6 +21,14 @@ class Packets:
     protected: bool
 
 
+@dataclass(frozen=True)
+class Opener:
+    """A packet by which one key opens a file: the 16 digits of that (sub)key's id, zeros where it is hidden."""
+
+    key_id: str
+    packet: bytes
+
+
 class _Reader:
     """Takes bytes from a stream of chunks, and can skip the rest."""
 
@@ -35,6 +43,11 @@ class _Reader:
             step = self._step(count - len(taken))
             taken += self._have[self._at - step : self._at]
         return taken
+
+    @property
+    def position(self) -> int:
+        """How far it is in its chunk."""
+        return self._at
 
     def skip(self, count: int) -> None:
         while count:
@@ -81,6 +94,36 @@ def inspect(chunks: Iterable[bytes]) -> Packets:
         recipients += tag == _PUBKEY
         passphrases += tag == _PASSPHRASE
         _skip_body(reader, length_type)
+
+
+def openers(data: bytes) -> tuple[tuple[Opener, ...], bytes]:
+    """Split a whole encrypted file into the packets of its recipients and the encrypted data after them.
+
+    One of the packets followed by the data is a file that this key alone opens; passphrases are left out.
+
+    Raises:
+        Fault: DATA_DAMAGED.
+    """
+    reader = _Reader([data])
+    found: list[Opener] = []
+    while True:
+        start = reader.position
+        tag, length_type = _tag(reader)
+        if tag in (_PROTECTED, _AEAD):
+            return tuple(found), data[start:]
+        if tag not in (_PUBKEY, _PASSPHRASE):
+            raise Fault(DATA_DAMAGED, f"a packet of kind {tag} stands where the encrypted data should begin")
+        body = reader.take(_length(reader, length_type))
+        if tag == _PUBKEY:
+            found.append(Opener(body[1:9].hex().upper(), data[start : reader.position]))
+
+
+def _length(reader: _Reader, length_type: int | None) -> int:
+    """Return the length of a packet that comes in one part, as those before the data do."""
+    length, partial = _new_length(reader) if length_type is None else (0, length_type == _TO_THE_END)
+    if partial:
+        raise Fault(DATA_DAMAGED, "a packet before the encrypted data has no length")
+    return length if length_type is None else int.from_bytes(reader.take(1 << length_type), "big")
 
 
 def _tag(reader: _Reader) -> tuple[int, int | None]:

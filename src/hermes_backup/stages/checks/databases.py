@@ -1,0 +1,100 @@
+"""Is every database that the manifest names whole, and does it hold the rows that the manifest counts?"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Literal
+
+from hermes_backup.home.facts import HEADER, DatabaseBroken, facts, reading
+from hermes_backup.home.printable import printable
+from hermes_backup.snapshots.manifest import Database
+from hermes_backup.stages.checks.newest import newest_message
+from hermes_backup.stages.checks.references import references
+from hermes_backup.stages.checks.search import searches
+from hermes_backup.stages.things import Finding, Tree
+
+_MOST = 20  # complaints of SQLite; the first says enough
+
+
+def databases(
+    tree: Tree, *, counts: Literal["manifest", "none"], full: bool, told: Callable[[int, int], None]
+) -> Iterator[Finding]:
+    """Open each database of the manifest, check and count it; ``full``: prove also what takes longer.
+
+    A manifest cannot name what lies outside of the tree, nor what a link leads to.
+    """
+    there = {printable(it.name): it.name for it in tree.members if it.kind in ("file", "hardlink")}
+    for number, promised in enumerate(tree.manifest.databases):
+        told(number, len(tree.manifest.databases))
+        name = there.get(promised.path)
+        if name is None:
+            yield Finding(promised.path, "failed", "missing")
+            continue
+        path = tree.root / os.fsdecode(name)
+        found = _whole(path, promised, counts)
+        yield found
+        if full and found.ok:
+            yield from _deeper(path, promised, tree)
+    if full:
+        yield from _others(tree)
+
+
+def _whole(path: Path, promised: Database, counts: Literal["manifest", "none"]) -> Finding:
+    try:
+        found = facts(path, name=promised.path)
+    except DatabaseBroken as error:
+        return Finding(promised.path, "failed", error.reason)
+    if counts == "manifest" and dict(found.tables) != promised.tables:
+        names = sorted(found.tables.keys() | promised.tables.keys())
+        differing = [it for it in names if found.tables.get(it) != promised.tables.get(it)]
+        said = ", ".join(f"{it} {found.tables.get(it)} rows, not {promised.tables.get(it)}" for it in differing)
+        return Finding(promised.path, "failed", said)
+    rows = sum(found.tables.values())
+    return Finding(promised.path, "ok", f"whole, {rows} rows in {len(found.tables)} tables")
+
+
+def _deeper(path: Path, promised: Database, tree: Tree) -> Iterator[Finding]:
+    try:
+        with reading(path, alone=True) as connection:
+            yield _integrity(connection, promised.path)
+            yield references(connection, promised.path)
+            yield from searches(connection, promised.path)
+            yield from newest_message(connection, promised, tree.manifest.created)
+    except sqlite3.Error as error:
+        yield Finding(promised.path, "failed", f"SQLite says: {error}")
+
+
+def _integrity(connection: sqlite3.Connection, name: str) -> Finding:
+    """Compare tables with their indexes, too, which the quick check leaves out."""
+    what = f"{name}: integrity"
+    try:
+        rows = connection.execute(f"PRAGMA integrity_check({_MOST})").fetchall()
+    except sqlite3.OperationalError as error:  # a table needs an extension that is not here
+        return Finding(what, "unproven", f"SQLite says: {error}")
+    said = [str(text) for (text,) in rows]
+    return Finding(what, "ok" if said == ["ok"] else "failed", said[0] if said else "SQLite says nothing")
+
+
+def _others(tree: Tree) -> Iterator[Finding]:
+    """Name what nobody counted: databases that were archived as they lay, or that no stage copied."""
+    counted = {it.path for it in tree.manifest.databases}
+    alike = [
+        printable(it.name)
+        for it in tree.members
+        if it.kind == "file" and it.size >= len(HEADER) and printable(it.name) not in counted
+        if _starts_as_database(tree.root / os.fsdecode(it.name))
+    ]
+    if alike:
+        many = "database has" if len(alike) == 1 else "databases have"
+        yield Finding("databases", "unproven", f"{len(alike)} more {many} no counts in the manifest", tuple(alike))
+
+
+def _starts_as_database(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(len(HEADER)) == HEADER
+    except OSError:
+        return False

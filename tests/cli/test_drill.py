@@ -1,0 +1,301 @@
+"""``drill`` as an operator calls it: it passes on what is whole, and fails after each thing that was spoilt."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hermes_backup.pipeline.agent import Options, run_pipeline
+from hermes_backup.pipeline.config import HostConfig
+from hermes_backup.snapshots.evidence import from_json
+from hermes_backup.snapshots.signing import HostKey, Pinned
+from tests.fleet.ground import HOSTS, LOCAL, Ground, until
+from tests.pipeline.forge import left_running
+
+FOLDER = "vps1/nightly"
+
+
+@pytest.fixture
+def backed(ground: Ground) -> Ground:
+    """A host with one snapshot in its remote, and its key pinned."""
+    ground.settings(f"hermes_backup_gnupghome: {ground.recipient.gnupghome}")
+    backup(ground)
+    return ground
+
+
+def config(ground: Ground, host: str = "vps1") -> HostConfig:
+    return ground.fleet().host(host).sound
+
+
+def backup(ground: Ground, host: str = "vps1") -> str:
+    """Back up once more, and return the snapshot's name."""
+    status = run_pipeline(config(ground, host), "nightly", Options("t"))
+    assert status.state == "done", status.error
+    ground.write(f"keys/hosts/{host}.asc", status.public_key or "")
+    return status.snapshot or ""
+
+
+def drill(ground: Ground, *words: str, code: int = 0) -> Any:
+    """Return what the drill of the one host found."""
+    done = ground.call("drill", "./prod", *words, "--json")
+    assert done.code == code, done.out + done.err
+    return done.data["drills"][0]
+
+
+def failures(found: Any) -> list[tuple[str, str]]:
+    return [(it["name"], it["what"]) for it in found["failures"]]
+
+
+def file_of(ground: Ground, ending: str) -> Path:
+    """The newest file of a sort in the remote."""
+    return max((ground.root / "remote" / FOLDER).glob(f"*{ending}"))
+
+
+def test_a_whole_backup_passes_and_leaves_evidence_that_the_trusted_machine_signed(backed: Ground) -> None:
+    found = drill(backed)
+    assert (found["result"], found["failures"], found["pipeline"]) == ("passed", [], "nightly")
+    assert found["age"] < 600
+    (tested,) = found["snapshots"]
+    assert {it["verdict"] for it in tested["findings"]} == {"ok", "unproven"}
+    assert 0 < found["rto"] == pytest.approx(sum(tested["phases"].values()))
+    local, *remote = [Path(it.rpartition(": ")[2]) for it in found["files"]]
+    lies = backed.root / "remote" / remote[0]
+    assert lies.read_bytes() == local.read_bytes()
+    assert lies.parent == backed.root / "remote/vps1/drill"
+    (public,) = (backed.inventory / "keys/hosts").glob("_trusted.*.asc")
+    with Pinned.load(public.read_text(), backed.root) as key:
+        evidence = from_json(key.read(lies.read_bytes()))
+    assert (evidence.result, evidence.host, evidence.newest) == ("passed", "vps1", tested["snapshot"])
+    assert backed.call("list", "./prod").code == 0
+    assert drill(backed)["result"] == "passed"
+
+
+def test_evidence_tells_nothing_that_the_agent_knows(backed: Ground) -> None:
+    (backed.root / "home" / "skills" / "plover-sonata.md").write_text("the quagga hums\n")
+    (backed.root / "home" / "memories" / "MEMORY.md").unlink()
+    (backed.root / "home" / "skills" / "outward-heron").symlink_to("/etc/hostname")
+    backup(backed)
+    found = drill(backed, code=9)
+    assert ("", "memories/MEMORY.md") in failures(found)
+    files = list((backed.root / "remote/vps1/drill").iterdir())
+    assert files
+    for file in files:
+        text = file.read_text()
+        assert not [it for it in ("plover", "sonata", "quagga", "heron", "tea", "very-secret") if it in text]
+
+
+def test_status_tells_the_last_drill(backed: Ground) -> None:
+    backed.call("deploy", "./prod")
+    before = backed.call("status", "./prod", "--json").data
+    assert "HB-DRILL-DUE" in [it["name"] for it in before["concerns"]]
+    drill(backed)
+    after = backed.call("status", "./prod", "--json").data
+    (host,) = after["hosts"]
+    assert (host["drill"]["result"], host["drill"]["age"] < 600) == ("done", True)
+    assert host["drill"]["due"] > datetime.now(timezone.utc).isoformat()
+    assert "drill" not in str([it["name"] for it in after["concerns"]]).lower()
+    assert "1 drill: 1 passed, the next is due in 99 d (vps1)" in backed.call("status", "./prod").out
+    path = backed.root / "state/vps1/drill/status.json"
+    status = json.loads(path.read_text())
+    status["finished"] = (datetime.now(timezone.utc) - timedelta(days=101)).isoformat()
+    path.write_text(json.dumps(status))
+    late = backed.call("status", "./prod", "--json")
+    assert late.code == 10
+    assert "HB-DRILL-OVERDUE" in [it["name"] for it in late.data["concerns"]]
+
+
+def flip(ground: Ground) -> None:
+    file = file_of(ground, ".tar.zst.gpg")
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+
+
+def truncate(ground: Ground) -> None:
+    os.truncate(file_of(ground, ".tar.zst.gpg"), 100)
+
+
+def edit(ground: Ground) -> None:
+    file = file_of(ground, ".manifest.asc")
+    text = file.read_text()
+    assert '"files": ' in text
+    file.write_text(text.replace('"files": ', '"files": 1'))
+
+
+def lose_manifest(ground: Ground) -> None:
+    file_of(ground, ".manifest.asc").unlink()
+
+
+def lose_data(ground: Ground) -> None:
+    file_of(ground, ".tar.zst.gpg").unlink()
+
+
+def older_as_newest(ground: Ground) -> None:
+    """An older archive, index and manifest, under the names of the newest."""
+    folder = ground.root / "remote" / FOLDER
+    first, last = (it.name.removesuffix(".manifest.asc") for it in sorted(folder.glob("*.manifest.asc")))
+    for suffix in (".tar.zst.gpg", ".index.zst.gpg", ".manifest.asc"):
+        shutil.copy(folder / f"{first}{suffix}", folder / f"{last}{suffix}")
+
+
+def older_data_as_newest(ground: Ground) -> None:
+    folder = ground.root / "remote" / FOLDER
+    first, last = sorted(folder.glob("*.tar.zst.gpg"))
+    shutil.copy(first, last)
+
+
+def another_signature(ground: Ground) -> None:
+    """The same words, signed by somebody who can write into the remote."""
+    file = file_of(ground, ".manifest.asc")
+    text = file.read_text()
+    plain = text.partition("\n\n")[2].partition("-----BEGIN PGP SIGNATURE")[0]
+    with HostKey.ensure(ground.root / "thief", "vps1") as key:
+        file.write_bytes(key.sign(plain))
+
+
+def no_key(ground: Ground) -> None:
+    (ground.root / "empty").mkdir(mode=0o700)
+    ground.settings(f"hermes_backup_gnupghome: {ground.root}/empty")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "name"),
+    [
+        (flip, "HB-DATA-DAMAGED"), (truncate, "HB-DATA-DAMAGED"), (edit, "HB-SIGNATURE-BAD"),
+        (lose_manifest, "HB-ROLLBACK"), (lose_data, "HB-DATA-DAMAGED"), (older_as_newest, "HB-MANIFEST-BAD"),
+        (older_data_as_newest, "HB-DATA-DAMAGED"), (another_signature, "HB-SIGNATURE-BAD"),
+        (no_key, "HB-KEY-SECRET-MISSING"),
+    ],
+)  # fmt: skip
+def test_it_passes_before_and_fails_after_for_its_reason(
+    spoil: Callable[[Ground], None], name: str, backed: Ground
+) -> None:
+    backup(backed)
+    assert drill(backed)["result"] == "passed"
+    spoil(backed)
+    found = drill(backed, code=9)
+    assert name in [it[0] for it in failures(found)], found["failures"]
+    assert found["result"] == "failed"
+    status = json.loads((backed.root / "state/vps1/drill/status.json").read_text())
+    assert (status["state"], status["exit_code"]) == ("failed", 9)
+    shown = backed.call("drill", "./prod", COLUMNS="140")
+    assert shown.code == 9
+    assert name in shown.out
+
+
+def resigned(ground: Ground, text: Callable[[str], str], data: Callable[[Path], None] | None = None) -> None:
+    """The host itself was taken over: it signs what is not so, with its own key."""
+    del data
+    file = file_of(ground, ".manifest.asc")
+    plain = file.read_text().partition("\n\n")[2].partition("-----BEGIN PGP SIGNATURE")[0]
+    with HostKey.load(ground.root / "state/vps1/gnupg") as key:
+        file.write_bytes(key.sign(text(plain)))
+
+
+def test_rows_that_are_gone_under_a_true_signature(backed: Ground) -> None:
+    resigned(backed, lambda it: it.replace('"messages": 200', '"messages": 201'))
+    found = drill(backed, code=9)
+    assert [it[1] for it in failures(found)] == ["state.db"]
+    assert found["failures"][0]["evidence"] == "messages 200 rows, not 201"
+
+
+def test_another_manifest_under_a_name_that_was_seen(backed: Ground) -> None:
+    assert drill(backed)["result"] == "passed"
+    resigned(backed, lambda it: it.replace('"files": ', '"files":  ').replace('"files":  ', '"files": ')
+             .replace('"engine": "', '"engine": "x'))  # fmt: skip
+    found = drill(backed, code=9)
+    assert failures(found) == [("HB-ROLLBACK", "rollback")]
+    assert "has another manifest than" in found["failures"][0]["evidence"]
+
+
+def test_a_remote_that_is_taken_back(backed: Ground) -> None:
+    folder = backed.root / "remote" / FOLDER
+    first = sorted(folder.iterdir())
+    backup(backed)
+    assert drill(backed)["result"] == "passed"
+    for it in set(folder.iterdir()) - set(first):
+        it.unlink()
+    found = drill(backed, code=9)
+    assert failures(found) == [("HB-ROLLBACK", "rollback")]
+    assert found["snapshots"][0]["snapshot"].startswith("000001-")
+
+
+def test_what_is_old_is_stale_and_what_is_not_there_too(backed: Ground) -> None:
+    backed.settings(f"hermes_backup_gnupghome: {backed.recipient.gnupghome}", "hermes_backup_max_age: 0s",
+                    "hermes_backup_pipelines: {nightly: {stages: [archive, {encrypt: {recipients: "
+                    f"[{backed.recipient.fingerprint}]}}}}, {{push: {{to: [{backed.root}/remote]}}}}]}}, "
+                    "drill: {runs_on: controller, stages: [{fetch: "
+                    f"{{from: {backed.root}/remote}}}}, decrypt, extract, check]}}}}")  # fmt: skip
+    found = drill(backed, code=10)
+    assert (found["result"], found["failures"]) == ("stale", [])
+    shutil.rmtree(backed.root / "remote")
+    (backed.root / "state/vps1/drill/seen.json").unlink()
+    found = drill(backed, code=10)
+    assert (found["result"], found["newest"], found["snapshots"]) == ("stale", None, [])
+
+
+def test_hosts_that_fail_do_not_stop_the_others(backed: Ground) -> None:
+    backed.write("hosts.yml", HOSTS + "".join(f"    vps{it}: {{{LOCAL}}}\n" for it in (2, 3)))
+    for host in ("vps2", "vps3"):
+        backup(backed, host)
+    (backed.inventory / "keys/hosts/vps2.asc").unlink()
+    done = backed.call("drill", "./prod", "--json")
+    assert done.code == 9
+    assert [(it["host"], it["result"]) for it in done.data["drills"]] == [
+        ("vps1", "passed"), ("vps2", "failed"), ("vps3", "passed"),
+    ]  # fmt: skip
+    assert failures(done.data["drills"][1]) == [("HB-HOST-KEY-MISSING", "look")]
+    assert backed.call("drill", "./prod", "--limit", "vps1,vps3", "--forks", "1").code == 0
+
+
+def test_one_snapshot_from_one_place(backed: Ground) -> None:
+    backup(backed)
+    found = drill(backed, "--snapshot", "1", "--from", f"{backed.root}/store")
+    assert [it["snapshot"][:7] for it in found["snapshots"]] == ["000001-"]
+    assert found["place"] == f"{backed.root}/store"
+    assert failures(drill(backed, "--snapshot", "9", code=9)) == [("HB-SNAPSHOT-MISSING", "look")]
+
+
+def test_a_host_without_a_drill_is_no_success(ground: Ground) -> None:
+    ground.settings("hermes_backup_pipelines: {nightly: {stages: [archive, {encrypt: {recipients: "
+                    f"[{ground.recipient.fingerprint}]}}}}, {{store: {{path: {ground.root}/store}}}}]}}}}")  # fmt: skip
+    done = ground.call("drill", "./prod")
+    assert done.code == 3
+    assert "[HB-PIPELINE-MISSING]" in done.err
+
+
+def test_a_drill_of_a_pipeline_that_there_is_not(ground: Ground) -> None:
+    ground.settings("hermes_backup_pipelines: {nightly: {stages: [archive, {encrypt: {recipients: "
+                    f"[{ground.recipient.fingerprint}]}}}}, {{store: {{path: {ground.root}/store}}}}]}}, drill: "
+                    "{runs_on: controller, stages: [{fetch: {from: /x, pipeline: nihgtly}}, decrypt, extract, "
+                    "check]}}")  # fmt: skip
+    ((where, name, what),) = ground.faults()
+    assert (name, where.partition(":")[0]) == ("HB-CONFIG-INVALID", "group_vars/all.yml")
+    assert what.endswith("no pipeline 'nihgtly' makes snapshots")
+
+
+def test_interrupted_it_leaves_nothing(backed: Ground, tmp_path: Path) -> None:
+    """Stopped while a command of the user's runs: the scratch folder goes, and the status says so."""
+    (tmp_path / "tmp").mkdir()
+    text = (backed.inventory / "group_vars/all.yml").read_text()
+    backed.write("group_vars/all.yml", text + "hermes_backup_pipelines: {nightly: {stages: [archive, {encrypt: "
+                 f"{{recipients: [{backed.recipient.fingerprint}]}}}}, {{push: {{to: [{backed.root}/remote]}}}}]}}, "
+                 f"drill: {{runs_on: controller, stages: [{{fetch: {{from: {backed.root}/remote}}}}, decrypt, extract, "
+                 "{check: {commands: [[sleep, '61.5']]}}]}}")  # fmt: skip
+    child = backed.start("drill", "./prod", TMPDIR=str(tmp_path / "tmp"))
+    until(lambda: [it for it in left_running(Path("61.5")) if it == "sleep 61.5"])
+    child.send_signal(signal.SIGINT)
+    child.communicate(timeout=60)
+    assert child.returncode == 130
+    status = json.loads((backed.root / "state/vps1/drill/status.json").read_text())
+    assert status["state"] == "interrupted"
+    assert list((tmp_path / "tmp").glob("hb-*")) == []
+    assert left_running(Path("61.5")) == []
