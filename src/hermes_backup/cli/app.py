@@ -15,10 +15,14 @@ import typer
 from hermes_backup import __version__
 from hermes_backup.cli import (
     agent,
+    agent_restore,
     deploy,
+    diff,
     drill,
     init,
+    inside,
     logs,
+    mount,
     prune,
     restore,
     run,
@@ -42,11 +46,12 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 _agent = typer.Typer(help="Run pipelines on this host, without Ansible.", no_args_is_help=True)
-for agent_command in (agent.run, agent.homes, agent.key, agent.notify):
+for agent_command in (agent.run, agent.homes, agent.key, agent.notify, agent_restore.restore):
     _agent.command(agent_command.__name__, epilog=_EPILOG)(agent_command)
 for command in (
     run.run, deploy.deploy, deploy.remove, status.status, logs.logs, snapshots.list_snapshots, snapshots.verify,
-    restore.restore, drill.drill, prune.prune, schedule.schedule, validate.validate, validate.show, init.init,
+    restore.restore, inside.ls, inside.find, diff.diff, inside.cat, inside.history, mount.mount,
+    drill.drill, prune.prune, schedule.schedule, validate.validate, validate.show, init.init,
 ):  # fmt: skip
     app.command(command.__name__.removesuffix("_snapshots"), epilog=_EPILOG)(command)
 app.add_typer(_agent, name="agent")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import typer
@@ -11,8 +12,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hermes_backup.pipeline.config import HostConfig
+    from hermes_backup.pipeline.looking import Shelf
 
 INVENTORY = typer.Argument(help="A path, or a name: ./inventory/NAME, ~/.config/hermes-backup/inventory/NAME, …")
+HOST = typer.Argument(help="The host whose home it was.")
 PIPELINE = typer.Option("--pipeline", "-p", help="Only this pipeline.")
 SNAPSHOT = typer.Argument(help="latest, a sequence number, a name, or a time: 2026-05-05, '3 days ago'.")
 LIMIT = typer.Option("--limit", "-l", help="Only these hosts, groups or patterns; !NAME leaves out.")
@@ -53,3 +56,22 @@ def open_host(wanted: str, name: str) -> tuple[HostConfig, Path]:
         if config.host == name:
             return config, pins
     raise Fault(HOST_MISSING, f"there is no host {name!r}", mend=nearest(name, [it.host for it in hosts]))
+
+
+@contextmanager
+def open_shelf(inventory: str, host: str, pipeline: str, source: str) -> Iterator[Shelf]:
+    """Open the snapshots of a host's pipeline, the first where none is named, with the key that is pinned for it.
+
+    Raises:
+        Fault: as :func:`open_hosts`; PIPELINE_MISSING, HOST_KEY_MISSING, KEY_INVALID, SNAPSHOT_MISSING.
+    """
+    from hermes_backup.errors import PIPELINE_MISSING, Fault
+    from hermes_backup.pipeline.looking import Shelf
+    from hermes_backup.pipeline.places import backups, pinned_key
+
+    config, pins = open_host(inventory, host)
+    made = backups(config, pipeline)
+    if not made:
+        raise Fault(PIPELINE_MISSING, f"no pipeline of host {config.host} makes snapshots")
+    with pinned_key(pins, config.host) as pinned:
+        yield Shelf(config, made[0], pinned, source)

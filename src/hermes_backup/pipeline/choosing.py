@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from hermes_backup.errors import SNAPSHOT_MISSING, Fault
 from hermes_backup.pipeline.config import HostConfig
@@ -14,6 +14,7 @@ from hermes_backup.snapshots.signing import Pinned
 
 Chosen = tuple[Place, Listed]
 Seen = tuple[Place, Catalog | Fault]
+Loader = Callable[[Place, str, str, Sequence[Listed], Pinned], Sequence[Known | Fault]]
 _AT_ONCE = 20  # manifests to look at before older ones are fetched
 
 
@@ -30,8 +31,15 @@ def choose(
     return choose_among(catalogs(config, pipeline, source), config.host, pipeline.name, wanted, pinned)
 
 
-def choose_among(seen: Iterable[Seen], host: str, pipeline: str, wanted: str, pinned: Pinned | None = None) -> Chosen:
-    """Choose as :func:`choose` does, in places that were looked into before.
+def choose_among(
+    seen: Iterable[Seen],
+    host: str,
+    pipeline: str,
+    wanted: str,
+    pinned: Pinned | None = None,
+    load: Loader = load_manifests,
+) -> Chosen:
+    """Choose as :func:`choose` does, in places that were looked into before; ``load`` gives manifests.
 
     Raises:
         Fault: as :func:`choose`.
@@ -43,7 +51,7 @@ def choose_among(seen: Iterable[Seen], host: str, pipeline: str, wanted: str, pi
             if isinstance(catalog, Fault):
                 raise catalog
             several = candidates(catalog.listed, wanted) if pinned is not None else None
-            signed = newest_signed(place, host, pipeline, several, pinned) if several and pinned else None
+            signed = newest_signed(place, host, pipeline, several, pinned, load) if several and pinned else None
             # where none is signed, the newest will say why it is refused
             having.append((place, signed or find(catalog.listed, wanted)))
         except Fault as fault:
@@ -58,7 +66,12 @@ def choose_among(seen: Iterable[Seen], host: str, pipeline: str, wanted: str, pi
 
 
 def newest_signed(
-    place: Place, host: str, pipeline: str, newest_first: Sequence[Listed], pinned: Pinned
+    place: Place,
+    host: str,
+    pipeline: str,
+    newest_first: Sequence[Listed],
+    pinned: Pinned,
+    load: Loader = load_manifests,
 ) -> Listed | None:
     """Return the first that the pinned key signed; None where it signed none.
 
@@ -67,7 +80,7 @@ def newest_signed(
     """
     for start in range(0, len(newest_first), _AT_ONCE):
         some = newest_first[start : start + _AT_ONCE]
-        for one, known in zip(some, load_manifests(place, host, pipeline, some, pinned), strict=True):
+        for one, known in zip(some, load(place, host, pipeline, some, pinned), strict=True):
             if isinstance(known, Known):
                 return one
     return None

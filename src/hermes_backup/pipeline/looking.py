@@ -5,6 +5,7 @@ Each place is listed once, and gives all manifests in one call and all lists in 
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -50,6 +51,11 @@ class Look:
         """The snapshot's name."""
         return self.listed.name
 
+    def member(self, name: bytes) -> Member | None:
+        """Find an entry by its path."""
+        at = bisect_left(self.members, name, key=lambda it: it.name)
+        return self.members[at] if at < len(self.members) and self.members[at].name == name else None
+
 
 @dataclass(frozen=True)
 class Everything:
@@ -60,7 +66,7 @@ class Everything:
 
 
 class Shelf:
-    """The snapshots of a host's pipeline, in places that are listed once."""
+    """The snapshots of a host's pipeline, in places that are listed once, with manifests that are proven once."""
 
     def __init__(self, config: HostConfig, pipeline: Pipeline, pinned: Pinned, source: str = "") -> None:
         self.config = config
@@ -68,6 +74,7 @@ class Shelf:
         self.pinned = pinned
         self._seen: tuple[Seen, ...] = tuple(catalogs(config, pipeline, source))
         self._lines: dict[bytes, Member] = {}
+        self._known: dict[tuple[str, SnapshotName], Known | Fault] = {}
 
     def choose(self, wanted: str) -> Chosen:
         """Find a snapshot, as :func:`hermes_backup.pipeline.choosing.choose`.
@@ -75,7 +82,7 @@ class Shelf:
         Raises:
             Fault: SNAPSHOT_MISSING, or why no place could be looked into.
         """
-        return choose_among(self._seen, self.config.host, self.pipeline.name, wanted, self.pinned)
+        return choose_among(self._seen, self.config.host, self.pipeline.name, wanted, self.pinned, self._load)
 
     def before(self, name: SnapshotName) -> Chosen:
         """Find the newest proven snapshot before another.
@@ -86,7 +93,7 @@ class Shelf:
         having = []
         for place, listed in self._complete():
             older = sorted((it for it in listed if it.name < name), key=lambda it: it.name, reverse=True)
-            signed = newest_signed(place, self.config.host, self.pipeline.name, older, self.pinned)
+            signed = newest_signed(place, self.config.host, self.pipeline.name, older, self.pinned, self._load)
             having += [(place, signed)] if signed else []
         if not having:
             raise Fault(SNAPSHOT_MISSING, f"there is no snapshot before {name} to compare it with")
@@ -117,18 +124,24 @@ class Shelf:
         """Read every finished snapshot, each from the first place that has it whole.
 
         Raises:
-            Fault: REMOTE_UNREACHABLE while manifests or lists are fetched; INTERRUPTED.
+            Fault: INTERRUPTED; whatever else is wrong with a place or a snapshot is among the faults.
         """
         found: dict[SnapshotName, Look] = {}
         failed: dict[SnapshotName, Fault] = {}
+        unseen = [Fault(it.kind, it.what, where=place.label) for place, it in self._seen if isinstance(it, Fault)]
         for place, listed in self._complete():
-            left = [it for it in listed if it.name not in found]
-            for name, look in self._read(place, left, follower).items():
+            try:
+                read = self._read(place, [it for it in listed if it.name not in found], follower)
+            except Fault as fault:
+                if fault.kind is INTERRUPTED:
+                    raise
+                unseen.append(Fault(fault.kind, fault.what, where=place.label, mend=fault.mend))
+                continue
+            for name, look in read.items():
                 if isinstance(look, Look):
                     found[name] = look
                 else:
                     failed.setdefault(name, look)
-        unseen = [Fault(it.kind, it.what, where=place.label) for place, it in self._seen if isinstance(it, Fault)]
         unread = [failed[name] for name in sorted(failed.keys() - found.keys())]
         return Everything(tuple(found[name] for name in sorted(found)), (*unseen, *unread))
 
@@ -144,7 +157,7 @@ class Shelf:
         read: dict[SnapshotName, Look | Fault] = {}
         begun: deque[tuple[Known, Chunks]] = deque()
         with _stoppable(), scratch.scratch() as folder:
-            loaded = load_manifests(place, host, pipeline, listed, self.pinned)
+            loaded = self._load(place, host, pipeline, listed, self.pinned)
             parts = [it.manifest.index for it in loaded if isinstance(it, Known) and it.manifest.index]
             place.fetch_many(folder_of(host, pipeline), [it.name for it in parts], folder)
             # what opens one list opens all: keys and passphrase are the pipeline's
@@ -162,6 +175,15 @@ class Shelf:
             while begun:
                 self._finish(place, begun.popleft(), read)
         return read
+
+    def _load(
+        self, place: Place, host: str, pipeline: str, listed: Sequence[Listed], pinned: Pinned
+    ) -> Sequence[Known | Fault]:
+        """Load manifests, each once."""
+        new = [it for it in listed if (place.label, it.name) not in self._known]
+        for it, known in zip(new, load_manifests(place, host, pipeline, new, pinned) if new else (), strict=True):
+            self._known[place.label, it.name] = known
+        return [self._known[place.label, it.name] for it in listed]
 
     def _finish(self, place: Place, begun: tuple[Known, Chunks], read: dict[SnapshotName, Look | Fault]) -> None:
         known, chunks = begun

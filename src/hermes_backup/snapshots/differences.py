@@ -107,6 +107,12 @@ def compare(old: Sequence[Member], new: Sequence[Member]) -> Difference:
     )
 
 
+def leaves(members: Sequence[Member]) -> tuple[Member, ...]:
+    """Leave out folders that hold others of these: a folder comes and goes with what is in it."""
+    above = {it.name[: -len(rest) - 1] for it in members for rest in _endings(it.name)}
+    return tuple(it for it in members if it.kind != "dir" or it.name not in above)
+
+
 def compare_databases(old: Sequence[Database], new: Sequence[Database]) -> tuple[DatabaseChange, ...]:
     """Compare what two manifests count, sorted by path; a database with the same tables and rows is left out."""
     before = {it.path: it for it in old}
@@ -124,6 +130,13 @@ def own_rows(rows: Sequence[Rows], tables: Iterable[str]) -> tuple[Rows, ...]:
     """Leave out what SQLite keeps for itself: the tables behind a full-text index of these tables, and its counters."""
     there = set(tables)
     return tuple(it for it in rows if not it.table.startswith("sqlite_") and not _is_shadow(it.table, there))
+
+
+def _endings(name: bytes) -> Iterable[bytes]:
+    rest = name
+    while b"/" in rest:
+        rest = rest.partition(b"/")[2]
+        yield rest
 
 
 def _rows(old: Database | None, new: Database | None) -> tuple[Rows, ...]:

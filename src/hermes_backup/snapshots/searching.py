@@ -32,6 +32,17 @@ def matches(pattern: str, name: str) -> bool:
     return _fits(pattern.strip("/").split("/"), name.split("/"))
 
 
+def within(members: Sequence[Member], path: str, *, deep: bool = False) -> tuple[Member, ...]:
+    """Return what lies in a folder, or all that lies below it; of a path that is no folder, itself. ``.`` is all."""
+    name = os.fsencode(path.rstrip("/"))
+    if name in (b"", b"."):
+        return tuple(it for it in members if deep or b"/" not in it.name)
+    inside = name + b"/"
+    below = (it for it in members if it.name.startswith(inside))
+    found = tuple(it for it in below if deep or b"/" not in it.name[len(inside) :])
+    return tuple(it for it in members if it.name == name and it.kind != "dir") + found
+
+
 def search(listings: Sequence[Listing], pattern: str) -> tuple[Found, ...]:
     """Return every version of every file that fits, by name and then by age; ``listings`` come oldest first."""
     fits: dict[bytes, bool] = {}

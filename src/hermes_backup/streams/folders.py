@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -33,13 +33,13 @@ def private_folder(parent: Path, prefix: str) -> Iterator[Path]:
             os.close(descriptor)
 
 
-def sweep(parent: Path, prefix: str) -> None:
-    """Remove the private folders that killed processes of this user left."""
+def sweep(parent: Path, prefix: str, before: Callable[[Path], None] = lambda _: None) -> None:
+    """Remove the private folders that killed processes of this user left; ``before`` is called with each."""
     ours = re.compile(re.escape(prefix) + _ENDING)
     with suppress(OSError):
         for path in parent.iterdir():
             if ours.fullmatch(path.name):
-                _sweep(path)
+                _sweep(path, before)
 
 
 def remove(folder: Path) -> None:
@@ -68,11 +68,12 @@ def _made(parent: Path, prefix: str) -> tuple[Path, int]:
             return folder, descriptor
 
 
-def _sweep(path: Path) -> None:
+def _sweep(path: Path, before: Callable[[Path], None]) -> None:
     with suppress(OSError):
         descriptor = os.open(path, _DIRECTORY)
         try:
             if os.fstat(descriptor).st_uid == os.geteuid() and _locked(descriptor):
+                before(path)
                 remove(path)
         finally:
             os.close(descriptor)
