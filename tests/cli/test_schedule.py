@@ -50,3 +50,17 @@ def test_without_systemd_nothing_is_left(ground: Ground) -> None:
     assert done.code == 5
     assert "[HB-SCHEDULE-FAILED]" in done.err
     assert not list(Path("/etc/systemd/system").glob("hermes-backup-prune-*"))
+
+
+def test_a_drill_runs_as_its_pipeline_is_scheduled(ground: Ground) -> None:
+    done = ground.call("schedule", "drill", "./prod", "--dry-run", GNUPGHOME="/srv/keys", TMPDIR="/var/tmp")
+    assert done.code == 0, done.err
+    assert "OnCalendar=*-01,04,07,10-05 04:00\nPersistent=true" in done.out
+    assert ' drill "' in done.out
+    assert 'Environment="GNUPGHOME=/srv/keys"\nEnvironment="TMPDIR=/var/tmp"' in done.out
+    done = ground.call("schedule", "drill", "./prod", "--dry-run", "--on-calendar", "Mon *-*-* 05:00")
+    assert "OnCalendar=Mon *-*-* 05:00" in done.out
+    ground.settings("hermes_backup_pipelines: {nightly: {stages: [archive, {encrypt: {recipients: "
+                    f"[{ground.recipient.fingerprint}]}}}}, {{store: {{path: {ground.root}/store}}}}]}}}}")  # fmt: skip
+    done = ground.call("schedule", "drill", "./prod", "--dry-run")
+    assert (done.code, "[HB-PIPELINE-MISSING]" in done.err) == (3, True)

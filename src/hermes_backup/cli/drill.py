@@ -41,6 +41,7 @@ def drill(
     jobs = _jobs(inventory, limit or (), snapshot, source)
     with _watching(jobs, quiet=as_json) as (told, ended):
         results = drill_hosts(jobs, forks, told, ended)
+    results = tuple(_with_page(it) for it in results)
     done = list(zip(jobs, results, strict=True))
     code = _exit_code(results)
     if as_json:
@@ -130,6 +131,8 @@ def _watching(
         tasks: dict[str, Any] = {}
 
         def told(word: Word) -> None:
+            if not word.total and word.host in tasks:  # a stage begins, and nobody knows yet how much it is
+                bars.remove_task(tasks.pop(word.host))
             if word.host not in tasks:
                 tasks[word.host] = bars.add_task(word.host, total=None)
             said = f"{word.host} {word.stage}"
@@ -147,12 +150,28 @@ def _nothing(word: Word) -> None:
     del word
 
 
+def _with_page(result: Drilled | Fault) -> Drilled | Fault:
+    """Write the page for people beside the evidence; that it cannot be written is a warning."""
+    from dataclasses import replace
+
+    from hermes_backup.errors import Fault
+    from hermes_backup.report.drill_page import write_page
+
+    if isinstance(result, Fault) or not result.files:
+        return result
+    try:
+        page = write_page(result)
+    except OSError as error:
+        return replace(result, warnings=(*result.warnings, f"no page is written: {error.strerror}"))
+    return replace(result, files=(*result.files, page))
+
+
 def _print(done: Sequence[tuple[Job, Drilled | Fault]]) -> None:
     from hermes_backup.cli.screen import console
     from hermes_backup.report.drill_table import show
 
     screen = console()
-    screen.print(show([(job.config.host, it) for job, it in done]))
+    screen.print(show([(job.config.host, it) for job, it in done], wrap=screen.is_terminal))
 
 
 def _data(job: Job, result: Drilled | Fault) -> dict[str, Any]:

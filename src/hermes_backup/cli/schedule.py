@@ -15,8 +15,8 @@ def schedule(
     command: Annotated[Literal["prune", "drill"], typer.Argument(help="The command that shall run by itself.")],
     inventory: Annotated[str, INVENTORY],
     on_calendar: Annotated[
-        str, typer.Option(help="When, as systemd.time(7) writes it; a drill's own schedule, if it has one.")
-    ] = "",
+        str | None, typer.Option(help="When, as systemd.time(7) writes it; none given: the command's own time.")
+    ] = None,
     remove: Annotated[bool, typer.Option("--remove", help="Let it run by itself no more.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the units; install nothing.")] = False,
 ) -> None:
@@ -29,7 +29,7 @@ def schedule(
     from hermes_backup.fleet.inventory import find_inventory
     from hermes_backup.fleet.scheduling import install, scheduled, withdraw
 
-    calendar = on_calendar or (_declared(inventory) if command == "drill" and not remove else "") or _CALENDARS[command]
+    calendar = _usual(command, inventory, quick=remove) if on_calendar is None else on_calendar
     units = scheduled(find_inventory(inventory), command, calendar)
     screen = console()
     if dry_run:
@@ -45,8 +45,8 @@ def schedule(
             screen.print("Also while you are not logged in, after: loginctl enable-linger", markup=False)
 
 
-def _declared(inventory: str) -> str:
-    """Return when the first drill of an inventory is declared to run; nothing where none has a calendar.
+def _usual(command: str, inventory: str, *, quick: bool) -> str:
+    """Return when a command runs unless told otherwise: a drill as the first host declares it; ``quick``: any time.
 
     Raises:
         Fault: PIPELINE_MISSING when no host has a drill, or what is wrong with the inventory.
@@ -55,9 +55,11 @@ def _declared(inventory: str) -> str:
     from hermes_backup.pipeline.config import pipeline_of
     from hermes_backup.pipeline.drilled import is_drill
 
+    if command != "drill" or quick:
+        return _CALENDARS[command]
     hosts, _ = open_hosts(inventory)
     drills = [one for it in hosts for name in it.pipelines if is_drill(one := pipeline_of(it, name))]
     if not drills:
         raise Fault(PIPELINE_MISSING, f"no host of inventory {inventory} declares a drill")
     calendars = (it.schedule.on_calendar for it in drills if it.schedule is not None)
-    return next((it for it in calendars if it), "")
+    return next((it for it in calendars if it), _CALENDARS[command])

@@ -38,7 +38,7 @@ class Survey:
         for fault in self.faults:
             yield Finding(fault.where or "signatures", "failed", fault.what, name=fault.kind.name)
         if self.known and not self.faults:
-            yield Finding("signatures", "ok", f"{len(self.known)} manifests, each by {pinned.fingerprint}")
+            yield Finding("signatures", "ok", f"all of {len(self.known)} by {pinned.fingerprint}")
         problems = check_chain(self.known)
         for it in problems:
             yield Finding(
@@ -55,7 +55,7 @@ class Survey:
         if late:
             said = f"{late} of the newest snapshots are gone, which no rule of prune explains"
             return Finding("chain", "unproven", said)
-        said = f"{len(self.known)} snapshots follow each other"
+        said = f"{len(self.known)} in order"
         return Finding("chain", "ok", f"{said}; {early} times some between were pruned" if early else said)
 
 

@@ -22,8 +22,8 @@ _STYLES = {"passed": "green", "failed": "bold red", "stale": "yellow"}
 _NAMED = 5
 
 
-def show(results: Sequence[tuple[str, Drilled | Fault]]) -> RenderableType:
-    """Return the table and the sentences below it."""
+def show(results: Sequence[tuple[str, Drilled | Fault]], *, wrap: bool = True) -> RenderableType:
+    """Return the table and the sentences below it; without ``wrap`` each sentence is a line of its own."""
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
     for name in ("host", "snapshot"):
         table.add_column(name, overflow="ellipsis")
@@ -34,7 +34,7 @@ def show(results: Sequence[tuple[str, Drilled | Fault]]) -> RenderableType:
     said: list[RenderableType] = []
     for host, it in results:
         table.add_row(*_cells(host, it))
-        said += _sentences(host, it)
+        said += [_indented(one, wrap=wrap) for one in _sentences(host, it)]
     return Group(table, *said, Text(), _verdict([it for _, it in results]))
 
 
@@ -52,7 +52,7 @@ def _cells(host: str, it: Drilled | Fault) -> list[RenderableType]:
     return [host, "-" if first is None else f"{first}{more}", state, rto, rpo, gap, failed]
 
 
-def _sentences(host: str, it: Drilled | Fault) -> Iterator[RenderableType]:
+def _sentences(host: str, it: Drilled | Fault) -> Iterator[Text]:
     if isinstance(it, Fault):
         yield _sentence(host, f"{it.where}: {it.what}" if it.where else it.what, "red")
         return
@@ -65,13 +65,16 @@ def _sentences(host: str, it: Drilled | Fault) -> Iterator[RenderableType]:
         yield _sentence(f"{host}{_snapshot(name)}", f"not proven: {_said(one)}", "dim")
     for warning in it.warnings:
         yield _sentence(host, f"warning: {warning}", "yellow")
-    for file in it.files[:1]:
-        yield _sentence(host, f"evidence: {file}", "dim")
+    for file in (*it.files[:1], *(one for one in it.files[1:] if one.endswith(".html"))):
+        yield _sentence(host, f"{'page' if file.endswith('.html') else 'evidence'}: {file}", "dim")
 
 
-def _sentence(who: str, what: str, style: str) -> RenderableType:
-    text = Text.assemble((f"{harmless(who)}: ", "bold"), (" ".join(harmless(what).split()), style))
-    return Padding(text, (0, 0, 0, 2), expand=False)
+def _sentence(who: str, what: str, style: str) -> Text:
+    return Text.assemble((f"{harmless(who)}: ", "bold"), (" ".join(harmless(what).split()), style))
+
+
+def _indented(text: Text, *, wrap: bool) -> RenderableType:
+    return Padding(text, (0, 0, 0, 2), expand=False) if wrap else Text("  ") + text
 
 
 def _said(one: Finding) -> str:

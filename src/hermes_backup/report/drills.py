@@ -6,11 +6,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
+from hermes_backup.errors import DRILL_DUE, RUN_LOST, Fault
 from hermes_backup.pipeline.agent import status_path
 from hermes_backup.pipeline.config import pipeline_of
-from hermes_backup.pipeline.status import Status
+from hermes_backup.pipeline.lock import locked
+from hermes_backup.pipeline.status import Status, Trouble
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from hermes_backup.pipeline.config import HostConfig
 
 _NEVER = datetime.min.replace(tzinfo=timezone.utc)
@@ -47,7 +51,21 @@ def last_drill(config: HostConfig) -> Drill | None:
 
 
 def _status(config: HostConfig, name: str) -> Status | None:
+    path = status_path(config, name)
     try:
-        return Status.read(status_path(config, name))
+        status = Status.read(path)
     except (OSError, ValueError):
         return None
+    if status.state != "running" or _is_held(path.parent / "lock"):
+        return status
+    lost = Trouble(name=RUN_LOST.name, what=f"it was killed, in {status.stage or 'no stage'}", mend=DRILL_DUE.mend)
+    return status.model_copy(update={"state": "failed", "error": lost})
+
+
+def _is_held(lock: Path) -> bool:
+    """Whether somebody runs; a lock that cannot be looked at may be held."""
+    try:
+        with locked(lock):
+            return False
+    except (Fault, OSError):
+        return True

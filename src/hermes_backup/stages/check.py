@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -23,7 +24,7 @@ from hermes_backup.stages.units import Duration, RelativePath
 
 Argv = Annotated[tuple[str, ...], Field(min_length=1)]
 # YAML reads a bare off as false
-Switch = Annotated[Literal["auto", "off"], BeforeValidator(lambda it: "off" if it is False else it)]
+Switch = Annotated[Literal["auto", "required", "off"], BeforeValidator(lambda it: "off" if it is False else it)]
 
 
 class CheckFailed(Fault):
@@ -52,7 +53,7 @@ class Check(Stage):
     commands: tuple[Argv, ...] = ()
     """Commands of your own, each a list of words, run in the home without a network; HERMES_HOME is set."""
     hermes: Switch = "off"
-    """``auto``: hermes-agent, where it is installed on this machine, opens the home without a network."""
+    """``auto``: hermes-agent, where this machine has it, opens the home without a network; ``required``: it must."""
     timeout: Duration = timedelta(minutes=10)
     """How long each command, and hermes-agent, may take."""
 
@@ -80,11 +81,12 @@ class Check(Stage):
         if full:
             yield from recipients(tree.manifest, context.folder, context.gnupghome)
             yield from _partial(tree)
-        if self.commands or self.hermes == "auto":
+        if self.commands or self.hermes != "off":
             box = sandbox(context.folder)
             yield from commands(self.commands, tree.root, box, self.timeout.total_seconds())
-            if self.hermes == "auto":
-                yield hermes(tree.manifest, tree.root, box, self.timeout.total_seconds())
+            if self.hermes != "off":
+                found = hermes(tree.manifest, tree.root, box, self.timeout.total_seconds())
+                yield found if found.ok or self.hermes == "auto" else replace(found, verdict="failed")
 
 
 def _partial(tree: Tree) -> Iterator[Finding]:

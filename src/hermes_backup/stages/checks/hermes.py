@@ -29,11 +29,14 @@ database = SessionDB(Path(os.environ["HERMES_HOME"]) / "state.db")
 print(json.dumps({"sessions": database.session_count(), "messages": database.message_count()}))
 database.close()
 """
-_LINES = 3
+_LINES = 1
 
 
 def hermes(manifest: Manifest, root: Path, box: Sandbox | None, seconds: float) -> Finding:
-    """Let hermes-agent count its sessions and messages, and compare; its gateway is not started."""
+    """Let hermes-agent count its sessions and messages, and compare; its gateway is not started.
+
+    That it cannot open the home proves nothing: the one that is installed here may be older than the home.
+    """
     python = interpreter()
     if python is None:
         return Finding(_WHAT, "unproven", "it is not installed here")
@@ -44,15 +47,15 @@ def hermes(manifest: Manifest, root: Path, box: Sandbox | None, seconds: float) 
     try:
         done = box.run([str(python), "-I", "-c", _PROBE], root, seconds)
     except (Fault, OSError, subprocess.TimeoutExpired) as error:
-        return Finding(_WHAT, "failed", "it cannot open the home", (printable(str(error)),))
+        return Finding(_WHAT, "unproven", "it cannot open the home", (printable(str(error)),))
     return _judged(done, manifest, box.how)
 
 
 def _judged(done: Completed, manifest: Manifest, how: str) -> Finding:
     counted = _counts(done.stdout) if done.returncode == 0 else None
     if counted is None:
-        lines = tuple(printable(it) for it in done.stderr.splitlines()[-_LINES:])
-        return Finding(_WHAT, "failed", "it cannot open the home", lines)
+        lines = tuple(printable(it.strip()) for it in done.stderr.splitlines()[-_LINES:])
+        return Finding(_WHAT, "unproven", "it cannot open the home; it may be of another version", lines)
     promised = next(it.tables for it in manifest.databases if it.path == _STATE)
     differing = [it for it in counted if promised.get(it) != counted[it]]
     if differing:
