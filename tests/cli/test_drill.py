@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -18,6 +19,7 @@ from hermes_backup.pipeline.config import HostConfig
 from hermes_backup.snapshots.evidence import from_json
 from hermes_backup.snapshots.signing import HostKey, Pinned
 from tests.fleet.ground import HOSTS, LOCAL, Ground, until
+from tests.keys import KeyMaker, gpg
 from tests.pipeline.forge import left_running
 
 FOLDER = "vps1/nightly"
@@ -299,3 +301,26 @@ def test_interrupted_it_leaves_nothing(backed: Ground, tmp_path: Path) -> None:
     assert status["state"] == "interrupted"
     assert list((tmp_path / "tmp").glob("hb-*")) == []
     assert left_running(Path("61.5")) == []
+
+
+def test_a_locked_key_is_unlocked_by_a_credential(ground: Ground, key_maker: KeyMaker) -> None:
+    """An agent without a terminal, as under systemd; it forgets what it learned when it is ended."""
+    locked = key_maker.home()
+    gpg(locked, "--passphrase", "open sesame", "--quick-generate-key", "l <l@example.org>", "future-default", "default",
+        "never")  # fmt: skip
+    key = key_maker.recipient(locked)
+    (locked / "gpg-agent.conf").write_text("pinentry-program /bin/false\n")
+    ground.write("keys/operator.asc", key.public)
+    made = Ground(ground.root, key)
+    made.settings(f"hermes_backup_gnupghome: {locked}")
+    backup(made)
+    folder = ground.root / "credentials"
+    folder.mkdir()
+    for words, code in ((None, 9), ("open barley", 9), ("open sesame", 0)):
+        subprocess.run(["gpgconf", "--homedir", str(locked), "--kill", "all"], check=True)
+        if words is not None:
+            (folder / "gpg-passphrase").write_text(f"{words}\n")
+        done = made.call("drill", "./prod", "--json", CREDENTIALS_DIRECTORY=str(folder))
+        assert done.code == code, (words, done.out)
+        assert not code or failures(done.data["drills"][0])[0][0] == "HB-KEY-PASSPHRASE"
+        assert "sesame" not in done.out + done.err

@@ -58,8 +58,10 @@ def test_a_drill_runs_as_its_pipeline_is_scheduled(ground: Ground) -> None:
     assert "OnCalendar=*-01,04,07,10-05 04:00\nPersistent=true" in done.out
     assert ' drill "' in done.out
     assert 'Environment="GNUPGHOME=/srv/keys"\nEnvironment="TMPDIR=/var/tmp"' in done.out
-    done = ground.call("schedule", "drill", "./prod", "--dry-run", "--on-calendar", "Mon *-*-* 05:00")
+    done = ground.call("schedule", "drill", "./prod", "--dry-run", "--on-calendar", "Mon *-*-* 05:00",
+                       "--passphrase-file", "/etc/50% secret")  # fmt: skip
     assert "OnCalendar=Mon *-*-* 05:00" in done.out
+    assert "LoadCredential=gpg-passphrase:/etc/50%% secret\n" in done.out
     ground.settings("hermes_backup_pipelines: {nightly: {stages: [archive, {encrypt: {recipients: "
                     f"[{ground.recipient.fingerprint}]}}}}, {{store: {{path: {ground.root}/store}}}}]}}}}")  # fmt: skip
     done = ground.call("schedule", "drill", "./prod", "--dry-run")

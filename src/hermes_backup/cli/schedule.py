@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -17,20 +18,23 @@ def schedule(
     on_calendar: Annotated[
         str | None, typer.Option(help="When, as systemd.time(7) writes it; none given: the command's own time.")
     ] = None,
+    passphrase: Annotated[
+        Path | None, typer.Option("--passphrase-file", help="For drill: the private key's passphrase, as a credential.")
+    ] = None,
     remove: Annotated[bool, typer.Option("--remove", help="Let it run by itself no more.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the units; install nothing.")] = False,
 ) -> None:
     """Run a command for an inventory on this machine by a timer of systemd; as another user than root, by its own.
 
     prune runs every morning, drill as its pipeline is scheduled. A drill that nobody watches needs a private key
-    without a passphrase, or one that a gpg-agent has unlocked: GNUPGHOME stays as it is now.
+    without a passphrase, one that a gpg-agent has unlocked (GNUPGHOME stays as it is now), or --passphrase-file.
     """
     from hermes_backup.cli.screen import console
     from hermes_backup.fleet.inventory import find_inventory
     from hermes_backup.fleet.scheduling import install, scheduled, withdraw
 
     calendar = _usual(command, inventory, quick=remove) if on_calendar is None else on_calendar
-    units = scheduled(find_inventory(inventory), command, calendar)
+    units = scheduled(find_inventory(inventory), command, calendar, passphrase)
     screen = console()
     if dry_run:
         for name, text in units.files.items():

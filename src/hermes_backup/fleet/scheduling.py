@@ -11,6 +11,7 @@ from pathlib import Path
 
 from hermes_backup.errors import CONFIG_INVALID, SCHEDULE_FAILED, Fault
 from hermes_backup.fleet.inventory import Inventory
+from hermes_backup.pipeline.unlocking import CREDENTIAL
 from hermes_backup.streams.private import write_private
 from hermes_backup.streams.process import Argument, run
 
@@ -30,7 +31,7 @@ After=network-online.target
 [Service]
 Type=oneshot
 WorkingDirectory={folder}
-{environment}ExecStart={program} {command} {path}
+{environment}{credential}ExecStart={program} {command} {path}
 TimeoutStartSec=1d
 Nice=10
 IOSchedulingClass=idle
@@ -70,8 +71,8 @@ class Scheduled:
     user: bool
 
 
-def scheduled(inventory: Inventory, command: str, calendar: str) -> Scheduled:
-    """Return the units that run a command for an inventory.
+def scheduled(inventory: Inventory, command: str, calendar: str, passphrase: Path | None = None) -> Scheduled:
+    """Return the units that run a command for an inventory; ``passphrase`` is a file that systemd hands to it.
 
     Raises:
         Fault: CONFIG_INVALID for a calendar that systemd does not know, or a name or path that no unit can hold.
@@ -89,8 +90,11 @@ def scheduled(inventory: Inventory, command: str, calendar: str) -> Scheduled:
         "folder": _quoted(str(Path.cwd()), quotes=False),
         "program": _quoted(str(Path(sys.executable).parent / "hermes-backup")),
         "path": _quoted(str(inventory.hosts_file.absolute())),
+        "credential": "",
         "environment": "".join(f"Environment={_quoted(f'{name}={value}')}\n" for name, value in kept.items()),
     }
+    if passphrase is not None:
+        about["credential"] = f"LoadCredential={CREDENTIAL}:{_quoted(str(passphrase.absolute()), quotes=False)}\n"
     name = f"hermes-backup-{command}-{inventory.name}"
     files = {f"{name}.service": _SERVICE.format(**about), f"{name}.timer": _TIMER.format(**about)}
     return Scheduled(name, folder, files, user)

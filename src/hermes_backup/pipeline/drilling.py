@@ -35,7 +35,8 @@ from hermes_backup.pipeline.sampling import drills_a_year, sample
 from hermes_backup.pipeline.status import Status
 from hermes_backup.pipeline.surveying import Survey, largest_gap, survey
 from hermes_backup.pipeline.trying import bring_back
-from hermes_backup.pipeline.unpacking import Source
+from hermes_backup.pipeline.unlocking import unlock
+from hermes_backup.pipeline.unpacking import Source, private_keys
 from hermes_backup.pipeline.vouching import vouch
 from hermes_backup.snapshots.catalog import LATEST, Known, find
 from hermes_backup.snapshots.manifest import Manifest
@@ -150,6 +151,7 @@ def _looked(job: Job, backup: Pipeline, now: datetime, both: _Both) -> Drilled:
     """Look what there is, and bring back what is to be brought back."""
     with pinned_key(job.pins, job.config.host) as pinned:
         both.stage("look")
+        unlock(private_keys(job.config))
         began = time.monotonic()
         place = job.place
         seen = survey(place, job.config.host, backup.name, pinned)
