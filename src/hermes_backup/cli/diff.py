@@ -62,7 +62,8 @@ def diff(
         print_json(_as_data(seen))
         return
     screen = console()
-    screen.print(f"{host}/{shelf.pipeline.name}: {before.name} to {after.name}", style="bold", markup=False)
+    head = f"{host}/{shelf.pipeline.name}: {before.name} to {after.name}"
+    screen.print(head, style="bold", markup=False, soft_wrap=True)
     screen.print(shown(seen, everything=everything), soft_wrap=True)
 
 

@@ -53,7 +53,7 @@ def ls(
         print_json({"snapshot": str(look.name), "from": look.place.label, "files": files})
         return
     screen = console()
-    screen.print(f"{host}/{shelf.pipeline.name} {look.name}", style="bold", markup=False)
+    screen.print(f"{host}/{shelf.pipeline.name} {look.name}", style="bold", markup=False, soft_wrap=True)
     headings = ("mode", "owner", ">size", "time", "name")
     rows = [
         (show_mode(it), f"{it.uid}:{it.gid}", show_size(it.size), show_time(it.mtime), show_name(it)) for it in found

@@ -50,7 +50,7 @@ def mount(
                 print_json({"snapshot": str(name), "at": str(Path(target).absolute())})
             else:
                 said = f"{host}/{shelf.pipeline.name} {name} is at {target}, read-only, until Ctrl-C"
-                console().print(said, style="green", markup=False)
+                console().print(said, style="green", markup=False, soft_wrap=True)
             sys.stdout.flush()
             until_stopped()
         except KeyboardInterrupt:

@@ -1,0 +1,49 @@
+"""The list of files as it is written and read."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+
+from hermes_backup.errors import Fault
+from hermes_backup.snapshots.index import from_bytes, to_lines
+from hermes_backup.streams.members import Member
+from tests.snapshots.listing import LISTS, file
+
+
+@given(LISTS, LISTS)
+def test_a_list_is_read_as_it_was_written_also_beside_another(one: list[Member], other: list[Member]) -> None:
+    known: dict[bytes, Member] = {}
+    for members in (one, other):
+        lines = b"".join(to_lines(members))
+        assert from_bytes(lines) == from_bytes(lines, known) == tuple(members)
+
+
+def test_a_line_that_was_read_is_not_read_again() -> None:
+    lines = b"".join(to_lines([file(b"a"), file(b"b")]))
+    known: dict[bytes, Member] = {}
+    first, second = from_bytes(lines, known), from_bytes(lines, known)
+    assert all(it is other for it, other in zip(first, second, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b'"file"', b'"\\u001b[2J"'),
+        (b'"file"', b'["file"]'),
+        (b"6f6e65", b"\\u001b]0;"),
+        (b'"size":3', b'"size":"x"'),
+        (b'"0644"', b'"0999"'),
+        (b'"a"', b'"\\ud800"'),
+        (b"}", b""),
+        (b"{", b"[{"),
+    ],
+)
+def test_a_line_that_this_program_does_not_write_is_damage(old: bytes, new: bytes) -> None:
+    lines = b"".join(to_lines([file(b"a")]))
+    assert old in lines
+    for known in (None, {}):
+        with pytest.raises(Fault) as caught:
+            from_bytes(lines.replace(old, new, 1), known)
+        assert caught.value.kind.name == "HB-DATA-DAMAGED"
+        assert caught.value.what.isprintable()
