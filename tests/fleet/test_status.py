@@ -67,7 +67,8 @@ def test_a_host_that_is_well(ground: Ground) -> None:
     (host,) = told["hosts"]
     assert (host["host"], host["state"], host["reachable"], host["config"]) == ("vps1", "fresh", True, "not deployed")
     assert host["keys"] == [{"fingerprint": ground.recipient.fingerprint, "until": None, "error": None}]
-    assert host["drill"] == {"pipeline": "drill", "result": "never", "finished": None}
+    never = {"pipeline": "drill", "result": "never", "finished": None, "age": None, "due": None}
+    assert host["drill"] == never
     row, unused = host["pipelines"]
     assert (row["pipeline"], row["state"], row["allowed_age"], row["next_run"]) == ("nightly", "fresh", 93600, None)
     assert (unused["pipeline"], unused["state"], unused["newest"]) == ("snapshot", "not judged", None)
