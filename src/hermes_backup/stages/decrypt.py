@@ -36,7 +36,12 @@ class Decrypt(Stage):
         manifest = snapshot.manifest
         secret = self._secret(manifest)
         _fetch(snapshot, manifest.data, context)
-        return Plaintext(manifest, self.index(snapshot, context), lambda: _open(manifest.data, secret, context))
+        return Plaintext(
+            manifest,
+            self.index(snapshot, context),
+            lambda: _open(manifest.data, secret, context),
+            lambda: _decrypted(manifest.data, secret, context),
+        )
 
     def index(self, snapshot: Snapshot, context: Context) -> tuple[Member, ...]:
         """Fetch, prove and decrypt the list of files alone.
@@ -72,9 +77,21 @@ class Decrypt(Stage):
 
 
 def _open(part: Part, secret: Path | None, context: Context) -> Chunks:
+    return unpacked(_decrypted(part, secret, context), part)
+
+
+def _decrypted(part: Part, secret: Path | None, context: Context) -> Chunks:
     coders: list[Coder] = [GpgDecrypt(context.gnupghome, secret)] if part.name.endswith(".gpg") else []
-    coders.append(Decompress(algorithm_of(part.name)))
-    return capped(join(_read(context.folder / part.name), coders), part)
+    return join(_read(context.folder / part.name), coders)
+
+
+def unpacked(chunks: Chunks, part: Part) -> Chunks:
+    """Decompress a part that is decrypted, and give no byte more than its manifest promises.
+
+    Raises:
+        Fault: DATA_DAMAGED.
+    """
+    return capped(join(chunks, [Decompress(algorithm_of(part.name))]), part)
 
 
 def _fetch(snapshot: Snapshot, part: Part, context: Context) -> None:

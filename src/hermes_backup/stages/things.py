@@ -45,11 +45,15 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Plaintext:
-    """A decrypted archive in flight, never to be stored: what it must hold, and how to start it."""
+    """A decrypted archive in flight, never to be stored: what it must hold, and how to start it.
+
+    ``packed`` starts the same, compressed as it lies in the snapshot.
+    """
 
     manifest: Manifest
     members: tuple[Member, ...]
     chunks: Callable[[], Chunks]
+    packed: Callable[[], Chunks]
 
 
 @dataclass(frozen=True)
