@@ -12,6 +12,7 @@ import argparse
 import os
 import shutil
 import statistics
+import subprocess
 import tempfile
 from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
@@ -102,7 +103,7 @@ class _Measured:
         for it in (*self._made, self._made[0]):
             self._screen.print(f"to be brought back: {it.name}", style="dim")
             it.out.mkdir(parents=True, exist_ok=True, mode=0o700)
-            run(it.argv, folder=self._work, env=self._env)
+            run(it.argv, folder=self._work, env=self._env, afterwards=self._end_agent)
         all_ = restoring.ways_back(self._made, work, self._key)
         warm = {it.name: self._run(it, sample=True) for it in all_}
         timed: dict[str, list[tuple[Run, int]]] = {it.name: [] for it in all_}
@@ -137,10 +138,16 @@ class _Measured:
 
     def _command(self, name: str, argv: Sequence[str], wanted: float) -> Target:
         self._screen.print(name, style="dim")
-        first, *runs = [run(argv, folder=self._work, env=self._env).seconds for _ in range(6)]
+        taken = [run(argv, folder=self._work, env=self._env, afterwards=self._end_agent) for _ in range(6)]
+        first, *runs = [it.seconds for it in taken]
         median = statistics.median(runs)
         said = f"{median:.2f} s ({min(runs):.2f}…{max(runs):.2f}, median of 5; the first took {first:.2f})"
         return Target(name, f"< {wanted} s", said, median < wanted)
+
+    def _end_agent(self) -> None:
+        """End the gpg-agent that decryption starts: it would stay, as a user's does."""
+        argv = ["gpgconf", "--homedir", str(self._key.home), "--kill", "all"]
+        subprocess.run(argv, check=True, capture_output=True)
 
     def _many(self) -> Path:
         """Make a local remote of many snapshots: the files of a real one, under as many names."""
@@ -162,7 +169,9 @@ class _Measured:
         self, contestant: Contestant, holder: int = 0, *, sample: bool = False, keep: bool = False
     ) -> tuple[Run, int]:
         field.emptied(contestant)
-        taken = run(contestant.argv, folder=self._work, env=self._env, spared=holder, sample=sample)
+        taken = run(
+            contestant.argv, folder=self._work, env=self._env, spared=holder, sample=sample, afterwards=self._end_agent
+        )
         kept = field.stored(contestant)
         if not keep:
             shutil.rmtree(contestant.out)
