@@ -133,6 +133,14 @@ def test_some_files_and_each_old_one_is_kept_beside_its_successor(site: Site) ->
     assert len(done.aside) == 2
 
 
+def test_a_path_below_another_is_that_one(site: Site) -> None:
+    site.run()
+    (site.home / "skills" / "report" / "run.sh").write_text("spoilt")
+    done, _ = sent(site, ["skills/report", "skills", "skills/report/run.sh"]).put()
+    assert len(done.aside) == 1
+    assert (site.home / "skills" / "report" / "run.sh").read_text() == "#!/bin/sh\necho report\n"
+
+
 def test_a_database_alone_leaves_no_log_of_the_old_one_beside_it(site: Site) -> None:
     site.run()
     (site.home / "state.db-wal").write_bytes(b"of the old one")

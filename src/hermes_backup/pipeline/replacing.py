@@ -46,6 +46,7 @@ from hermes_backup.pipeline.unpacking import QUARANTINE, bare_context
 from hermes_backup.stages.check import Check
 from hermes_backup.stages.decrypt import unpacked
 from hermes_backup.stages.extract import Extract
+from hermes_backup.stages.selecting import outermost
 from hermes_backup.stages.things import Plaintext, Report
 from hermes_backup.streams.coder import read_chunks
 from hermes_backup.streams.folders import private_folder, sweep
@@ -181,7 +182,7 @@ def _swaps(work: _Work, tree: Path, owner: Owner | None) -> Iterator[tuple[Swap,
     with ExitStack() as held:
         home = held.enter_context(anchored(work.parent / name))
         made = []
-        for path in sorted({it.strip("/") for it in work.handover.wanted.only}):
+        for path in outermost(work.handover.wanted.only):
             above, _, last = path.rpartition("/")
             made.append(_swap(work, tree / path, _below(home, above, owner, held) / last, work.home / path))
         yield tuple(made)

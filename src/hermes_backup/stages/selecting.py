@@ -46,6 +46,12 @@ def select(members: Sequence[Member], paths: Sequence[str]) -> Selected:
     return Selected(wanted, tuple(sorted(links - found.keys())))
 
 
+def outermost(paths: Sequence[str]) -> tuple[str, ...]:
+    """Return the paths, sorted, without those that lie below another of them."""
+    plain = {it.strip("/") for it in paths}
+    return tuple(sorted(it for it in plain if not any(it.startswith(f"{other}/") for other in plain)))
+
+
 def narrowed(manifest: Manifest, members: Sequence[Member]) -> Manifest:
     """Return what the manifest says of these members: other databases and partial files are left out."""
     names = {printable(it.name) for it in members}
