@@ -43,8 +43,9 @@ def schedule(
         said = "runs by itself no more" if withdraw(units) else "did not run by itself"
         screen.print(f"{command} {inventory} {said}", markup=False)
     else:
-        following = install(units)
-        screen.print(f"{command} {inventory} runs by itself as {units.name}.timer, next {following}", markup=False)
+        done = install(units)
+        how = "runs by itself as" if done.changed else "already runs by itself as"
+        screen.print(f"{command} {inventory} {how} {units.name}.timer, next {done.following}", markup=False)
         if units.user:
             screen.print("Also while you are not logged in, after: loginctl enable-linger", markup=False)
 

@@ -100,12 +100,21 @@ def scheduled(inventory: Inventory, command: str, calendar: str, passphrase: Pat
     return Scheduled(name, folder, files, user)
 
 
-def install(units: Scheduled) -> str:
-    """Write the units and start the timer; return when it runs next, as systemd says it. They go if that fails.
+@dataclass(frozen=True)
+class Installed:
+    """What came of it: whether anything was ``changed``, and when the timer elapses next, as systemd says it."""
+
+    changed: bool
+    following: str
+
+
+def install(units: Scheduled) -> Installed:
+    """Write the units and start the timer; they go if that fails.
 
     Raises:
         Fault: SCHEDULE_FAILED.
     """
+    changed = any(_text_of(units.folder / name) != text for name, text in units.files.items())
     try:
         units.folder.mkdir(parents=True, exist_ok=True)
         for name, text in units.files.items():
@@ -118,7 +127,8 @@ def install(units: Scheduled) -> str:
     except Fault:
         _unlink(units)
         raise
-    return _systemctl(units, "show", "--property=NextElapseUSecRealtime", "--value", "--", f"{units.name}.timer")
+    shown = _systemctl(units, "show", "--property=NextElapseUSecRealtime", "--value", "--", f"{units.name}.timer")
+    return Installed(changed, shown)
 
 
 def withdraw(units: Scheduled) -> bool:
@@ -133,6 +143,13 @@ def withdraw(units: Scheduled) -> bool:
         _unlink(units)
         _systemctl(units, "daemon-reload")
     return there
+
+
+def _text_of(file: Path) -> str | None:
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None
 
 
 def _unlink(units: Scheduled) -> None:
