@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import json
@@ -19,14 +20,16 @@ from typing import Any
 import pytest
 
 from hermes_backup.errors import Fault
+from hermes_backup.home import swapping
 from hermes_backup.pipeline.choosing import choose
 from hermes_backup.pipeline.comparing import compare
 from hermes_backup.pipeline.config import pipeline_of
 from hermes_backup.pipeline.handover import Compared, Handover, Replaced, Wanted, read_head, write_head
 from hermes_backup.pipeline.replacing import NOTE, replace
+from hermes_backup.pipeline.swaps import Swap
 from hermes_backup.pipeline.unpacking import Source, opened
 from tests.pipeline.forge import Witness, pinned
-from tests.site import Site
+from tests.site import Site, fill, messages_in
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,79 @@ def test_everything_is_as_it_was_and_the_old_home_lies_beside_it(site: Site) -> 
     assert (aside / "state.db-wal").exists()
     assert stat.S_IMODE(site.home.stat().st_mode) == 0o700
     assert not [it for it in site.root.iterdir() if it.name.startswith(".hermes-restore")]
+
+
+def test_what_no_backup_holds_is_carried_over(site: Site) -> None:
+    for name in ("hermes-agent/.venv/bin", "profiles/research/logs", "models"):
+        (site.home / name).mkdir(parents=True)
+    (site.home / "hermes-agent" / ".venv" / "bin" / "hermes").write_text("#!/bin/sh\n")
+    (site.home / "profiles" / "research" / "SOUL.md").write_text("I research.\n")
+    (site.home / "profiles" / "research" / "logs" / "a.log").write_text("line\n")
+    site.run()
+    (site.home / "gateway.pid").write_text("1")
+    spoil(site)
+    sent(site).put()
+    assert (site.home / "hermes-agent" / ".venv" / "bin" / "hermes").exists()
+    assert (site.home / "profiles" / "research" / "logs" / "a.log").read_text() == "line\n"
+    assert (site.home / "logs" / "agent.log").exists()
+    assert (site.home / "models").is_dir()
+    (aside,) = asides(site)
+    assert (aside / "gateway.pid").exists()
+    assert not (aside / "hermes-agent").exists()
+
+
+def test_a_database_gets_its_own_log_back_where_a_later_step_fails(site: Site) -> None:
+    old, new, aside = (site.root / name for name in ("old.db", "new.db", "aside.db"))
+    for path, rows in ((old, 600), (new, 70)):
+        fill(path, rows)
+    writing = (
+        'import sqlite3, sys, os\nd = sqlite3.connect(sys.argv[1])\nd.execute("INSERT INTO messages (content) '
+        "VALUES ('in the log')\")\nd.commit()\nos._exit(0)"
+    )  # as a killed process ends: the log stays
+
+    def write() -> None:
+        subprocess.run([sys.executable, "-c", writing, old], check=True)
+        assert Path(f"{old}-wal").stat().st_size
+
+    write()
+    one = Swap(new, old, aside, old, aside)
+    one.apply()
+    write()
+    one.undo()
+    assert messages_in(old) == 601
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_where_a_file_system_cannot_exchange(site: Site, monkeypatch: pytest.MonkeyPatch, there: bool) -> None:
+    real = swapping._rename
+
+    def cannot(old: Path, new: Path, flags: int) -> None:  # what NFS answers
+        if flags:
+            raise OSError(errno.EINVAL, "Invalid argument")
+        real(old, new, flags)
+
+    site.run()
+    before = picture(site.home)
+    spoil(site)
+    spoilt = picture(site.home)
+    if not there:
+        subprocess.run(["rm", "-rf", site.home], check=True)
+    monkeypatch.setattr(swapping, "_rename", cannot)
+    sent(site).put()
+    assert picture(site.home) == before
+    assert [picture(it) for it in asides(site)] == ([spoilt] if there else [])
+
+
+def test_somebody_s_mount_below_the_home(site: Site) -> None:
+    site.run()
+    sending = sent(site)
+    subprocess.run(["mount", "-t", "tmpfs", "none", site.home / "memories"], check=True)
+    try:
+        with pytest.raises(Fault, match=r"memories is a mount point") as caught:
+            sending.put()
+    finally:
+        subprocess.run(["umount", site.home / "memories"], check=True)
+    assert caught.value.kind.name == "HB-HOME-MOUNTED"
 
 
 def test_a_home_that_is_gone_comes_back(site: Site) -> None:
@@ -227,7 +303,8 @@ def test_another_user_gets_what_was_the_owner_s(site: Site) -> None:
     site.run()
     os.chown(site.home, 4711, 4712)
     sent(site).put()
-    found = {(it.lstat().st_uid, it.lstat().st_gid) for it in [site.home, *site.home.rglob("*")]}
+    came = [it for it in site.home.rglob("*") if "logs" not in it.parts]  # those were the old home's
+    found = {(it.lstat().st_uid, it.lstat().st_gid) for it in [site.home, *came]}
     assert found == {(4711, 4712)}
 
 

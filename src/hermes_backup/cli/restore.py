@@ -58,6 +58,8 @@ def restore(
         raise typer.BadParameter(
             "give one of --to FOLDER, --in-place and --onto HOST; --dry-run goes with the last two"
         )
+    if (start and not onto) or (keep_stopped and not in_place):
+        raise typer.BadParameter("--start goes with --onto, and --keep-stopped with --in-place")
     if to is not None:
         _into(asked, host, to)
     else:

@@ -12,14 +12,16 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from hermes_backup.errors import AGENT_MISSING, HOST_UNREACHABLE, INTERRUPTED, STAGE_FAILED, Fault
+from hermes_backup.errors import AGENT_MISSING, HOST_UNREACHABLE, STAGE_FAILED, Fault
 from hermes_backup.fleet.changing import Options as DeployOptions
 from hermes_backup.fleet.declared import AGENT_DIR, declared
 from hermes_backup.fleet.deploy import Deployment
 from hermes_backup.fleet.door import door
 from hermes_backup.fleet.outcome import fault_from
 from hermes_backup.fleet.reporting import ask_hosts
+from hermes_backup.pipeline.amounts import harmless
 from hermes_backup.pipeline.handover import Compared, Handover, Line, Replaced, Wanted, write_head
+from hermes_backup.pipeline.interruption import undisturbed
 from hermes_backup.pipeline.unpacking import Source, contents, opened
 from hermes_backup.streams.process import PIPE, Process, spawn
 
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from hermes_backup.pipeline.executor import Follower
 
 _NOT_FOUND, _SSH_FAILED = 127, 255
+_GRACE = 30.0  # seconds for an agent on this machine to clean up
 
 
 @dataclass
@@ -100,23 +103,16 @@ class Bringing:
     def _sent(self, argv: tuple[str, ...], chunks: Iterator[bytes]) -> Line:
         process = spawn(argv, stage="restore", stdin=PIPE, stdout=PIPE)
         answer = _Answer(process, self.follower)
-        whole = False
         try:
             with suppress(BrokenPipeError):  # it has ended, and says why
                 for chunk in chunks:
                     process.stdin.write(chunk)
+                undisturbed()  # what it has whole, it may be putting in place: that ends, and is waited for
                 process.stdin.close()
-                whole = True
             answer.join()
             code = process.wait()
-        except KeyboardInterrupt:
-            if whole:
-                what = "stopped listening while the host put the home in place; it ends what it began"
-                mend = "Look how it went: hermes-backup status INVENTORY; restoring again ends well in any case."
-                raise Fault(INTERRUPTED, what, where=self.host.name, mend=mend) from None
-            raise
         finally:
-            process.kill()
+            process.terminate(_GRACE)
         if answer.last is None:
             raise _silence(self.host.name, code, process.errors())
         if answer.last.error is not None:
@@ -153,7 +149,7 @@ class _Answer:
             elif line.replaced or line.compared or line.error:
                 self.last = line
             else:
-                self.follower.progress(line.stage, line.done, line.total)
+                self.follower.progress(harmless(line.stage), line.done, line.total)
 
 
 def _both(head: Iterator[bytes], data: Iterator[bytes]) -> Iterator[bytes]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from hermes_backup.errors import BUG, Fault, catalog
 from hermes_backup.pipeline.drilling import Job, drill
+from hermes_backup.streams import scratch
 
 if TYPE_CHECKING:
     from multiprocessing.context import SpawnProcess
@@ -62,6 +64,7 @@ def drill_hosts(
                     continue
                 del running[ready]  # type: ignore[arg-type]  # as above
                 process.join()
+                scratch.sweep()  # what a killed one left
                 results[number] = word
                 ended(jobs[number], word)
     finally:
@@ -82,8 +85,8 @@ def _start(job: Job) -> tuple[Connection, SpawnProcess]:
 def _next(connection: Connection) -> Word | Drilled | Fault:
     try:
         word = connection.recv()
-    except EOFError:
-        return Fault(BUG, "the drill ended without a last word")
+    except (EOFError, OSError, pickle.UnpicklingError):
+        return Fault(BUG, "the drill ended without a last word, as a killed process does")
     if isinstance(word, _Failed):
         kind = next((it for it in catalog() if it.name == word.name), BUG)
         return Fault(kind, word.what, where=word.where, mend=word.mend)

@@ -17,7 +17,7 @@ from hermes_backup.streams.process import Argument, run
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", re.ASCII)
 _KEPT = (  # where things are, nothing secret
-    "GNUPGHOME", "TMPDIR", "XDG_CONFIG_HOME",
+    "GNUPGHOME", "TMPDIR", "XDG_CONFIG_HOME", "XDG_STATE_HOME",
     "ANSIBLE_CONFIG", "ANSIBLE_VAULT_PASSWORD_FILE", "ANSIBLE_VAULT_IDENTITY_LIST",
 )  # fmt: skip
 _STAGE = "schedule"

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import sqlite3
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from hermes_backup.home.printable import printable
 _TELLING = re.compile(r"(?:^|_)(?:cwd|path|dir|directory|workdir|root|script)$")
 _JOBS = "cron/jobs.json"
 _AT_MOST = 20
+_LONGEST = 10_000_000  # characters; a longer one is no JSON then
 
 
 def absent_paths(home: Path, databases: tuple[str, ...]) -> tuple[str, ...]:
@@ -34,7 +36,10 @@ def absent_paths(home: Path, databases: tuple[str, ...]) -> tuple[str, ...]:
 
 def _of_jobs(file: Path) -> Iterator[str]:
     try:
-        yield from _texts(json.loads(file.read_text(encoding="utf-8")))
+        descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, encoding="utf-8") as text:
+            if stat.S_ISREG(os.fstat(descriptor).st_mode):
+                yield from _texts(json.loads(text.read(_LONGEST)))
     except (OSError, ValueError, RecursionError):
         return
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 HEADER = b"SQLite format 3\0"
 _BUSY_SECONDS = 3.0
 _STEPS_BETWEEN_LOOKS = 100_000  # of SQLite's virtual machine: about a millisecond
-_FOREIGN = re.compile(
+FOREIGN = re.compile(
     r"no such (?:module|tokenizer|collation sequence|function)"
     r"|unknown (?:tokenizer|function)|^SQL logic error$"  # the latter from 3.44 on, for a missing tokenizer
 )
@@ -202,7 +202,7 @@ def _check(connection: sqlite3.Connection, tables: tuple[str, ...]) -> tuple[str
 
 def _is_checked(connection: sqlite3.Connection, query: str) -> bool:
     rows = _ask(connection, query)
-    damage = [text for (text,) in rows or () if text != "ok" and not _FOREIGN.search(text)]
+    damage = [text for (text,) in rows or () if text != "ok" and not FOREIGN.search(text)]
     if damage:
         raise DatabaseBroken(f"it is damaged: {damage[0]}")
     return rows is not None
@@ -221,7 +221,7 @@ def _ask(connection: sqlite3.Connection, query: str) -> list[tuple[Any, ...]] | 
     try:
         return connection.execute(query).fetchall()
     except sqlite3.OperationalError as error:
-        if _FOREIGN.search(str(error)):
+        if FOREIGN.search(str(error)):
             return None
         raise
 

@@ -26,8 +26,9 @@ _ANY_DEPTH = (
     ".mypy_cache/",
     ".ruff_cache/",
     "*.pyc",
-    *(f"*.{suffix}{side.decode()}" for suffix in ("db", "sqlite", "sqlite3") for side in SIDECARS),
 )
+
+_LOGS = tuple(f"*.{suffix}{side.decode()}" for suffix in ("db", "sqlite", "sqlite3") for side in SIDECARS)
 
 _REGENERABLE = (
     "/hermes-agent/",
@@ -84,8 +85,12 @@ def _here_and_in_profiles(pattern: str) -> tuple[str, str]:
     return (pattern, f"{sign}/profiles/*{body}")
 
 
+VOLATILE: tuple[str, ...] = (*_LOGS, *(rule for pattern in _VOLATILE for rule in _here_and_in_profiles(pattern)))
+"""Patterns of what is over with a restart, or belongs to one state of a database: not to be brought along."""
+
 DEFAULT_EXCLUDES: tuple[str, ...] = (
     *_ANY_DEPTH,
+    *_LOGS,
     *(rule for pattern in (*_REGENERABLE, *_VOLATILE) for rule in _here_and_in_profiles(pattern)),
     *(rule for pattern in _KEPT for rule in _here_and_in_profiles(pattern)),
 )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from hermes_backup.errors import HOME_HELD, Fault
+from hermes_backup.home.discovery.accounts import host_at
+from hermes_backup.home.discovery.units import services
 from hermes_backup.home.printable import printable
 from hermes_backup.home.processes import Identity, command, open_files, processes
 from hermes_backup.home.services import Unit, unit_of
@@ -16,6 +18,7 @@ from hermes_backup.home.services import Unit, unit_of
 _PATIENCE = 10.0  # seconds for a service's processes to be gone once systemd says that it has stopped
 _PAUSE = 0.2
 _SHOWN = 8
+_SYSTEMD = Path("/run/systemd/system")  # sd_booted(3)
 
 
 @dataclass(frozen=True)
@@ -47,14 +50,24 @@ def occupants(home: Path) -> tuple[Occupant, ...]:
 
 
 def services_of(home: Path) -> tuple[Unit, ...]:
-    """Return the services that use a home.
+    """Return the services that use a home, or are declared for it and run.
 
     Raises:
         Fault: HOME_HELD, naming the processes that belong to none.
     """
     there = occupants(home)
     _refuse([it for it in there if it.unit is None])
-    return tuple(sorted({it.unit for it in there if it.unit is not None}, key=str))
+    held = {it.unit for it in there if it.unit is not None}
+    return tuple(sorted(held | set(_declared(home)), key=str))
+
+
+def _declared(home: Path) -> Iterator[Unit]:
+    """Yield services that say that this is their home, and run or are between two starts, with nothing open now."""
+    for claim in services(host_at(Path("/"))):
+        if claim.unit and Path(claim.path) == home and _SYSTEMD.is_dir():
+            unit = Unit(claim.unit, claim.by.uid if claim.by else None)
+            if unit.is_active():
+                yield unit
 
 
 def vacate(home: Path, units: Sequence[Unit]) -> None:

@@ -51,23 +51,32 @@ class Unit:
         self._must("stop")
 
     def start(self) -> None:
-        """Start it.
+        """Start it, also where it failed too often of late.
 
         Raises:
             Fault: SERVICE_FAILED.
         """
+        self._systemctl("reset-failed")  # one that did not fail needs none
         self._must("start")
+
+    def pulse(self) -> tuple[str, ...]:
+        """Return how it runs: the same again later means that it neither ended nor was started anew meanwhile."""
+        done = self._systemctl("show", "--property=ActiveState,SubState,NRestarts,MainPID")
+        return tuple(done.stdout.decode("utf-8", "replace").split())
 
     def _must(self, verb: str) -> None:
         done = self._systemctl(verb)
         if done.returncode != 0:
             raise Fault(SERVICE_FAILED, f"cannot {verb} {self}: {done.stderr.strip()}", where="service")
 
-    def _systemctl(self, verb: str) -> Completed:
-        argv: list[Argument] = ["systemctl", *([] if self.uid is None else ["--user"]), verb, "--", self.name]
+    def _systemctl(self, *words: str) -> Completed:
+        argv: list[Argument] = ["systemctl", *([] if self.uid is None else ["--user"]), *words, "--", self.name]
         environment = clean_environment()
         if self.uid is not None and self.uid != os.geteuid():
-            account = pwd.getpwuid(self.uid)
+            try:
+                account = pwd.getpwuid(self.uid)
+            except KeyError:
+                raise Fault(SERVICE_FAILED, f"there is no user {self.uid}", where=self.name) from None
             identity = [f"--reuid={self.uid}", f"--regid={account.pw_gid}", "--init-groups"]
             argv = ["setpriv", *identity, "--", *argv]
             environment |= {"HOME": account.pw_dir, "XDG_RUNTIME_DIR": f"/run/user/{self.uid}"}

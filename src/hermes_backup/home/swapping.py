@@ -1,7 +1,6 @@
 """Entries of a file system that change places in one step, so that there is always one or the other.
 
-``renameat2(2)`` with RENAME_EXCHANGE does it on ext4, XFS, Btrfs, tmpfs and overlayfs. Where a file system has none
-of it (NFS, some FUSE), two renames come close: a kill between them leaves the old entry under its other name.
+``renameat2(2)`` with RENAME_EXCHANGE does it on ext4, XFS, Btrfs, tmpfs and overlayfs; NFS and some FUSE have none.
 """
 
 from __future__ import annotations
@@ -48,8 +47,8 @@ def move(old: Path, new: Path) -> None:
         os.rename(old, new)  # noqa: PTH104 - the system call, for bytes and text alike
 
 
-def exchange(one: Path, other: Path) -> None:
-    """Let two entries change places.
+def exchange(one: Path, other: Path) -> bool:
+    """Let two entries change places; return False, having done nothing, where the file system cannot do that.
 
     Raises:
         OSError: one of them is not there, or they are on different file systems.
@@ -57,16 +56,10 @@ def exchange(one: Path, other: Path) -> None:
     try:
         _rename(one, other, _EXCHANGE)
     except OSError as error:
-        if error.errno not in _CANNOT:
-            raise
-        beside = other.with_name(f"{other.name}.moving")
-        move(other, beside)
-        try:
-            move(one, other)
-        except OSError:
-            move(beside, other)
-            raise
-        move(beside, one)
+        if error.errno in _CANNOT:
+            return False
+        raise
+    return True
 
 
 def _rename(old: Path, new: Path, flags: int) -> None:

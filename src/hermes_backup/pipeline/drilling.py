@@ -198,7 +198,7 @@ def _tried(
         source = Source(job.config, backup, (seen.place, one.listed), pinned)
         stages = [_with_passphrase(it, source) for it in pipeline.stages[1:]]
         trials.append(bring_back(source, one, stages, look, follower))
-    if wanted == LATEST and trials:
+    if wanted == LATEST and trials and not any(it.failed for it in trials):
         memory.model_copy(update={"turn": memory.turn + 1}).write(job.folder / _MEMORY)
     return trials
 

@@ -7,20 +7,28 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # a terminal that goes leaves nothing plain behind
+
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Raise KeyboardInterrupt on the first SIGINT or SIGTERM inside the block, and ignore further ones."""
+    """Raise KeyboardInterrupt on the first SIGINT, SIGTERM or SIGHUP inside the block, and ignore further ones."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         del number, frame
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        for one in _ENDING:
+            signal.signal(one, signal.SIG_IGN)
         raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, interrupt) for number in _ENDING}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def undisturbed() -> None:
+    """Ignore these signals from now on, to the end of the :func:`interruptible` block around."""
+    for number in _ENDING:
+        signal.signal(number, signal.SIG_IGN)

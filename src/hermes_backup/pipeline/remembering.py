@@ -74,7 +74,10 @@ class Memory(BaseModel):
         if any((str(it.name), it.manifest_sha256) != (before.snapshot, before.manifest_sha256) for it in same):
             said = f"{same[0].name} has another manifest than {before.snapshot}, which was seen before"
             return Finding(_WHAT, "failed", said, name=ROLLBACK.name)
-        return Finding(_WHAT, "ok", f"not older than {before.snapshot}, the newest that was seen before")
+        if not same:
+            said = f"{before.snapshot}, the newest that was seen before, is there no more; newer ones are"
+            return Finding(_WHAT, "unproven", said)
+        return Finding(_WHAT, "ok", f"not older than {before.snapshot}, which is there as it was seen before")
 
 
 def _key(pipeline: str, fingerprint: str) -> str:

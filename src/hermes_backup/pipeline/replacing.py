@@ -27,29 +27,31 @@ from hermes_backup.errors import (
     from_system,
 )
 from hermes_backup.home.elsewhere import absent_paths
-from hermes_backup.home.mounts import is_mount_point
+from hermes_backup.home.excluded import excluded
+from hermes_backup.home.mounts import mounts_in
 from hermes_backup.home.occupants import services_of, vacate
 from hermes_backup.home.owners import Owner, account, give, owner_of
 from hermes_backup.home.printable import printable
 from hermes_backup.home.secrets import secrets
 from hermes_backup.home.services import Unit
-from hermes_backup.home.swapping import anchored
+from hermes_backup.home.swapping import anchored, move
+from hermes_backup.pipeline.agent import rules_of
 from hermes_backup.pipeline.config import HostConfig
 from hermes_backup.pipeline.executor import Follower, execute
 from hermes_backup.pipeline.handover import Handover, Replaced
 from hermes_backup.pipeline.homes import DEFAULT_HOME, declared_home, home_of, saved_home
 from hermes_backup.pipeline.hosts import state_folder
-from hermes_backup.pipeline.interruption import interruptible
+from hermes_backup.pipeline.interruption import interruptible, undisturbed
 from hermes_backup.pipeline.lock import locked
 from hermes_backup.pipeline.swaps import Note, Swap, settle
 from hermes_backup.pipeline.unpacking import QUARANTINE, bare_context
 from hermes_backup.stages.check import Check
 from hermes_backup.stages.decrypt import unpacked
 from hermes_backup.stages.extract import Extract
-from hermes_backup.stages.selecting import outermost
+from hermes_backup.stages.selecting import outermost, select
 from hermes_backup.stages.things import Plaintext, Report
 from hermes_backup.streams.coder import read_chunks
-from hermes_backup.streams.folders import private_folder, sweep
+from hermes_backup.streams.folders import held_folder, sweep
 
 NOTE = "restoring.json"
 """In a host's state: what a restore is about to exchange."""
@@ -75,7 +77,7 @@ def home_to_restore(config: HostConfig, pipeline: str) -> Path:
         Fault: HOME_MISSING, HOME_AMBIGUOUS.
     """
     declared = declared_home(config)
-    if config.home != DEFAULT_HOME:
+    if config.home != DEFAULT_HOME or declared.is_dir():
         return declared
     saved = saved_home(state_folder(config) / config.host / pipeline)
     if saved is not None:
@@ -98,13 +100,13 @@ def replace(handover: Handover, pipe: IO[bytes], follower: Follower) -> Replaced
     config = handover.config
     state = state_folder(config) / config.host
     home = home_to_restore(config, handover.manifest.pipeline)
-    home = home.resolve() if home.exists() else home
+    home = home.resolve() if home.exists() else home.parent.resolve() / home.name
     with interruptible():
         try:
             with _alone(config, state):
                 for told in settle(state / NOTE):
                     follower.warn("restore", told)
-                _require_room(home, handover)
+                _require_place(home, handover)
                 return _replaced(handover, home, pipe, follower)
         except KeyboardInterrupt:
             raise Fault(INTERRUPTED, "stopped by a signal; the home is as it was", where="restore") from None
@@ -115,7 +117,8 @@ def replace(handover: Handover, pipe: IO[bytes], follower: Follower) -> Replaced
 def _replaced(handover: Handover, home: Path, pipe: IO[bytes], follower: Follower) -> Replaced:
     with anchored(home.parent) as parent:
         sweep(parent, QUARANTINE)
-        with private_folder(parent, QUARANTINE) as quarantine, anchored(quarantine) as folder:
+        _require_room(home, handover)
+        with held_folder(parent, QUARANTINE) as folder:
             stamp = f"{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}"
             work = _Work(handover, home, parent, folder, stamp)
             report = _unpacked(work, pipe, follower)
@@ -124,8 +127,9 @@ def _replaced(handover: Handover, home: Path, pipe: IO[bytes], follower: Followe
                 give(report.tree.root, owner)
             follower.stage("replace")
             with _swaps(work, report.tree.root, owner) as swaps:
+                absent = absent_paths(report.tree.root, tuple(it.path for it in report.tree.manifest.databases))
                 stopped, started = _exchanged(work, swaps, follower)
-                return _outcome(work, report, swaps, stopped, started)
+                return _outcome(work, report, swaps, stopped, started, absent)
 
 
 def _unpacked(work: _Work, pipe: IO[bytes], follower: Follower) -> Report:
@@ -154,22 +158,29 @@ def _alone(config: HostConfig, state: Path) -> Iterator[None]:
         yield
 
 
-def _require_room(home: Path, handover: Handover) -> None:
+def _require_place(home: Path, handover: Handover) -> None:
     if not home.parent.is_dir():
         raise Fault(HOME_MISSING, "there is no folder to put it in", where=printable(str(home.parent)))
-    if is_mount_point(home) and not handover.wanted.only:
-        raise Fault(HOME_MOUNTED, "it is a mount point", where=printable(str(home)))
+    mounted = mounts_in(home)
+    if mounted and not handover.wanted.only:
+        raise Fault(HOME_MOUNTED, f"{printable(mounted[0])} is a mount point", where=printable(str(home)))
+
+
+def _require_room(home: Path, handover: Handover) -> None:
+    only, members = handover.wanted.only, handover.members
+    wanted = select(members, only).members if only else members
     free = os.statvfs(home.parent)
-    needed, there = handover.manifest.bytes + _MARGIN, free.f_bavail * free.f_frsize
+    needed = sum(it.size for it in wanted if it.kind == "file") + _MARGIN
+    there = free.f_bavail * free.f_frsize
     if needed > there:
         raise Fault(DISK_FULL, f"it needs {needed} bytes, {there} are free", where=printable(str(home.parent)))
 
 
 def _owner(work: _Work) -> Owner | None:
-    """Return to whom the home shall belong: its owner, who is declared, whose folder it lies in; None: as saved."""
+    """Return to whom the home shall belong: who is declared, its owner, whose folder it lies in; None: as saved."""
     declared = account(work.handover.config.owner) if work.handover.config.owner else None
-    around = owner_of(work.home.parent.resolve())
-    return owner_of(work.home) or declared or (around if around is not None and around.uid else None)
+    around = owner_of(work.home.parent)
+    return declared or owner_of(work.home) or (around if around is not None and around.uid else None)
 
 
 @contextmanager
@@ -199,12 +210,13 @@ def _below(home: Path, path: str, owner: Owner | None, held: ExitStack) -> Path:
     """Open a folder of the home, step by step and through no link, making what is not there."""
     folder = home
     for name in filter(None, path.split("/")):
-        if not os.path.lexists(folder / name):
+        made = not os.path.lexists(folder / name)
+        if made:
             (folder / name).mkdir(mode=0o700)
-            if owner is not None and os.geteuid() == 0:
-                os.chown(folder / name, owner.uid, owner.gid, follow_symlinks=False)
         try:
             folder = held.enter_context(anchored(folder / name))
+            if made and owner is not None and os.geteuid() == 0 and folder.stat().st_uid == 0:
+                os.chown(folder, owner.uid, owner.gid)  # by its descriptor
         except OSError as error:
             what = f"{printable(path)} in the home is no plain folder: {error.strerror}"
             raise Fault(RESTORE_REFUSED, what, where="restore") from None
@@ -217,17 +229,25 @@ def _exchanged(work: _Work, swaps: Sequence[Swap], follower: Follower) -> tuple[
     start = work.handover.wanted.start
     quiet = _needs_quiet(work)
     units = services_of(work.home) if quiet else ()
+    left_out = _left_out(work)
+    undisturbed()  # from here on it goes to an end, forwards or back
     Note.of(swaps, units, start=start).write(note)
     done: list[Swap] = []
+    carried: list[str] = []
     try:
         if quiet:
             vacate(work.home, units)
         for it in swaps:
             it.apply()
             done.append(it)
+        for name in left_out:
+            _carry(name, swaps[0].aside, swaps[0].target)
+            carried.append(name)
         _start(units if start else ())
     except BaseException:
         _each(units, Unit.stop, follower)
+        for name in reversed(carried):
+            _carry(name, swaps[0].target, swaps[0].aside)
         for it in reversed(done):
             it.undo()
         _each(units, Unit.start, follower)
@@ -235,6 +255,22 @@ def _exchanged(work: _Work, swaps: Sequence[Swap], follower: Follower) -> tuple[
         raise
     note.unlink()
     return units, units if start else ()
+
+
+def _left_out(work: _Work) -> tuple[str, ...]:
+    """Return what no backup holds and the new home gets from the old one; nothing where single files are wanted."""
+    if work.handover.wanted.only or not work.home.is_dir():
+        return ()
+    then = {it.name for it in work.handover.members}
+    return tuple(map(os.fsdecode, excluded(work.home, rules_of(work.handover.config), then)))
+
+
+def _carry(name: str, old: Path, new: Path) -> None:
+    """Move an entry of one home into the other, through no link."""
+    above, _, last = name.rpartition("/")
+    with ExitStack() as held:
+        folders = [_below(held.enter_context(anchored(it)), above, None, held) for it in (old, new)]
+        move(folders[0] / last, folders[1] / last)
 
 
 def _needs_quiet(work: _Work) -> bool:
@@ -247,10 +283,11 @@ def _needs_quiet(work: _Work) -> bool:
 def _start(units: Sequence[Unit]) -> None:
     for unit in units:
         unit.start()
+    before = [unit.pulse() for unit in units]
     if units:
         time.sleep(_STAYS_UP)
-    for unit in units:
-        if not unit.is_active():
+    for unit, pulse in zip(units, before, strict=True):
+        if not unit.is_active() or unit.pulse() != pulse:
             raise Fault(SERVICE_FAILED, f"{unit} did not stay up on the new home", where="restore")
 
 
@@ -259,15 +296,19 @@ def _each(units: Sequence[Unit], call: Callable[[Unit], None], follower: Followe
     for unit in units:
         try:
             call(unit)
-        except Fault as fault:
-            follower.warn("restore", str(fault))
+        except (Fault, OSError) as error:
+            follower.warn("restore", str(error))
 
 
 def _outcome(
-    work: _Work, report: Report, swaps: Sequence[Swap], stopped: Sequence[Unit], started: Sequence[Unit]
+    work: _Work,
+    report: Report,
+    swaps: Sequence[Swap],
+    stopped: Sequence[Unit],
+    started: Sequence[Unit],
+    absent: tuple[str, ...],
 ) -> Replaced:
     files = [it for it in report.tree.members if it.kind in ("file", "hardlink")]
-    databases = tuple(it.path for it in report.tree.manifest.databases)
     return Replaced(
         home=printable(str(work.home)),
         aside=tuple(printable(str(it.shown_aside)) for it in swaps if os.path.lexists(it.aside)),
@@ -276,6 +317,6 @@ def _outcome(
         stopped=tuple(map(str, stopped)),
         started=tuple(map(str, started)),
         checked=tuple(f"{it.what}: {it.evidence}" for it in report.findings),
-        absent=absent_paths(work.home, databases),
+        absent=absent,
         secrets=tuple(printable(it) for it in secrets(it.name for it in files)),
     )

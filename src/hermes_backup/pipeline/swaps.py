@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from hermes_backup.errors import Fault
 from hermes_backup.home.facts import beside
 from hermes_backup.home.layout import SIDECARS
 from hermes_backup.home.processes import Identity
@@ -35,34 +36,56 @@ class Swap:
     def apply(self) -> None:
         """Do it; at no time is there nothing at the target where there was something before.
 
-        What SQLite left beside a database goes with the old one: beside another it would corrupt that.
+        Only on a file system that cannot exchange, a kill may find nothing there: :func:`settle` puts the old one back.
+        What SQLite left beside a database goes aside before: beside another database it would corrupt that.
 
         Raises:
             OSError: nothing was changed then.
         """
-        if not os.path.lexists(self.target):
-            move(self.new, self.target)
-        else:
-            move(self.new, self.aside)
-            try:
-                exchange(self.aside, self.target)
-            except OSError:
-                move(self.aside, self.new)
-                raise
         _carry(self.target, self.aside)
+        try:
+            self._exchange()
+        except OSError:
+            _carry(self.aside, self.target)
+            raise
 
     def undo(self) -> None:
-        """Put the old entry back; what was new goes where it came from.
+        """Put the old entry back; what was new goes where it came from, with what was written beside it since.
 
         Raises:
             OSError: both are there still, under these two names.
         """
-        if os.path.lexists(self.aside):
-            exchange(self.aside, self.target)
+        _carry(self.target, self.new)
+        if not os.path.lexists(self.aside):
+            move(self.target, self.new)
+        elif exchange(self.aside, self.target):
             move(self.aside, self.new)
         else:
             move(self.target, self.new)
+            move(self.aside, self.target)
         _carry(self.aside, self.target)
+
+    def _exchange(self) -> None:
+        if not os.path.lexists(self.target):
+            move(self.new, self.target)
+            return
+        move(self.new, self.aside)
+        try:
+            done = exchange(self.aside, self.target)
+        except OSError:
+            move(self.aside, self.new)
+            raise
+        if not done:
+            move(self.aside, self.new)
+            self._in_two_steps()
+
+    def _in_two_steps(self) -> None:
+        move(self.target, self.aside)
+        try:
+            move(self.new, self.target)
+        except OSError:
+            move(self.aside, self.target)
+            raise
 
 
 def _carry(old: Path, new: Path) -> None:
@@ -121,7 +144,7 @@ def settle(file: Path) -> tuple[str, ...]:
     Return what was done, in sentences.
 
     Raises:
-        OSError; Fault: SERVICE_FAILED. The note is still there then, for the next time.
+        OSError: the note is still there then, for the next time.
     """
     try:
         note = Note.model_validate_json(file.read_bytes())
@@ -131,27 +154,42 @@ def settle(file: Path) -> tuple[str, ...]:
         return (f"the note {file} of a restore that was killed cannot be read; look at it, and remove it",)
     told = tuple(filter(None, (_settle(it) for it in note.swaps)))
     renewed = all(_lies_at(Path(it.target)) == (it.device, it.inode) for it in note.swaps)
-    for it in note.services if note.start or not renewed else ():
-        unit = Unit(it.name, it.uid)
-        if not unit.is_active():
-            unit.start()
-            told += (f"started {unit}, which a restore that was killed had stopped",)
+    told += tuple(_started(Unit(it.name, it.uid)) for it in note.services if note.start or not renewed)
     file.unlink()
-    return told
+    return tuple(filter(None, told))
+
+
+def _started(unit: Unit) -> str:
+    """Start a service again; one that cannot be started keeps nobody from restoring."""
+    try:
+        if unit.is_active():
+            return ""
+        unit.start()
+    except Fault as fault:
+        return f"{unit}, which a restore that was killed had stopped, cannot be started: {fault.what}"
+    return f"started {unit}, which a restore that was killed had stopped"
 
 
 def _settle(one: _Swapped) -> str:
     new, target, aside = (one.device, one.inode), Path(one.target), Path(one.aside)
     if _lies_at(target) == new:
-        _carry(target, aside)
         return f"{target} is the new one already, put there by a restore that was killed"
     if _lies_at(aside) == new:
         remove(aside)
+        _carry_back(aside, target)
         return f"removed {aside}, which a restore that was killed had not yet put in place"
     if _lies_at(target) is None and _lies_at(aside) is not None:
         move(aside, target)
+        _carry_back(aside, target)
         return f"put the old {target} back, which a restore that was killed had moved"
+    _carry_back(aside, target)
     return ""
+
+
+def _carry_back(aside: Path, target: Path) -> None:
+    """Put back what lay beside the old entry; where something lies there again, that is newer."""
+    with suppress(FileExistsError):
+        _carry(aside, target)
 
 
 def _lies_at(path: Path) -> Identity | None:

@@ -40,7 +40,7 @@ def show(results: Sequence[tuple[str, Drilled | Fault]], *, wrap: bool = True) -
 
 def _cells(host: str, it: Drilled | Fault) -> list[RenderableType]:
     if isinstance(it, Fault):
-        return [host, "-", Text("failed", style=_STYLES["failed"]), "-", "-", "-", it.kind.name]
+        return [Text(host), "-", Text("failed", style=_STYLES["failed"]), "-", "-", "-", it.kind.name]
     rto = "-" if it.rto is None else show_seconds(it.rto.total)
     rpo = "-" if it.age is None else show_age(max(it.age, it.age * 0))
     gap = "-" if it.largest_gap is None else show_age(it.largest_gap)
@@ -49,7 +49,8 @@ def _cells(host: str, it: Drilled | Fault) -> list[RenderableType]:
     names = dict.fromkeys(one.name or one.what for _, one in it.failures)
     failed = ", ".join(harmless(one) for one in names)
     state = Text(it.result, style=_STYLES[it.result])
-    return [host, "-" if first is None else f"{first}{more}", state, rto, rpo, gap, failed]
+    # Text, since what a manifest names is no markup of ours
+    return [Text(host), "-" if first is None else f"{first}{more}", state, rto, rpo, gap, Text(failed)]
 
 
 def _sentences(host: str, it: Drilled | Fault) -> Iterator[Text]:

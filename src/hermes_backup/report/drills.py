@@ -33,6 +33,11 @@ class Drill:
         status = self.status
         return status.finished if status is not None and status.state == "done" else None
 
+    @property
+    def failed(self) -> bool:
+        """The last one ended, and did not pass."""
+        return self.status is not None and self.status.state not in ("done", "running")
+
     def due(self, max_age: timedelta) -> datetime | None:
         """When the next one is to be done at the latest; None where the last one did not pass."""
         return None if self.passed is None else self.passed + max_age

@@ -90,9 +90,10 @@ class FleetReport:
 
     @property
     def exit_code(self) -> ExitCode:
-        """STALE when any host is, or its last drill; else HOSTS when nobody knows of one; else OK."""
+        """STALE when any host is, or its last drill failed or is too old; HOSTS when nobody knows of one; else OK."""
         said = {it.freshness for it in self.hosts}
-        overdue = any(it.drill is not None and it.drill.overdue(it.max_drill_age, self.at) for it in self.hosts)
+        drills = [(it.drill, it.max_drill_age) for it in self.hosts if it.drill is not None]
+        overdue = any(drill.failed or drill.overdue(allowed, self.at) for drill, allowed in drills)
         if overdue or said & {"stale", "none"}:
             return ExitCode.STALE
         return ExitCode.HOSTS if "unknown" in said else ExitCode.OK

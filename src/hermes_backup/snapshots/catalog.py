@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Literal
 
 from hermes_backup.errors import DATA_DAMAGED, MANIFEST_BAD, SNAPSHOT_MISSING, Fault
-from hermes_backup.snapshots.manifest import Manifest, check_belongs, from_json
+from hermes_backup.snapshots.manifest import LONGEST_MANIFEST, Manifest, check_belongs, from_json
 from hermes_backup.snapshots.moments import moment
 from hermes_backup.snapshots.names import (
     RESTORE_TEXT,
@@ -140,7 +140,7 @@ def load_manifests(
     Raises:
         Fault: REMOTE_UNREACHABLE, DISK_FULL: the manifests could not be fetched.
     """
-    signed = [one.name for one in listed if one.file("manifest")]
+    signed = [one.name for one in listed if (file := one.file("manifest")) and file.size <= LONGEST_MANIFEST]
     with scratch() as target:
         place.fetch_many(folder_of(host, pipeline), [manifest_name(name) for name in signed], target)
         contents = {name: (target / manifest_name(name)) for name in signed}
@@ -151,7 +151,8 @@ def load_manifests(
     for one in listed:
         text = read_texts.get(one.name)
         if text is None:
-            loaded.append(Fault(MANIFEST_BAD, "it has no manifest: it was never finished", where=str(one.name)))
+            what = "it has no manifest that could be read: it was never finished"
+            loaded.append(Fault(MANIFEST_BAD, what, where=str(one.name)))
         elif isinstance(text, Fault):
             loaded.append(text)
         else:

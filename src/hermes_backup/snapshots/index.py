@@ -63,7 +63,7 @@ def _member(row: dict[str, object]) -> Member:
     return Member(
         name=os.fsencode(str(row["name"])),
         kind=row["kind"],  # type: ignore[arg-type]  # looked at above
-        size=int(str(row["size"])),
+        size=_number(row["size"]),
         mode=int(str(row["mode"]), 8),
         uid=int(str(row["uid"])),
         gid=int(str(row["gid"])),
@@ -71,3 +71,11 @@ def _member(row: dict[str, object]) -> Member:
         link=None if link is None else os.fsencode(str(link)),
         sha256=None if digest is None else str(digest),
     )
+
+
+def _number(value: object) -> int:
+    """Read a size: no file system holds more than 2**63 bytes of a file."""
+    number = int(str(value))
+    if not 0 <= number < 1 << 63:
+        raise ValueError("a size that no file has")
+    return number

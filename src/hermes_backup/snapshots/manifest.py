@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 SCHEMA_VERSION: Literal[1] = 1
-_LONGEST_MANIFEST = 64 * 1024 * 1024
+LONGEST_MANIFEST = 64 * 1024 * 1024
 # gpg 2.2 silently cuts lines of clear-signed text at 19,995 bytes, and signs the cut text (seen)
 _LONGEST_STRING = 16_000
 _KEPT_CHARACTERS = 600
@@ -159,7 +159,7 @@ def from_json(text: str) -> Manifest:
     Raises:
         Fault: MANIFEST_BAD for anything but the text that to_json gives, line ends and closing blanks aside.
     """
-    if len(text) > _LONGEST_MANIFEST:
+    if len(text) > LONGEST_MANIFEST:
         raise Fault(MANIFEST_BAD, f"the manifest is {len(text)} characters long")
     try:
         manifest = Manifest.model_validate_json(text)

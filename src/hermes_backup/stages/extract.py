@@ -115,7 +115,7 @@ def _own(root: Path, members: Sequence[Member]) -> None:
     """Give the home itself, which is no member, to whom most of what lies in it belongs."""
     owners = Counter((it.uid, it.gid) for it in members if b"/" not in it.name)
     if os.geteuid() == 0 and owners:
-        os.chown(root, *owners.most_common(1)[0][0])
+        os.chown(root, *owners.most_common(1)[0][0], follow_symlinks=False)
 
 
 def _count(found: Sequence[Member], manifest: Manifest) -> None:

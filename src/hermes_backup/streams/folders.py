@@ -5,6 +5,7 @@ One that can be locked belongs to nobody. Where a network file system knows no l
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import re
@@ -23,12 +24,27 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 @contextmanager
 def private_folder(parent: Path, prefix: str) -> Iterator[Path]:
     """Make a private folder, locked as long as it lives, and remove it afterwards."""
+    with _private(parent, prefix) as (folder, _):
+        yield folder
+
+
+@contextmanager
+def held_folder(parent: Path, prefix: str) -> Iterator[Path]:
+    """Make a private folder as :func:`private_folder` does, and give a path that leads to it whoever renames it."""
+    with _private(parent, prefix) as (_, descriptor):
+        yield _held(descriptor)
+
+
+@contextmanager
+def _private(parent: Path, prefix: str) -> Iterator[tuple[Path, int]]:
     folder, descriptor = _made(parent, prefix)
     try:
-        yield folder
+        yield folder, descriptor
     finally:
         try:
-            remove(folder)
+            _empty(descriptor)
+            with suppress(OSError):  # renamed by whom the folder above belongs to: it is empty now
+                folder.rmdir()
         finally:
             os.close(descriptor)
 
@@ -45,13 +61,42 @@ def sweep(parent: Path, prefix: str, before: Callable[[Path], None] = lambda _: 
 def remove(folder: Path) -> None:
     """Remove a tree even where it holds folders that may not be entered, as restored ones may.
 
+    No link is followed, at its place neither: the folder above may be another user's.
+    """
+    try:
+        descriptor = os.open(folder, _DIRECTORY)
+    except OSError:
+        with suppress(OSError):
+            folder.unlink()
+        return
+    try:
+        _empty(descriptor)
+    finally:
+        os.close(descriptor)
+    with suppress(OSError):
+        folder.rmdir()
+
+
+def _held(descriptor: int) -> Path:
+    return Path(f"/proc/{os.getpid()}/fd/{descriptor}")
+
+
+def _empty(descriptor: int) -> None:
+    """Remove what is in an open folder.
+
     rm goes as deep as a hostile archive can; shutil.rmtree ends at a thousand levels.
     """
+    here = _held(descriptor)
     with suppress(RecursionError):
-        shutil.rmtree(folder, ignore_errors=True)  # a gpg-agent that ends removes its sockets at the same time
-    if os.path.lexists(folder):
-        run(["chmod", "--recursive", "u+rwx", "--", folder], stage="clean")
-        run(["rm", "--recursive", "--force", "--", folder], stage="clean")
+        for child in list(here.iterdir()):
+            if child.is_dir() and not child.is_symlink():
+                shutil.rmtree(child, ignore_errors=True)  # a gpg-agent that ends removes its sockets meanwhile
+            else:
+                child.unlink(missing_ok=True)
+    left = list(here.iterdir())
+    if left:
+        run(["chmod", "--recursive", "u+rwx", "--", *left], stage="clean")
+        run(["rm", "--recursive", "--force", "--", *left], stage="clean")
 
 
 def _made(parent: Path, prefix: str) -> tuple[Path, int]:
@@ -61,11 +106,19 @@ def _made(parent: Path, prefix: str) -> tuple[Path, int]:
             descriptor = os.open(folder, _DIRECTORY)
             try:
                 _locked(descriptor)
-                folder.stat()
+                _require_own(folder, descriptor)
             except BaseException:
                 os.close(descriptor)
                 raise
             return folder, descriptor
+
+
+def _require_own(folder: Path, descriptor: int) -> None:
+    """Make sure that what was opened is what was made: whoever owns the folder above may put another in its place."""
+    there, opened = folder.lstat(), os.fstat(descriptor)
+    same = (there.st_dev, there.st_ino) == (opened.st_dev, opened.st_ino)
+    if not same or opened.st_uid != os.geteuid() or opened.st_mode & 0o077 or os.listdir(descriptor):
+        raise PermissionError(errno.EPERM, "somebody put another folder in its place", str(folder))
 
 
 def _sweep(path: Path, before: Callable[[Path], None]) -> None:
@@ -74,7 +127,9 @@ def _sweep(path: Path, before: Callable[[Path], None]) -> None:
         try:
             if os.fstat(descriptor).st_uid == os.geteuid() and _locked(descriptor):
                 before(path)
-                remove(path)
+                _empty(descriptor)
+                with suppress(OSError):
+                    path.rmdir()
         finally:
             os.close(descriptor)
 

@@ -40,6 +40,8 @@ class Claim:
     by: Account | None = None
     named: bool = True
     beneath: str = ""
+    unit: str = ""
+    """The service of systemd that says so: of ``by``'s own manager, or the system's."""
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,7 @@ class _Manager:
         home = environment.get("HOME", "") or (runs_as.home if runs_as else "")
         path = named or f"{home}/.hermes"
         if path.startswith("/"):
-            yield Claim(path, how, Telling.SERVICE, self.owner, named=bool(named))
+            yield Claim(path, how, Telling.SERVICE, self.owner, named=bool(named), unit=unit[0])
 
     def _read(self, unit: re.Match[str]) -> Service | None:
         """Read a unit, or the template that it is an instance of, and the drop-ins of both."""

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
 
-from hermes_backup.home.facts import HEADER, DatabaseBroken, facts, reading
+from hermes_backup.home.facts import HEADER, DatabaseBroken, facts, limited, reading
 from hermes_backup.home.printable import printable
 from hermes_backup.snapshots.manifest import Database
 from hermes_backup.stages.checks.newest import newest_message
 from hermes_backup.stages.checks.references import references
 from hermes_backup.stages.checks.search import searches
+from hermes_backup.stages.checks.unasked import unasked
 from hermes_backup.stages.things import Finding, Tree
 
+_PATIENCE = 3600.0  # seconds for one database: views of a hostile schema never end
 _MOST = 20  # complaints of SQLite; the first says enough
 
 
@@ -58,7 +61,8 @@ def _whole(path: Path, promised: Database, counts: Literal["manifest", "none"]) 
 
 def _deeper(path: Path, promised: Database, tree: Tree) -> Iterator[Finding]:
     try:
-        with reading(path, alone=True) as connection:
+        with reading(path, alone=True) as connection, limited(connection, time.monotonic() + _PATIENCE):
+            connection.execute("PRAGMA trusted_schema = OFF")  # the schema is the snapshot's word, not ours
             yield _integrity(connection, promised.path)
             yield references(connection, promised.path)
             yield from searches(connection, promised.path)
@@ -72,8 +76,8 @@ def _integrity(connection: sqlite3.Connection, name: str) -> Finding:
     what = f"{name}: integrity"
     try:
         rows = connection.execute(f"PRAGMA integrity_check({_MOST})").fetchall()
-    except sqlite3.OperationalError as error:  # a table needs an extension that is not here
-        return Finding(what, "unproven", f"SQLite says: {error}")
+    except sqlite3.OperationalError as error:
+        return Finding(what, unasked(error), f"SQLite says: {error}")
     said = [str(text) for (text,) in rows]
     return Finding(what, "ok" if said == ["ok"] else "failed", said[0] if said else "SQLite says nothing")
 

@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from hermes_backup.stages.checks.unasked import unasked
 from hermes_backup.stages.things import Finding, Verdict
 
 _CREATE = re.compile(r"CREATE\s+VIRTUAL\s+TABLE\b.*?\bUSING\s+(\w+)\s*\((.*)\)\s*;?\s*", re.IGNORECASE | re.DOTALL)
@@ -15,6 +16,7 @@ _NAME = re.compile(r"""\s*("(?:[^"]|"")*"|'(?:[^']|'')*'|`[^`]*`|\[[^\]]*\]|\w+)
 _WORD = re.compile(r"[^\W_]{3,60}")
 _NEWEST = 50  # rows to look at: triggers of the agent may leave some out of the index
 _TRIES = 5  # words of a row: a tokenizer may leave some out
+_LONGEST = 10_000  # characters of a statement: reading it takes their square
 _READ = 20_000  # characters of a row
 
 
@@ -40,7 +42,7 @@ def searches(connection: sqlite3.Connection, name: str) -> Iterator[Finding]:
 
 def _read(table: str, sql: str) -> _Index | None:
     """Read what a table was made by; None for a virtual table that is no full-text index."""
-    made = _CREATE.fullmatch(sql.strip())
+    made = _CREATE.fullmatch(sql.strip()) if len(sql) <= _LONGEST else None
     if made is None or not made[1].lower().startswith("fts"):
         return None
     parts = [it.strip() for it in _PART.findall(made[2])]
@@ -60,8 +62,8 @@ def _asked(connection: sqlite3.Connection, index: _Index) -> tuple[Verdict, str]
         query = f"SELECT rowid, {columns} FROM {table} ORDER BY rowid DESC LIMIT {_NEWEST}"  # noqa: S608 - quoted
         rows = [(row[0], _words(row[1:], index.columns)) for row in connection.execute(query)]
         asked = [_found(connection, table, rowid, words) for rowid, words in rows if words]
-    except sqlite3.OperationalError as error:  # a tokenizer or a table that only the agent has
-        return "unproven", f"SQLite says: {error}"
+    except sqlite3.OperationalError as error:
+        return unasked(error), f"SQLite says: {error}"
     if not asked:
         return "unproven", "it is empty" if not rows else "its newest rows hold no word to ask for"
     if asked[0]:
