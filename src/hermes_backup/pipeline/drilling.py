@@ -177,13 +177,14 @@ def _looked(job: Job, backup: Pipeline, now: datetime, both: _Both) -> Drilled:
 
 def _remember(job: Job, backup: Pipeline, pinned: Pinned, seen: Survey) -> tuple[Memory, Finding]:
     """Compare what there is with what was seen before, and keep in mind what is newer."""
+    whose = f"{backup.name} in {seen.place.label}"  # a place may lag behind another
     try:
         memory = Memory.read(job.folder / _MEMORY)
-        found = memory.compare(backup.name, pinned.fingerprint, seen.known)
+        found = memory.compare(whose, pinned.fingerprint, seen.known)
     except ValueError as error:
         memory, found = Memory(), Finding("rollback", "unproven", "what was seen before cannot be read", (str(error),))
     if found.verdict != "failed":
-        memory = memory.having_seen(backup.name, pinned.fingerprint, seen.known)
+        memory = memory.having_seen(whose, pinned.fingerprint, seen.known)
         memory.write(job.folder / _MEMORY)
     return memory, found
 
