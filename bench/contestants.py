@@ -141,7 +141,9 @@ def _recipe(name: str, home: Path, work: Path, key: Key) -> Contestant:
 def environment(work: Path) -> dict[str, str]:
     """Return the environment of all contestants: this one, with folders of the benchmark's own for state and cache."""
     ours = {f"XDG_{it}_HOME": str(work / "xdg" / it.lower()) for it in ("CONFIG", "CACHE", "STATE", "DATA")}
-    return {**os.environ, **ours, "NO_COLOR": "1"}
+    # without it each start compiles all modules anew, as no user's does
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**kept, **ours, "NO_COLOR": "1"}
 
 
 def emptied(contestant: Contestant) -> None:
