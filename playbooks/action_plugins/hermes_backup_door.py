@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 
 from ansible.plugins.action import ActionBase
 
@@ -33,7 +34,7 @@ class ActionModule(ActionBase):
             if connection.get_option("password"):
                 return {"failed": True, "msg": "ssh asks for a password there, so nothing can be streamed: use a key"}
             program, text = connection.get_option("ssh_executable"), words[0] if len(words) == 1 else _quoted(words)
-            built = connection._build_command(program, "ssh", "-T", connection.host, text)
+            built = connection._build_command(program, "ssh", "-T", connection.host, text)  # noqa: SLF001 - no public door
             argv = [os.fsdecode(it) if isinstance(it, bytes) else str(it) for it in built]
         else:
             return {"failed": True, "msg": f"nothing can be streamed over the connection {connection.transport}"}
@@ -44,10 +45,8 @@ class ActionModule(ActionBase):
         return {"changed": False}
 
     def _shell(self):
-        return self._connection._shell
+        return self._connection._shell  # noqa: SLF001 - what the become plugin is given by Ansible itself
 
 
 def _quoted(words):
-    import shlex
-
     return " ".join(shlex.quote(it) for it in words)
