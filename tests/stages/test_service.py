@@ -65,7 +65,7 @@ def test_it_is_stopped_for_the_copy_and_started_again(ground: Ground, units: Uni
     assert ground.check_next([first, look, *others]).state == "done"
     assert _UNIT not in seen.read_text().split()
     assert units.active
-    assert units.calls == ["is-active", "stop", "start"]
+    assert units.calls == ["is-active", "stop", "reset-failed", "start"]
 
 
 def test_it_is_started_as_soon_as_the_home_is_read_though_the_upload_fails(ground: Ground, units: Units) -> None:

@@ -21,6 +21,4 @@ def _seen(path: Path) -> str:
         return "missing"
     if path.is_symlink():
         return "present" if path.exists() else "a link to nowhere"
-    if path.is_dir():
-        return "present" if any(path.iterdir()) else "an empty folder"
-    return "present" if path.stat().st_size else "an empty file"
+    return "present" if path.is_dir() or path.stat().st_size else "an empty file"
