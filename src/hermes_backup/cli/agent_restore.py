@@ -21,14 +21,14 @@ def restore() -> None:
     import os
 
     from hermes_backup.errors import Fault
-    from hermes_backup.pipeline.handover import Line, Trouble, read_head
+    from hermes_backup.pipeline.handover import Line, read_head
+    from hermes_backup.pipeline.status import Trouble
 
     os.umask(0o077)
     try:
         answer = _done(read_head(sys.stdin.buffer))
     except Fault as fault:
-        trouble = Trouble(name=fault.kind.name, what=fault.what, where=fault.where, mend=fault.mend)
-        say(Line(error=trouble))
+        say(Line(error=Trouble.of(fault)))
         raise typer.Exit(int(fault.kind.exit_code)) from None
     say(answer)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 from hermes_backup.home.facts import DatabaseBroken, live_rows
 from hermes_backup.home.printable import printable
 from hermes_backup.home.selection import Entry, Rules, select
+from hermes_backup.streams.hashing import sha256_of
 from hermes_backup.streams.members import Member
 
 
@@ -90,14 +90,6 @@ def _equal(home: Path, live: Entry, then: Member) -> bool:
             return False
         if kind == "dir" or then.kind == "hardlink":
             return kind == "dir" or live.size == then.size
-        return live.size == then.size and _digest(path) == then.sha256
+        return live.size == then.size and sha256_of(path) == then.sha256
     except OSError:
         return False
-
-
-def _digest(path: Path) -> str:
-    whole = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            whole.update(chunk)
-    return whole.hexdigest()

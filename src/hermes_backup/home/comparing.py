@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
 import tempfile
@@ -12,6 +11,7 @@ from pathlib import Path
 from hermes_backup.home.databases import DatabaseBroken, copy, facts, find
 from hermes_backup.home.printable import printable
 from hermes_backup.home.selection import Rules, select
+from hermes_backup.streams.hashing import sha256_of
 
 _DEADLINE = 600.0  # seconds for one database
 
@@ -56,7 +56,7 @@ def _equal(ours: Path, theirs: Path) -> bool:
             return False
         if stat.S_ISLNK(mine.st_mode):
             return ours.readlink() == theirs.readlink()
-        return not stat.S_ISREG(mine.st_mode) or _digest(ours) == _digest(theirs)
+        return not stat.S_ISREG(mine.st_mode) or sha256_of(ours) == sha256_of(theirs)
     except OSError:
         return False
 
@@ -70,11 +70,3 @@ def _rows(ours: Path, theirs: Path) -> int | None:
     except DatabaseBroken:
         return None
     return sum(mine.tables.values()) if dict(mine.tables) == dict(other.tables) else None
-
-
-def _digest(path: Path) -> bytes:
-    whole = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            whole.update(chunk)
-    return whole.digest()

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from hermes_backup.home.facts import reading
+from hermes_backup.home.facts import quoted, reading
 from hermes_backup.home.printable import printable
 
 _TELLING = re.compile(r"(?:^|_)(?:cwd|path|dir|directory|workdir|root|script)$")
@@ -66,9 +66,8 @@ def _of_database(file: Path) -> Iterator[str]:
 
 
 def _of_table(connection: sqlite3.Connection, table: str) -> Iterator[str]:
-    quoted = '"' + table.replace('"', '""') + '"'
-    for _, column, *_ in connection.execute(f"PRAGMA table_info({quoted})").fetchall():
+    for _, column, *_ in connection.execute(f"PRAGMA table_info({quoted(table)})").fetchall():
         if _TELLING.search(column):
-            name = '"' + column.replace('"', '""') + '"'
-            query = f"SELECT DISTINCT {name} FROM {quoted} WHERE {name} LIKE '/%' LIMIT {_AT_MOST * 10}"  # noqa: S608 - names that SQLite itself gave
+            name = quoted(column)
+            query = f"SELECT DISTINCT {name} FROM {quoted(table)} WHERE {name} LIKE '/%' LIMIT {_AT_MOST * 10}"  # noqa: S608 - names that SQLite itself gave
             yield from (it for (it,) in connection.execute(query) if isinstance(it, str))

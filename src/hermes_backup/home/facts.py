@@ -197,7 +197,7 @@ def _check(connection: sqlite3.Connection, tables: tuple[str, ...]) -> tuple[str
     if _is_checked(connection, "PRAGMA quick_check(20)"):
         return ()
     # One table in the way stops the whole check (SQLite 3.44 asks virtual tables too): ask one by one.
-    return tuple(table for table in tables if not _is_checked(connection, f"PRAGMA quick_check({_quoted(table)})"))
+    return tuple(table for table in tables if not _is_checked(connection, f"PRAGMA quick_check({quoted(table)})"))
 
 
 def _is_checked(connection: sqlite3.Connection, query: str) -> bool:
@@ -210,7 +210,7 @@ def _is_checked(connection: sqlite3.Connection, query: str) -> bool:
 
 def _count(connection: sqlite3.Connection, table: str) -> int | None:
     """Count rows; None where even that needs an extension."""
-    query = f"SELECT count(*) FROM {_quoted(table)}"  # noqa: S608 - a name that SQLite itself gave
+    query = f"SELECT count(*) FROM {quoted(table)}"  # noqa: S608 - a name that SQLite itself gave
     # An index may need a collation that is not here; the table under it does not.
     rows = _ask(connection, query) or _ask(connection, f"{query} NOT INDEXED")
     return int(rows[0][0]) if rows else None
@@ -226,5 +226,6 @@ def _ask(connection: sqlite3.Connection, query: str) -> list[tuple[Any, ...]] | 
         raise
 
 
-def _quoted(name: str) -> str:
+def quoted(name: str) -> str:
+    """Write the name of a table or column as SQLite reads it, whatever is in it."""
     return '"' + name.replace('"', '""') + '"'

@@ -5,9 +5,9 @@ from __future__ import annotations
 from hermes_backup.home.against import against
 from hermes_backup.home.printable import printable
 from hermes_backup.pipeline.agent import rules_of
-from hermes_backup.pipeline.handover import Compared, Handover, RowChange
+from hermes_backup.pipeline.handover import Compared, Handover
 from hermes_backup.pipeline.replacing import home_to_restore
-from hermes_backup.stages.selecting import narrowed, outermost, select
+from hermes_backup.stages.selecting import is_within, narrowed, outermost, select
 
 
 def compare(handover: Handover) -> Compared:
@@ -28,11 +28,7 @@ def compare(handover: Handover) -> Compared:
         home=printable(str(home)),
         added=seen.added,
         changed=seen.changed,
-        removed=tuple(it for it in seen.removed if not only or _is_below(it, outermost(only))),
-        rows=tuple(RowChange(database=it.database, table=it.table, live=it.live, then=it.then) for it in seen.rows),
+        removed=tuple(it for it in seen.removed if not only or is_within(it, outermost(only))),
+        rows=seen.rows,
         unknown=seen.unknown,
     )
-
-
-def _is_below(name: str, paths: tuple[str, ...]) -> bool:
-    return any(name.startswith(f"{it}/") for it in paths)

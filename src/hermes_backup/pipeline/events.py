@@ -81,7 +81,7 @@ class Recorder:
         """End the run and return its last status."""
         trouble = None
         if fault is not None:
-            trouble = Trouble(name=fault.kind.name, what=fault.what, where=fault.where, mend=fault.mend)
+            trouble = Trouble.of(fault)
         self._event("finished", state=state, exit_code=int(code), error=trouble.model_dump() if trouble else None)
         self._update(state=state, exit_code=code, error=trouble, plan=plan, finished=datetime.now(timezone.utc))
         os.close(self._log)

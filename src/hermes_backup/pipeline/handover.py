@@ -14,7 +14,9 @@ from typing import IO, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from hermes_backup.errors import DATA_DAMAGED, Fault
+from hermes_backup.home.against import Rows
 from hermes_backup.pipeline.config import HostConfig
+from hermes_backup.pipeline.status import Trouble
 from hermes_backup.snapshots.index import from_bytes, to_lines
 from hermes_backup.snapshots.manifest import Manifest, from_json, to_json
 from hermes_backup.streams.members import Member
@@ -56,15 +58,6 @@ class Replaced(_Message):
     secrets: tuple[str, ...]
 
 
-class RowChange(_Message):
-    """Rows of a table, live and in the snapshot; None where there is no such table."""
-
-    database: str
-    table: str
-    live: int | None
-    then: int | None
-
-
 class Compared(_Message):
     """What a restore would change on a host."""
 
@@ -72,17 +65,8 @@ class Compared(_Message):
     added: tuple[str, ...]
     changed: tuple[str, ...]
     removed: tuple[str, ...]
-    rows: tuple[RowChange, ...]
+    rows: tuple[Rows, ...]
     unknown: tuple[str, ...]
-
-
-class Trouble(_Message):
-    """Why a host did not do it."""
-
-    name: str
-    what: str
-    where: str = ""
-    mend: str = ""
 
 
 class Line(_Message):

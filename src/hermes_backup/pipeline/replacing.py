@@ -48,7 +48,7 @@ from hermes_backup.pipeline.unpacking import QUARANTINE, bare_context
 from hermes_backup.stages.check import Check
 from hermes_backup.stages.decrypt import unpacked
 from hermes_backup.stages.extract import Extract
-from hermes_backup.stages.selecting import outermost, select
+from hermes_backup.stages.selecting import is_within, outermost, select
 from hermes_backup.stages.things import Plaintext, Report
 from hermes_backup.streams.coder import read_chunks
 from hermes_backup.streams.folders import held_folder, sweep
@@ -275,9 +275,8 @@ def _carry(name: str, old: Path, new: Path) -> None:
 
 def _needs_quiet(work: _Work) -> bool:
     """Say whether who uses the home must stop: for single files only where a database is among them."""
-    only = tuple(it.strip("/") for it in work.handover.wanted.only)
-    names = [it.path for it in work.handover.manifest.databases]
-    return not only or any(it == path or it.startswith(f"{path}/") for it in names for path in only)
+    only = outermost(work.handover.wanted.only)
+    return not only or any(is_within(it.path, only) for it in work.handover.manifest.databases)
 
 
 def _start(units: Sequence[Unit]) -> None:

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from hermes_backup.errors import ExitCode
+from hermes_backup.errors import ExitCode, Fault
 from hermes_backup.streams.private import write_private
 
 State = Literal["running", "done", "partial", "unchanged", "planned", "failed", "interrupted"]
@@ -24,6 +24,11 @@ class Trouble(_Model):
     what: str
     where: str = ""
     mend: str = ""
+
+    @classmethod
+    def of(cls, fault: Fault) -> Trouble:
+        """Tell a fault."""
+        return cls(name=fault.kind.name, what=fault.what, where=fault.where, mend=fault.mend)
 
 
 class PartialFile(_Model):

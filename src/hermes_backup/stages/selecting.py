@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from hermes_backup.errors import PATH_MISSING, Fault
@@ -49,7 +49,12 @@ def select(members: Sequence[Member], paths: Sequence[str]) -> Selected:
 def outermost(paths: Sequence[str]) -> tuple[str, ...]:
     """Return the paths, sorted, without those that lie below another of them."""
     plain = {it.strip("/") for it in paths}
-    return tuple(sorted(it for it in plain if not any(it.startswith(f"{other}/") for other in plain)))
+    return tuple(sorted(it for it in plain if not is_within(it, plain - {it})))
+
+
+def is_within(name: str, paths: Collection[str]) -> bool:
+    """Say whether a name is one of the paths, or lies below one."""
+    return any(name == it or name.startswith(f"{it}/") for it in paths)
 
 
 def narrowed(manifest: Manifest, members: Sequence[Member]) -> Manifest:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterator, Mapping
@@ -12,10 +11,10 @@ from pathlib import Path
 from hermes_backup.home.printable import printable
 from hermes_backup.stages.things import Finding, Tree, Verdict
 from hermes_backup.streams.admission import SPECIAL_BITS
+from hermes_backup.streams.hashing import sha256_of
 from hermes_backup.streams.members import Member
 
 _WHAT = "files"
-_CHUNK = 1 << 20
 _KINDS = {"file": stat.S_IFREG, "hardlink": stat.S_IFREG, "dir": stat.S_IFDIR, "link": stat.S_IFLNK}
 _UNREADABLE = "its mode lets nobody read it, so that its content is not compared"
 
@@ -73,9 +72,4 @@ def _same(root: Path, info: os.stat_result, target: Member | None) -> bool:
 def _content(path: bytes, info: os.stat_result, member: Member) -> str:
     if info.st_size != member.size:
         return "its size is another"
-    digest = hashlib.sha256()
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb", buffering=0) as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return "" if digest.hexdigest() == member.sha256 else "its content is another"
+    return "" if sha256_of(path) == member.sha256 else "its content is another"

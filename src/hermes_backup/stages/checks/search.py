@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from hermes_backup.home.facts import quoted
 from hermes_backup.stages.checks.unasked import unasked
 from hermes_backup.stages.things import Finding, Verdict
 
@@ -56,9 +57,9 @@ def _read(table: str, sql: str) -> _Index | None:
 def _asked(connection: sqlite3.Connection, index: _Index) -> tuple[Verdict, str]:
     if index.module != "fts5":
         return "unproven", f"{index.module} is not asked"
-    table = _quoted(index.table)
+    table = quoted(index.table)
     try:
-        columns = ", ".join(map(_quoted, index.columns))
+        columns = ", ".join(map(quoted, index.columns))
         query = f"SELECT rowid, {columns} FROM {table} ORDER BY rowid DESC LIMIT {_NEWEST}"  # noqa: S608 - quoted
         rows = [(row[0], _words(row[1:], index.columns)) for row in connection.execute(query)]
         asked = [_found(connection, table, rowid, words) for rowid, words in rows if words]
@@ -86,12 +87,8 @@ def _words(values: Sequence[object], columns: Sequence[str]) -> list[tuple[str, 
 
 def _found(connection: sqlite3.Connection, table: str, rowid: int, words: Sequence[tuple[str, str]]) -> bool:
     query = f"SELECT 1 FROM {table} WHERE {table} MATCH ? AND rowid = ?"  # noqa: S608 - quoted
-    asked = (connection.execute(query, (f'{_quoted(it[0])} : "{it[1]}"', rowid)) for it in words)
+    asked = (connection.execute(query, (f'{quoted(it[0])} : "{it[1]}"', rowid)) for it in words)
     return any(it.fetchone() is not None for it in asked)
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
 
 
 def _bare(name: str) -> str:
