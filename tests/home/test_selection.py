@@ -308,16 +308,20 @@ def test_a_tree_deeper_than_the_stack(tmp_path: Path) -> None:
         (tmp_path / folder).rmdir()
 
 
-def test_100_000_files_take_less_than_3_seconds(tmp_path: Path) -> None:
+def test_100_000_files_take_a_few_times_their_bare_walk(tmp_path: Path) -> None:
     for folder in range(1000):
         there = tmp_path / "workspace" / str(folder % 20) / str(folder)
         there.mkdir(parents=True)
         for number in range(100):
             os.close(os.open(there / f"{folder}-{number}", os.O_CREAT))
     started = time.process_time()  # of this process: other tests run beside it
+    walked = sum(1 for folder, _, files in os.walk(tmp_path) for it in files if os.lstat(f"{folder}/{it}"))
+    bare = time.process_time() - started
+    started = time.process_time()
     chosen = select(tmp_path, Rules(patterns=(*DEFAULT_EXCLUDES, "*.iso", "/workspace/*/build/")))
-    assert time.process_time() - started < 3
-    assert len(chosen.entries) == 101_021
+    took = time.process_time() - started
+    assert (walked, len(chosen.entries)) == (100_000, 101_021)
+    assert took < 10 * bare  # 3.6 alone, 4.7 under coverage; 1.3 s
 
 
 _names = st.sampled_from(["a", "b", "ab", "a.b", ".a", "abc"])

@@ -64,12 +64,14 @@ def remove(folder: Path) -> None:
     No link is followed, at its place neither: the folder above may be another user's.
     """
     try:
-        descriptor = os.open(folder, _DIRECTORY)
+        descriptor = os.open(folder, _DIRECTORY | os.O_PATH)
     except OSError:
         with suppress(OSError):
             folder.unlink()
         return
     try:
+        with suppress(OSError):  # not ours to open: what cannot be removed stays
+            _held(descriptor).chmod(0o700)
         _empty(descriptor)
     finally:
         os.close(descriptor)
