@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ from tests.pipeline.checking import checked
 from tests.pipeline.forge import BEGUN, Forge, entry, folder_entry, left_running, link_entry, tar_of
 from tests.site import Site
 
+bubblewrapped = pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed")
 FULL = Check(depth="full")
 FTS = "CREATE VIRTUAL TABLE messages_fts USING fts5(content)"
 EXTERNAL = "CREATE VIRTUAL TABLE messages_fts USING fts5(content, content='messages', content_rowid='id')"
@@ -252,6 +255,93 @@ def test_commands_see_the_home_and_no_network(forge: Forge, tmp_path: Path) -> N
     assert "ConnectionRefused" in str(found["command 2"].named) or "unreachable" in str(found["command 2"].named)
     assert found["command 3"].verdict == "failed"
     assert "ConnectionRefused" not in found["command 2"].evidence
+
+
+@pytest.fixture
+def key_home() -> Iterator[Path]:
+    """A folder of keys that lies in no folder for temporaries, nor where keys usually do."""
+    with tempfile.TemporaryDirectory(prefix=".hb-keys-", dir=Path.home()) as folder:
+        yield Path(folder)
+
+
+def tried(forge: Forge, *codes: str, gnupghome: Path | None = None) -> list[tuple[str, str]]:
+    """What becomes of commands that are lines of Python."""
+    check = Check(commands=tuple((sys.executable, "-c", it) for it in codes))
+    forge.publish(tar_of(entry("SOUL.md", b"me")))
+    found = checked(forge.site, check, key=forge.key.public(), gnupghome=gnupghome)
+    return [(found[f"command {it}"].verdict, str(found[f"command {it}"])) for it in range(1, len(codes) + 1)]
+
+
+@bubblewrapped
+@pytest.mark.parametrize("where", ["/run", "/tmp", "/var/tmp", "a key folder"])
+def test_commands_reach_no_socket_of_a_service(where: str, forge: Forge, key_home: Path) -> None:
+    """An agent of keys, docker and the like listen there; the home is read all the same."""
+    if where == "/run" and not os.access(where, os.W_OK):
+        where = os.environ.get("XDG_RUNTIME_DIR") or pytest.skip("there is no folder in /run to listen in")
+    above = key_home if where == "a key folder" else Path(where)
+    shutil.copytree(forge.site.recipient.gnupghome, key_home, dirs_exist_ok=True, ignore=shutil.ignore_patterns("S.*"))
+    with tempfile.TemporaryDirectory(dir=above) as folder, socket.socket(socket.AF_UNIX) as server:
+        server.bind(f"{folder}/s")
+        server.listen()
+        dial = f"import socket; s = socket.socket(socket.AF_UNIX); s.connect('{folder}/s'); print('connected')"
+        subprocess.run([sys.executable, "-c", dial], check=True)
+        read = "assert open('SOUL.md').read() == 'me'"
+        listing = f"import os; assert not os.listdir('{above}'), 'seen'"
+        dialled, (home, _), listed = tried(forge, dial, read, listing, gnupghome=key_home)
+    assert dialled[0] == "failed"
+    assert "FileNotFoundError" in dialled[1]
+    assert home == "ok"
+    # the run's own scratch folder may lie below the folder for temporaries
+    assert listed[0] == "ok" or where == "/tmp"
+
+
+@bubblewrapped
+def test_commands_see_no_keys_and_cannot_uncover_them(
+    forge: Forge, key_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in (".gnupg", ".ssh", ".config/rclone", "state/hermes-backup/drill-key", "config/hermes-backup"):
+        (key_home / name).mkdir(parents=True)
+        (key_home / name / "secret").write_text("secret")
+    (key_home / "tool").write_text("a tool")
+    monkeypatch.setenv("HOME", str(key_home))
+    monkeypatch.setenv("XDG_STATE_HOME", str(key_home / "state"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(key_home / "config"))
+    find = (
+        f"import pathlib; f = [str(it) for it in pathlib.Path('{key_home}').rglob('*') if it.is_file()]; assert f == "
+    )
+    uncover = (
+        f"import subprocess; subprocess.run(['umount', '{key_home}/.ssh'], check=False);"
+        f"subprocess.run(['unshare', '-Urm', 'umount', '{key_home}/.ssh'], check=False);{find}"
+    )
+    only = [str(key_home / "tool")]
+    written = f"open('{key_home}/tool', 'w')"
+    found = tried(forge, f"{find}{only}", f"{uncover}{only}", written)
+    assert [verdict for verdict, _ in found] == ["ok", "ok", "failed"], found
+    assert "nothing written outside" in found[0][1]
+    assert "Read-only" in found[2][1]
+
+
+@bubblewrapped
+@pytest.mark.skipif(os.geteuid() != 0, reason="root alone brings back what is somebody else's")
+def test_commands_of_root_read_the_home_of_somebody_else(forge: Forge) -> None:
+    forge.publish(tar_of(entry("SOUL.md", b"me", uid=1234, gid=1234, mode=0o600)))
+    check = Check(commands=(("cat", "SOUL.md"), ("touch", "SOUL.md")))
+    found = checked(forge.site, check, key=forge.key.public())
+    assert [found[f"command {it}"].verdict for it in (1, 2)] == ["ok", "ok"], found
+
+
+def test_what_unshare_does_not_give_is_said(forge: Forge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine without bubblewrap."""
+    (tmp_path / "bin").mkdir()
+    for name in ("unshare", "cat", "setpriv", "true", "tar", "gpg", "gpgv", "gpgconf", "gpg-agent"):
+        (tmp_path / "bin" / name).symlink_to(shutil.which(name) or name)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    if sandbox(tmp_path) is None:
+        pytest.skip("unshare does not work here")
+    forge.publish(tar_of(entry("SOUL.md", b"me")))
+    found = checked(forge.site, Check(commands=(("true",),)), key=forge.key.public())["command 1"]
+    assert found.ok
+    assert "unshare: no network, but all files can be read and written" in found.evidence
 
 
 def test_a_command_that_does_not_end_is_ended(forge: Forge, tmp_path: Path) -> None:

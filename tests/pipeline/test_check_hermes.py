@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,27 @@ def test_it_counts_what_the_manifest_counts(installed: None, tmp_path: Path, rec
     found = checked(site, Check(counts="none", hermes="auto"), spoil=lose)
     assert found["hermes-agent"].verdict == "failed"
     assert found["hermes-agent"].evidence == "it counts 14 messages, not 15"
+
+
+def test_it_is_reached_also_where_the_sandbox_hides_what_lies_there(
+    forge: Forge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An environment in /tmp, which bubblewrap hides: it starts, and finds no sessions in what is no home of its."""
+    if sandbox(tmp_path) is None:
+        pytest.skip("this machine gives no sandbox")
+    real = hermes_python()
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        subprocess.run([str(real), "-m", "venv", "--without-pip", folder], check=True)
+        (packages,) = Path(folder).glob("lib/*/site-packages")
+        (packages / "agent.pth").write_text(f"{next(real.parent.parent.glob('lib/*/site-packages'))}\n")
+        (Path(folder) / "bin" / "hermes").write_text(f"#!{folder}/bin/python\n")
+        (Path(folder) / "bin" / "hermes").chmod(0o755)
+        monkeypatch.setenv("PATH", f"{folder}/bin:/usr/bin:/bin")
+        (tmp_path / "x").mkdir()
+        made = database(tmp_path / "x" / "made.db")
+        forge.publish(tar_of(entry("state.db", made)), databases=counted(tmp_path / "x" / "made.db"))
+        found = checked(forge.site, AUTO, key=forge.key.public())["hermes-agent"]
+    assert "sqlite3" in str(found.named), found
 
 
 def test_a_home_of_another_version_is_not_proven_and_fails_where_it_must_be(

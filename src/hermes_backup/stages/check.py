@@ -13,7 +13,7 @@ from hermes_backup.errors import RESTORE_CHECK, Fault
 from hermes_backup.stages.checks.commands import commands
 from hermes_backup.stages.checks.databases import databases
 from hermes_backup.stages.checks.files import files
-from hermes_backup.stages.checks.hermes import hermes
+from hermes_backup.stages.checks.hermes import hermes, interpreter
 from hermes_backup.stages.checks.presence import presence
 from hermes_backup.stages.checks.recipients import recipients
 from hermes_backup.stages.checks.sandbox import sandbox
@@ -82,10 +82,11 @@ class Check(Stage):
             yield from recipients(tree.manifest, context.folder, context.gnupghome)
             yield from _partial(tree)
         if self.commands or self.hermes != "off":
-            box = sandbox(context.folder)
+            python = interpreter() if self.hermes != "off" else None
+            box = sandbox(context.folder, context.gnupghome, python)
             yield from commands(self.commands, tree.root, box, self.timeout.total_seconds())
             if self.hermes != "off":
-                found = hermes(tree.manifest, tree.root, box, self.timeout.total_seconds())
+                found = hermes(tree.manifest, tree.root, python, box, self.timeout.total_seconds())
                 yield found if found.ok or self.hermes == "auto" else replace(found, verdict="failed")
 
 

@@ -32,12 +32,11 @@ database.close()
 _LINES = 1
 
 
-def hermes(manifest: Manifest, root: Path, box: Sandbox | None, seconds: float) -> Finding:
-    """Let hermes-agent count its sessions and messages, and compare; its gateway is not started.
+def hermes(manifest: Manifest, root: Path, python: Path | None, box: Sandbox | None, seconds: float) -> Finding:
+    """Let hermes-agent, which ``python`` has, count its sessions and messages, and compare; no gateway is started.
 
     That it cannot open the home proves nothing: the one that is installed here may be older than the home.
     """
-    python = interpreter()
     if python is None:
         return Finding(_WHAT, "unproven", "it is not installed here")
     if not any(it.path == _STATE for it in manifest.databases):
