@@ -30,6 +30,7 @@ bubblewrapped = pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubble
 FULL = Check(depth="full")
 FTS = "CREATE VIRTUAL TABLE messages_fts USING fts5(content)"
 EXTERNAL = "CREATE VIRTUAL TABLE messages_fts USING fts5(content, content='messages', content_rowid='id')"
+REBUILD = "INSERT INTO messages_fts (messages_fts) VALUES ('rebuild')"
 SHADOWS = ("messages_fts_config", "messages_fts_content", "messages_fts_data", "messages_fts_docsize",
            "messages_fts_idx")  # fmt: skip
 
@@ -119,11 +120,18 @@ def test_the_search_finds_the_newest_row(forge: Forge, tmp_path: Path) -> None:
     ("changes", "verdict", "said"),
     [
         ((EXTERNAL, "INSERT INTO messages_fts (messages_fts) VALUES ('rebuild')"), "ok", "its newest row"),
-        ((EXTERNAL,), "failed", "none of the newest 20 rows"),
-        ((EXTERNAL, "INSERT INTO messages_fts (messages_fts) VALUES ('rebuild')",
-          "INSERT INTO messages_fts (messages_fts) VALUES ('delete-all')"), "failed", "none of the newest 20 rows"),
-        ((EXTERNAL, "INSERT INTO messages_fts (messages_fts) VALUES ('rebuild')",
-          "INSERT INTO messages (content) VALUES ('after the index')"), "unproven", "20 of the newest 21 rows"),
+        ((EXTERNAL,), "unproven", "nothing tells of a row"),
+        ((EXTERNAL, REBUILD, "INSERT INTO messages_fts (messages_fts) VALUES ('delete-all')"), "unproven",
+         "nothing tells of a row"),
+        ((EXTERNAL, REBUILD, "INSERT INTO messages (content) VALUES ('after the index')"), "ok", "its newest row"),
+        ((EXTERNAL, REBUILD, "UPDATE messages SET content = 'replaced' WHERE id = 20"), "unproven",
+         "19 of the newest 20 rows"),
+        ((EXTERNAL, REBUILD, "UPDATE messages SET content = 'replaced'"), "failed", "none of the newest 20 rows"),
+        ((EXTERNAL.replace(")", ", columnsize=0)"), REBUILD), "unproven", "nothing tells of a row"),
+        (("CREATE VIRTUAL TABLE messages_fts USING fts5(content, content='')",
+          "INSERT INTO messages_fts (rowid, content) SELECT id, content FROM messages"), "unproven", "hold no word"),
+        ((FTS, "INSERT INTO messages_fts (rowid, content) SELECT id, content FROM messages",
+          "UPDATE messages_fts_content SET c0 = 'replaced'"), "failed", "none of the newest 20 rows"),
         ((FTS,), "unproven", "it is empty"),
         (("CREATE VIRTUAL TABLE messages_fts USING fts4(content)",), "unproven", "fts4 is not asked"),
         (("CREATE VIRTUAL TABLE messages_fts USING fts5(content, tokenize = 'trigram')",
@@ -139,6 +147,25 @@ def test_a_search_that_does_not_answer(
 ) -> None:
     found = of(forge, tmp_path, *changes)["state.db: search in messages_fts"]
     assert (found.verdict, said in found.evidence) == (verdict, True), found
+
+
+@pytest.mark.parametrize("tools", [0, 60])
+def test_an_index_that_leaves_the_answers_of_tools_out(tools: int, forge: Forge, tmp_path: Path) -> None:
+    """As hermes-agent's main branch has it: a view without them, and a trigger that skips them."""
+    found = of(
+        forge, tmp_path, "ALTER TABLE messages ADD COLUMN role TEXT DEFAULT 'user'",
+        "CREATE VIEW source AS SELECT id, content FROM messages WHERE role <> 'tool'",
+        "CREATE VIRTUAL TABLE messages_fts USING fts5(content, content='messages', content_rowid='id')",
+        "CREATE VIRTUAL TABLE messages_fts_trigram USING fts5(content, content='source', content_rowid='id', "
+        "tokenize='trigram')",
+        *(f"CREATE TRIGGER of_{it} AFTER INSERT ON messages WHEN new.role <> 'tool' BEGIN "
+          f"INSERT INTO {it} (rowid, content) VALUES (new.id, new.content); END"
+          for it in ("messages_fts", "messages_fts_trigram")),
+        "INSERT INTO messages (content) VALUES ('the last that somebody said')",
+        *(f"INSERT INTO messages (content, role) VALUES ('answer{it}', 'tool')" for it in range(tools)),
+    )  # fmt: skip
+    for table in ("messages_fts", "messages_fts_trigram"):
+        assert found[f"state.db: search in {table}"].ok, found
 
 
 def test_a_tokenizer_that_only_the_agent_has(forge: Forge, tmp_path: Path) -> None:
