@@ -74,6 +74,11 @@ def _asked(connection: sqlite3.Connection, index: _Index) -> tuple[Verdict, str]
         return unasked(error), f"SQLite says: {error}"
     if not rows:
         return "unproven", "nothing tells of a row that it holds" if index.external else "it is empty"
+    return _judged(asked)
+
+
+def _judged(asked: Sequence[bool]) -> tuple[Verdict, str]:
+    """Judge by which of the newest rows were found, the newest first."""
     if not asked:
         return "unproven", "its newest rows hold no word to ask for"
     if asked[0]:
@@ -85,15 +90,16 @@ def _asked(connection: sqlite3.Connection, index: _Index) -> tuple[Verdict, str]
 
 def _newest(connection: sqlite3.Connection, index: _Index) -> Sequence[tuple[Any, ...]]:
     """Return the newest rows that must be in the index."""
-    columns = ", ".join(map(quoted, index.columns))
     sizes = f"{index.table}_docsize"
-    known = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = ?"
-    held = f"WHERE rowid IN (SELECT id FROM {quoted(sizes)} ORDER BY id DESC LIMIT {_NEWEST})"  # noqa: S608 - quoted
-    if index.external and connection.execute(known, (sizes,)).fetchone() == (0,):
-        return ()  # columnsize=0: nothing tells
-    which = held if index.external else ""
-    query = f"SELECT rowid, {columns} FROM {quoted(index.table)} {which} "  # noqa: S608 - quoted
-    return connection.execute(f"{query} ORDER BY rowid DESC LIMIT {_NEWEST}").fetchall()
+    held = ""
+    if index.external:
+        known = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = ?"
+        if connection.execute(known, (sizes,)).fetchone() == (0,):
+            return ()  # columnsize=0: nothing tells
+        held = f"WHERE rowid IN (SELECT id FROM {quoted(sizes)} ORDER BY id DESC LIMIT {_NEWEST})"  # noqa: S608 - quoted
+    columns = ", ".join(map(quoted, index.columns))
+    query = f"SELECT rowid, {columns} FROM {quoted(index.table)} {held} ORDER BY rowid DESC LIMIT ?"  # noqa: S608 - quoted
+    return connection.execute(query, (_NEWEST,)).fetchall()
 
 
 def _words(values: Sequence[object], columns: Sequence[str]) -> list[tuple[str, str]]:
