@@ -23,6 +23,7 @@ from tests.keys import KeyMaker, gpg
 from tests.pipeline.forge import left_running
 
 FOLDER = "vps1/nightly"
+DRILLS = Path(".local/state/hermes-backup/drills/prod/vps1/drill")
 
 
 @pytest.fixture
@@ -31,6 +32,15 @@ def backed(ground: Ground) -> Ground:
     ground.settings(f"hermes_backup_gnupghome: {ground.recipient.gnupghome}")
     backup(ground)
     return ground
+
+
+STORED = "nightly: {{stages: [archive, {{encrypt: {{recipients: [{key}]}}}}, {{store: {{path: {root}/store}}}}]}}"
+
+
+def pipelines(ground: Ground, *every: str) -> str:
+    """The setting of these pipelines alone."""
+    made = ", ".join(it.format(key=ground.recipient.fingerprint, root=ground.root) for it in every)
+    return f"hermes_backup_pipelines: {{{made}}}\n"
 
 
 def config(ground: Ground, host: str = "vps1") -> HostConfig:
@@ -105,7 +115,7 @@ def test_status_tells_the_last_drill(backed: Ground) -> None:
     assert host["drill"]["due"] > datetime.now(timezone.utc).isoformat()
     assert "drill" not in str([it["name"] for it in after["concerns"]]).lower()
     assert "1 drill: 1 passed, the next is due in 99 d (vps1)" in backed.call("status", "./prod").out
-    path = backed.root / "state/vps1/drill/status.json"
+    path = backed.root / DRILLS / "status.json"
     status = json.loads(path.read_text())
     status["finished"] = (datetime.now(timezone.utc) - timedelta(days=101)).isoformat()
     path.write_text(json.dumps(status))
@@ -186,7 +196,7 @@ def test_it_passes_before_and_fails_after_for_its_reason(
     found = drill(backed, code=9)
     assert name in [it[0] for it in failures(found)], found["failures"]
     assert found["result"] == "failed"
-    status = json.loads((backed.root / "state/vps1/drill/status.json").read_text())
+    status = json.loads((backed.root / DRILLS / "status.json").read_text())
     assert (status["state"], status["exit_code"]) == ("failed", 9)
     shown = backed.call("drill", "./prod", COLUMNS="140")
     assert shown.code == 9
@@ -228,6 +238,10 @@ def test_a_remote_that_is_taken_back(backed: Ground) -> None:
     found = drill(backed, code=9)
     assert failures(found) == [("HB-ROLLBACK", "rollback")]
     assert found["snapshots"][0]["snapshot"].startswith("000001-")
+    assert backed.call("drill", "./prod", "--accept-rollback").code == 2
+    accepted = drill(backed, "--accept-rollback", "--limit", "vps1")
+    assert (accepted["result"], accepted["failures"]) == ("passed", [])
+    assert drill(backed)["result"] == "passed"
 
 
 def test_what_is_old_is_stale_and_what_is_not_there_too(backed: Ground) -> None:
@@ -239,7 +253,7 @@ def test_what_is_old_is_stale_and_what_is_not_there_too(backed: Ground) -> None:
     found = drill(backed, code=10)
     assert (found["result"], found["failures"]) == ("stale", [])
     shutil.rmtree(backed.root / "remote")
-    (backed.root / "state/vps1/drill/seen.json").unlink()
+    (backed.root / DRILLS / "seen.json").unlink()
     found = drill(backed, code=10)
     assert (found["result"], found["newest"], found["snapshots"]) == ("stale", None, [])
 
@@ -263,15 +277,51 @@ def test_one_snapshot_from_one_place(backed: Ground) -> None:
     found = drill(backed, "--snapshot", "1", "--from", f"{backed.root}/store")
     assert [it["snapshot"][:7] for it in found["snapshots"]] == ["000001-"]
     assert found["place"] == f"{backed.root}/store"
+    page = next(Path(it) for it in found["files"] if it.endswith(".html")).read_text()
+    assert "the newest was not brought back" in page
     assert failures(drill(backed, "--snapshot", "9", code=9)) == [("HB-SNAPSHOT-MISSING", "look")]
+    told = backed.call("status", "./prod", "--json").data["hosts"][0]["drill"]
+    assert told["result"] == "never", "what was asked for stands for the declared drill"
 
 
-def test_a_host_without_a_drill_is_no_success(ground: Ground) -> None:
-    ground.settings("hermes_backup_pipelines: {nightly: {stages: [archive, {encrypt: {recipients: "
-                    f"[{ground.recipient.fingerprint}]}}}}, {{store: {{path: {ground.root}/store}}}}]}}}}")  # fmt: skip
+def test_a_host_without_a_drill_is_named_and_stops_no_other(backed: Ground) -> None:
+    backed.write("hosts.yml", HOSTS + f"    vps2: {{{LOCAL}}}\n")
+    backed.write("host_vars/vps2.yml", pipelines(backed, STORED))
+    done = backed.call("drill", "./prod", "--json")
+    assert (done.code, [it["result"] for it in done.data["drills"]], done.data["undrilled"]) == (
+        0,
+        ["passed"],
+        ["vps2"],
+    )
+    assert "vps2: declares no drill" in backed.call("drill", "./prod").out
+
+
+def test_where_no_host_has_a_drill_is_no_success(ground: Ground) -> None:
+    ground.settings(pipelines(ground, STORED))
     done = ground.call("drill", "./prod")
     assert done.code == 3
     assert "[HB-PIPELINE-MISSING]" in done.err
+
+
+def test_the_worst_of_several_drills_is_told(backed: Ground) -> None:
+    drills = [
+        f"{name}: {{{{runs_on: controller, stages: [{{{{fetch: {{{{from: {{root}}/{name}, pipeline: nightly}}}}}}}}, "
+        "decrypt, extract, check]}}"
+        for name in ("remote", "lost")
+    ]
+    backed.write("host_vars/vps1.yml", pipelines(backed, STORED, *drills))
+    done = backed.call("drill", "./prod", "--json")
+    assert [(it["drill"], it["result"]) for it in done.data["drills"]] == [("remote", "passed"), ("lost", "stale")]
+    told = backed.call("status", "./prod", "--json").data["hosts"][0]["drill"]
+    assert (told["pipeline"], told["result"]) == ("lost", "failed")
+
+
+def test_a_drill_that_would_bring_back_less_is_refused(ground: Ground) -> None:
+    ground.settings("hermes_backup_pipelines: {drill: {runs_on: controller, stages: [{fetch: {from: /x}}, decrypt, "
+                    "{extract: {only: [SOUL.md]}}, check]}}")  # fmt: skip
+    ((where, name, what),) = ground.faults()
+    assert (name, where.partition(":")[0]) == ("HB-CONFIG-INVALID", "group_vars/all.yml")
+    assert what.endswith("a drill brings everything back")
 
 
 def test_a_drill_of_a_pipeline_that_there_is_not(ground: Ground) -> None:
@@ -297,7 +347,7 @@ def test_interrupted_it_leaves_nothing(backed: Ground, tmp_path: Path) -> None:
     child.send_signal(signal.SIGINT)
     child.communicate(timeout=60)
     assert child.returncode == 130
-    status = json.loads((backed.root / "state/vps1/drill/status.json").read_text())
+    status = json.loads((backed.root / DRILLS / "status.json").read_text())
     assert status["state"] == "interrupted"
     assert list((tmp_path / "tmp").glob("hb-*")) == []
     assert left_running(Path("61.5")) == []

@@ -318,8 +318,9 @@ def test_a_key_that_ends_soon(ground: Ground, key_maker: KeyMaker) -> None:
 def test_a_drill_that_this_machine_did(ground: Ground) -> None:
     backup(ground)
     status = {**ground.status(), "pipeline": "drill"}
-    (ground.root / "state" / "vps1" / "drill").mkdir()
-    (ground.root / "state" / "vps1" / "drill" / "status.json").write_text(json.dumps(status))
+    file = ground.root / ".local/state/hermes-backup/drills/prod/vps1/drill/status.json"
+    file.parent.mkdir(parents=True)
+    file.write_text(json.dumps(status))
     told = look(ground)
     assert told["hosts"][0]["drill"]["result"] == "done"
     assert not {"HB-DRILL-DUE", "HB-DRILL-OVERDUE"} & set(names(told))

@@ -27,35 +27,44 @@ def drill(
         str, typer.Option("--snapshot", "-s", help="Only this one: latest, a number, a name, or a time.")
     ] = "",
     source: Annotated[str, SOURCE] = "",
+    accept: Annotated[
+        bool,
+        typer.Option("--accept-rollback", help="With --limit: believe what the places show, whatever was seen before."),
+    ] = False,
     forks: Annotated[int, typer.Option("--forks", "-f", min=1, help="So many hosts at a time.")] = _FORKS,
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
     """Prove that backups come back: fetch, decrypt, extract and check them, measure, and sign what was seen.
 
     The newest snapshot of each host, and in turns every other, so that each is brought back once a year. Exit 9 when
-    any host fails, 10 when the newest snapshot of one is too old.
+    any host fails, 10 when the newest snapshot of one is too old. With --snapshot or --from it leaves evidence, and is
+    not what status tells as the last drill.
     """
     from hermes_backup.cli.screen import print_json
     from hermes_backup.fleet.drills import drill_hosts
 
-    jobs = _jobs(inventory, limit or (), snapshot, source)
+    if accept and not limit:
+        raise typer.BadParameter("name the hosts by --limit", param_hint="--accept-rollback")
+    jobs, undrilled = _jobs(inventory, limit or (), snapshot, source, forgiving=accept)
     with _watching(jobs, quiet=as_json) as (told, ended):
         results = drill_hosts(jobs, forks, told, ended)
     results = tuple(_with_page(it) for it in results)
     done = list(zip(jobs, results, strict=True))
     code = _exit_code(results)
     if as_json:
-        print_json({"exit_code": int(code), "drills": [_data(job, it) for job, it in done]})
+        print_json({"exit_code": int(code), "drills": [_data(job, it) for job, it in done], "undrilled": undrilled})
     else:
-        _print(done)
+        _print(done, undrilled)
     raise typer.Exit(int(code))
 
 
-def _jobs(inventory: str, limit: Sequence[str], snapshot: str, source: str) -> list[Job]:
-    """Return a job for each drill of each host.
+def _jobs(
+    inventory: str, limit: Sequence[str], snapshot: str, source: str, *, forgiving: bool
+) -> tuple[list[Job], list[str]]:
+    """Return a job for each drill of each host, and the hosts that declare none.
 
     Raises:
-        Fault: PIPELINE_MISSING for a host without any; HOST_KEY_MISSING and the like are the drill's own to tell.
+        Fault: PIPELINE_MISSING where none declares any; HOST_KEY_MISSING and the like are the drill's own to tell.
     """
     import platformdirs
 
@@ -65,18 +74,21 @@ def _jobs(inventory: str, limit: Sequence[str], snapshot: str, source: str) -> l
     from hermes_backup.pipeline.drilled import is_drill
     from hermes_backup.pipeline.drilling import Job
 
-    hosts, pins = open_hosts(inventory, limit)
+    hosts, opened = open_hosts(inventory, limit)
     signing = platformdirs.user_state_path(APP) / "drill-key"
-    jobs = []
-    for config in hosts:
-        drills = [name for name in config.pipelines if is_drill(pipeline_of(config, name))]
-        if not drills:
-            what = f"no pipeline of host {config.host} is a drill"
-            mend = "Declare one: fetch, decrypt, extract, check, with runs_on: controller."
-            raise Fault(PIPELINE_MISSING, what, mend=mend)
-        for name in drills:
-            jobs.append(Job(config, name, pins, signing, _allowed(config, name), snapshot, source))  # noqa: PERF401
-    return jobs
+    jobs = [
+        Job(config, name, opened.pins, opened.drills, signing, _allowed(config, name), snapshot, source, forgiving)
+        for config in hosts
+        for name in config.pipelines
+        if is_drill(pipeline_of(config, name))
+    ]
+    drilled = {it.config.host for it in jobs}
+    undrilled = [it.host for it in hosts if it.host not in drilled]
+    if not jobs:
+        what = f"no pipeline is a drill, of {', '.join(undrilled)}"
+        mend = "Declare one: fetch, decrypt, extract, check, with runs_on: controller."
+        raise Fault(PIPELINE_MISSING, what, mend=mend)
+    return jobs, undrilled
 
 
 def _allowed(config: HostConfig, drill_name: str) -> Any:
@@ -166,12 +178,12 @@ def _with_page(result: Drilled | Fault) -> Drilled | Fault:
     return replace(result, files=(*result.files, page))
 
 
-def _print(done: Sequence[tuple[Job, Drilled | Fault]]) -> None:
+def _print(done: Sequence[tuple[Job, Drilled | Fault]], undrilled: Sequence[str]) -> None:
     from hermes_backup.cli.screen import console
     from hermes_backup.report.drill_table import show
 
     screen = console()
-    screen.print(show([(job.config.host, it) for job, it in done], wrap=screen.is_terminal))
+    screen.print(show([(job.config.host, it) for job, it in done], undrilled, wrap=screen.is_terminal))
 
 
 def _data(job: Job, result: Drilled | Fault) -> dict[str, Any]:

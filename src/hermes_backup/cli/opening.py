@@ -11,6 +11,7 @@ import typer
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from hermes_backup.fleet.inventory import Inventory
     from hermes_backup.pipeline.config import HostConfig
     from hermes_backup.pipeline.looking import Shelf
 
@@ -24,8 +25,8 @@ FORKS = typer.Option("--forks", "-f", min=0, help="So many hosts at a time; 0 is
 SOURCE = typer.Option("--from", help="Only this remote or store.")
 
 
-def open_hosts(wanted: str, limit: Sequence[str] = ()) -> tuple[tuple[HostConfig, ...], Path]:
-    """Return the configurations of the chosen hosts, and the folder of their pinned keys.
+def open_hosts(wanted: str, limit: Sequence[str] = ()) -> tuple[tuple[HostConfig, ...], Inventory]:
+    """Return the configurations of the chosen hosts, and the inventory that they are from.
 
     Raises:
         Fault: INVENTORY_MISSING, HOST_MISSING, or what is wrong with these hosts.
@@ -39,7 +40,7 @@ def open_hosts(wanted: str, limit: Sequence[str] = ()) -> tuple[tuple[HostConfig
     fleet = render_for_reading(inventory)
     hosts = choose(fleet, limit)
     fleet.demand_sound(hosts)
-    return tuple(it.config for it in hosts if it.config is not None), inventory.pins
+    return tuple(it.config for it in hosts if it.config is not None), inventory
 
 
 def open_host(wanted: str, name: str) -> tuple[HostConfig, Path]:
@@ -51,10 +52,10 @@ def open_host(wanted: str, name: str) -> tuple[HostConfig, Path]:
     from hermes_backup.errors import HOST_MISSING, Fault
     from hermes_backup.pipeline.model import nearest
 
-    hosts, pins = open_hosts(wanted)
+    hosts, opened = open_hosts(wanted)
     for config in hosts:
         if config.host == name:
-            return config, pins
+            return config, opened.pins
     raise Fault(HOST_MISSING, f"there is no host {name!r}", mend=nearest(name, [it.host for it in hosts]))
 
 

@@ -29,7 +29,7 @@ def prune(
     from hermes_backup.pipeline.places import backups, pinned_key, places_of
     from hermes_backup.stages.prune import rules_of, thin
 
-    hosts, pins = open_hosts(inventory, limit or ())
+    hosts, opened = open_hosts(inventory, limit or ())
     now = datetime.now(timezone.utc)
     done: list[tuple[str, str, Thinned]] = []
     faults: list[Fault] = []
@@ -38,7 +38,7 @@ def prune(
             rules = rules_of(one.stages)
             if rules is None:
                 continue
-            with pinned_key(pins, config.host) as pinned:
+            with pinned_key(opened.pins, config.host) as pinned:
                 for place in places_of(config, one, source):
                     try:
                         thinned = thin(place, (config.host, one.name), rules, pinned, now, dry_run=dry_run)

@@ -51,12 +51,13 @@ def schedule(
 
 
 def _usual(command: str, inventory: str, *, quick: bool) -> str:
-    """Return when a command runs unless told otherwise: a drill as the first host declares it; ``quick``: any time.
+    """Return when a command runs unless told otherwise: a drill as its hosts declare it; ``quick``: any time.
 
     Raises:
-        Fault: PIPELINE_MISSING when no host has a drill, or what is wrong with the inventory.
+        Fault: PIPELINE_MISSING when no host has a drill, CONFIG_INVALID when they declare several times, or what is
+            wrong with the inventory.
     """
-    from hermes_backup.errors import PIPELINE_MISSING, Fault
+    from hermes_backup.errors import CONFIG_INVALID, PIPELINE_MISSING, Fault
     from hermes_backup.pipeline.config import pipeline_of
     from hermes_backup.pipeline.drilled import is_drill
 
@@ -66,5 +67,10 @@ def _usual(command: str, inventory: str, *, quick: bool) -> str:
     drills = [one for it in hosts for name in it.pipelines if is_drill(one := pipeline_of(it, name))]
     if not drills:
         raise Fault(PIPELINE_MISSING, f"no host of inventory {inventory} declares a drill")
-    calendars = (it.schedule.on_calendar for it in drills if it.schedule is not None)
-    return next((it for it in calendars if it), _CALENDARS[command])
+    schedules = (it.schedule for it in drills if it.schedule is not None)
+    calendars = dict.fromkeys(it.on_calendar for it in schedules if it.on_calendar)
+    if len(calendars) > 1:
+        what = f"drills are declared for several times: {'; '.join(calendars)}"
+        mend = "One timer runs them all: declare one schedule, or give --on-calendar."
+        raise Fault(CONFIG_INVALID, what, where=inventory, mend=mend)
+    return next(iter(calendars), _CALENDARS[command])

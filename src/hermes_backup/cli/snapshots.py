@@ -125,14 +125,14 @@ def verify(
     from hermes_backup.pipeline.verifying import behind
     from hermes_backup.pipeline.verifying import verify as verify_place
 
-    hosts, pins = open_hosts(inventory, [host] if host else ())
+    hosts, opened = open_hosts(inventory, [host] if host else ())
     results: list[tuple[str, str, Verified]] = []
     faults: list[Fault] = []
     with progress_bar(quiet=as_json) as progress:
         for config in hosts:
             for one in backups(config, pipeline):
                 try:
-                    with pinned_key(pins, config.host) as pinned:
+                    with pinned_key(opened.pins, config.host) as pinned:
                         for place, catalog in catalogs(config, one, source):
                             if isinstance(catalog, Fault):
                                 faults.append(Fault(catalog.kind, catalog.what, where=place.label, mend=catalog.mend))

@@ -76,9 +76,9 @@ def _look(fleet: Fleet, hosts: Sequence[FleetHost], inventory: str, pipeline: st
     targets = [(it, one) for it in configs for one in backups(it, pipeline)]
     with look(targets, fleet.inventory.pins, now) as looking:
         keys = read_keys(fleet.inventory.keys, examine=True).by_fingerprint
-        names = [it.name for it in fleet.hosts]
+        names, drills = [it.name for it in fleet.hosts], fleet.inventory.drills
         subjects = [
-            Subject(it.config, _digest(it, names), key_ends(it.config, keys, now), last_drill(it.config))
+            Subject(it.config, _digest(it, names), key_ends(it.config, keys, now), last_drill(it.config, drills))
             for it in hosts
             if it.config is not None
         ]

@@ -45,6 +45,11 @@ class Inventory:
     built_in: bool = False
     settings: tuple[tuple[str, str], ...] = ()
 
+    @property
+    def drills(self) -> Path:
+        """The folder of what this machine keeps of the drills of its hosts."""
+        return platformdirs.user_state_path(APP) / "drills" / self.name
+
     def yaml_files(self) -> Iterator[Path]:
         """The files that may hold variables: of the hosts, the groups and each host, in a fixed order."""
         if self.hosts_file.suffix in (".yml", ".yaml"):

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from hermes_backup.errors import CONFIG_INVALID, PIPELINE_MISSING, Fault
-from hermes_backup.pipeline.drilled import unknown_pipelines
+from hermes_backup.pipeline.drilled import unsound
 from hermes_backup.pipeline.model import Pipeline, Problem, explain, nearest, parse_pipeline
 from hermes_backup.snapshots.names import HOST_RE
 from hermes_backup.stages.units import Duration
@@ -88,7 +88,7 @@ def parse_config(data: Mapping[str, Any]) -> HostConfig | tuple[Problem, ...]:
         else:
             problems += [Problem(("pipelines", name, *it.path), it.what, it.mend) for it in made]
     if len(pipelines) == len(config.pipelines):
-        problems += unknown_pipelines(pipelines)
+        problems += unsound(pipelines)
     return tuple(problems) or config
 
 

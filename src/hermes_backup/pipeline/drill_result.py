@@ -16,7 +16,7 @@ SKEW = timedelta(minutes=5)
 
 @dataclass(frozen=True)
 class Trial:
-    """One snapshot that was brought back; ``phases`` are in seconds."""
+    """One snapshot that was brought back: so many files, bytes in all, in so many seconds a phase."""
 
     name: SnapshotName
     manifest_sha256: str
@@ -81,6 +81,14 @@ class Drilled:
     def rto(self) -> Phases | None:
         """How long it took to bring the newest back; None where it did not come back whole."""
         return next((it.phases for it in self.trials if it.name == self.newest and not it.failed), None)
+
+    @property
+    def no_rto(self) -> str:
+        """Why there is no RTO, in words."""
+        if self.newest is None:
+            return "there is no snapshot"
+        tried = any(it.name == self.newest for it in self.trials)
+        return "the newest did not come back whole" if tried else "the newest was not brought back"
 
     @property
     def failures(self) -> tuple[tuple[SnapshotName | None, Finding], ...]:

@@ -1,10 +1,12 @@
-"""Which pipelines are drills, and whose snapshots each of them brings back: decided here alone."""
+"""Which pipelines are drills, whose snapshots each brings back, and where it says how that went: decided here alone."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from hermes_backup.pipeline.model import Pipeline, Problem, nearest
+from hermes_backup.stages.extract import Extract
 from hermes_backup.stages.fetch import Fetch
 from hermes_backup.stages.push import Push
 from hermes_backup.stages.store import Store
@@ -48,11 +50,21 @@ def drilled(drill: Pipeline, pipelines: Mapping[str, Pipeline]) -> str:
     return next((it.name for it in (*there, *made)), "")
 
 
-def unknown_pipelines(pipelines: Mapping[str, Pipeline]) -> Iterator[Problem]:
-    """Find each ``fetch`` that names a pipeline which there is not, or which makes no snapshots."""
+def status_file(drills: Path, host: str, drill: str) -> Path:
+    """Return where the status of a host's last drill lies."""
+    return drills / host / drill / "status.json"
+
+
+def unsound(pipelines: Mapping[str, Pipeline]) -> Iterator[Problem]:
+    """Find each ``fetch`` of what no pipeline makes, and each drill that would bring back less than everything."""
     made = [it.name for it in pipelines.values() if makes_snapshots(it)]
     for pipeline in pipelines.values():
         for position, stage in enumerate(pipeline.stages):
+            if isinstance(stage, Extract) and stage.only and is_drill(pipeline):
+                path = ("pipelines", pipeline.name, "stages", position, Extract.name, "only")
+                yield Problem(
+                    path, "a drill brings everything back", "Leave it out; restore --path brings single files."
+                )
             if isinstance(stage, Fetch) and stage.pipeline and stage.pipeline not in made:
                 path = ("pipelines", pipeline.name, "stages", position, Fetch.name, "pipeline")
                 yield Problem(path, f"no pipeline {stage.pipeline!r} makes snapshots", nearest(stage.pipeline, made))

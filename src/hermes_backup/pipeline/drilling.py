@@ -19,11 +19,10 @@ from hermes_backup.errors import (
     catalog,
     from_system,
 )
-from hermes_backup.pipeline.agent import status_path
 from hermes_backup.pipeline.amounts import show_age
 from hermes_backup.pipeline.config import HostConfig, pipeline_of
 from hermes_backup.pipeline.drill_result import Drilled, Trial, evidence_of
-from hermes_backup.pipeline.drilled import drilled, fetch_of
+from hermes_backup.pipeline.drilled import drilled, fetch_of, status_file
 from hermes_backup.pipeline.events import Recorder
 from hermes_backup.pipeline.executor import Follower
 from hermes_backup.pipeline.interruption import interruptible
@@ -58,19 +57,23 @@ class Job:
     Attributes:
         drill: the pipeline that says how.
         pins: the folder of the hosts' pinned keys.
+        drills: the folder of what this machine keeps of the drills of the inventory.
         signing: the folder of this machine's own key, by which evidence is signed.
         allowed: how old the newest snapshot may be.
         wanted: this snapshot, and not the newest and those whose turn it is.
         source: another place than the declared one.
+        forgiving: what the place shows is believed, whatever was seen there before.
     """
 
     config: HostConfig
     drill: str
     pins: Path
+    drills: Path
     signing: Path
     allowed: timedelta
     wanted: str = ""
     source: str = ""
+    forgiving: bool = False
 
     @property
     def pipeline(self) -> Pipeline:
@@ -103,8 +106,13 @@ class Job:
 
     @property
     def folder(self) -> Path:
-        """What this machine keeps of the drills of this host."""
-        return status_path(self.config, self.drill).parent
+        """What this machine keeps of this drill of the host."""
+        return status_file(self.drills, self.config.host, self.drill).parent
+
+    @property
+    def own_folder(self) -> Path:
+        """Where its status goes: a drill of something else than declared does not stand for the declared one."""
+        return self.folder / "asked" if self.wanted or self.source else self.folder
 
 
 def drill(job: Job, follower: Follower) -> Drilled:
@@ -115,13 +123,13 @@ def drill(job: Job, follower: Follower) -> Drilled:
     """
     backup = job.backup
     try:
-        job.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        job.own_folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with interruptible(), locked(job.folder / "lock"):
             scratch.sweep()
             now = datetime.now(timezone.utc)
             status = Status(run_id=f"drill-{now:%Y%m%dT%H%M%SZ}", pid=os.getpid(), host=job.config.host,
                             pipeline=job.drill, started=now, updated=now)  # fmt: skip
-            return _recorded(job, backup, Recorder(job.folder, status), follower)
+            return _recorded(job, backup, Recorder(job.own_folder, status), follower)
     except OSError as error:
         raise from_system(error, str(job.folder)) from None
 
@@ -180,6 +188,8 @@ def _remember(job: Job, backup: Pipeline, pinned: Pinned, seen: Survey) -> tuple
     whose = f"{backup.name} in {seen.place.label}"  # a place may lag behind another
     try:
         memory = Memory.read(job.folder / _MEMORY)
+        if job.forgiving:
+            memory = memory.without(whose, pinned.fingerprint)
         found = memory.compare(whose, pinned.fingerprint, seen.known)
     except ValueError as error:
         memory, found = Memory(), Finding("rollback", "unproven", "what was seen before cannot be read", (str(error),))

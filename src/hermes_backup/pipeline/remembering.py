@@ -60,6 +60,12 @@ class Memory(BaseModel):
         now = Newest(snapshot=str(newest.name), manifest_sha256=newest.manifest_sha256)
         return self.model_copy(update={"seen": {**self.seen, _key(pipeline, fingerprint): now}})
 
+    def without(self, pipeline: str, fingerprint: str) -> Memory:
+        """Return the memory without what was seen of a pipeline."""
+        return self.model_copy(
+            update={"seen": {k: v for k, v in self.seen.items() if k != _key(pipeline, fingerprint)}}
+        )
+
     def compare(self, pipeline: str, fingerprint: str, known: Sequence[Known]) -> Finding:
         """Say whether a place shows at least what was seen before, and under that name the same."""
         before = self.seen.get(_key(pipeline, fingerprint))

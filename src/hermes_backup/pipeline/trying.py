@@ -71,13 +71,19 @@ def bring_back(source: Source, known: Known, stages: Sequence[Stage], look: floa
         Fault: INTERRUPTED.
     """
     clock = _Clock(follower)
-    findings = tuple(_findings(source, stages, clock))
-    manifest = known.manifest
+    report, trouble = _executed(source, stages, clock)
+    sizes = [] if report is None else [it.size for it in report.tree.members if it.kind in ("file", "hardlink")]
     phases = Phases(look=round(look, 3), **{name: round(it, 3) for name, it in clock.spent.items()})
-    return Trial(known.name, known.manifest_sha256, manifest.files, manifest.bytes, phases, findings)
+    findings = tuple(_findings(report, trouble, clock.phase))
+    return Trial(known.name, known.manifest_sha256, len(sizes), sum(sizes), phases, findings)
 
 
-def _findings(source: Source, stages: Sequence[Stage], clock: _Clock) -> Iterator[Finding]:
+def _executed(source: Source, stages: Sequence[Stage], clock: _Clock) -> tuple[Report | None, Fault | None]:
+    """Return what was checked, or what went wrong before that.
+
+    Raises:
+        Fault: INTERRUPTED.
+    """
     report: Report | None = None
     trouble: Fault | None = None
     with scratch() as folder:
@@ -95,12 +101,16 @@ def _findings(source: Source, stages: Sequence[Stage], clock: _Clock) -> Iterato
         clock.stop()
     if trouble is not None and trouble.kind is INTERRUPTED:
         raise trouble
+    return report, trouble
+
+
+def _findings(report: Report | None, trouble: Fault | None, reached: str) -> Iterator[Finding]:
     phases = (_FETCH, _EXTRACT, _CHECK)
-    for phase in phases[: phases.index(clock.phase)]:
+    for phase in phases[: phases.index(reached)]:
         yield Finding(_ABOUT[phase], "ok", _proven(phase, report))
     if trouble is not None:
         said = (trouble.what,) if not trouble.where else (f"{trouble.where}: {trouble.what}",)
-        yield Finding(_ABOUT[clock.phase], "failed", trouble.kind.means, said, trouble.kind.name)
+        yield Finding(_ABOUT[reached], "failed", trouble.kind.means, said, trouble.kind.name)
     if report is not None:
         yield from report.findings
 

@@ -115,7 +115,7 @@ def unpacked(
         Fault: why it cannot be trusted, decrypted or believed; PATH_MISSING; INTERRUPTED.
     """
     with opened(source, follower, parent) as (plain, context):
-        yield execute((Extract(only=tuple(only)), Check()), plain, context, follower), context
+        yield execute((Extract(only=tuple(only)), Check(depth="quick")), plain, context, follower), context
 
 
 def bare_context(config: HostConfig, pipeline: str, folder: Path, follower: Follower) -> Context:

@@ -22,8 +22,13 @@ _STYLES = {"passed": "green", "failed": "bold red", "stale": "yellow"}
 _NAMED = 5
 
 
-def show(results: Sequence[tuple[str, Drilled | Fault]], *, wrap: bool = True) -> RenderableType:
-    """Return the table and the sentences below it; without ``wrap`` each sentence is a line of its own."""
+def show(
+    results: Sequence[tuple[str, Drilled | Fault]], undrilled: Sequence[str] = (), *, wrap: bool = True
+) -> RenderableType:
+    """Return the table and the sentences below it; without ``wrap`` each sentence is a line of its own.
+
+    ``undrilled`` are the hosts that declare no drill.
+    """
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
     for name in ("host", "snapshot"):
         table.add_column(name, overflow="ellipsis")
@@ -35,6 +40,7 @@ def show(results: Sequence[tuple[str, Drilled | Fault]], *, wrap: bool = True) -
     for host, it in results:
         table.add_row(*_cells(host, it))
         said += [_indented(one, wrap=wrap) for one in _sentences(host, it)]
+    said += [_indented(_sentence(it, "declares no drill: nothing is proven", "yellow"), wrap=wrap) for it in undrilled]
     return Group(table, *said, Text(), _verdict([it for _, it in results]))
 
 

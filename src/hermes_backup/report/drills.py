@@ -7,8 +7,8 @@ from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
 from hermes_backup.errors import DRILL_DUE, RUN_LOST, Fault
-from hermes_backup.pipeline.agent import status_path
 from hermes_backup.pipeline.config import pipeline_of
+from hermes_backup.pipeline.drilled import is_drill, status_file
 from hermes_backup.pipeline.lock import locked
 from hermes_backup.pipeline.status import Status, Trouble
 
@@ -18,11 +18,12 @@ if TYPE_CHECKING:
     from hermes_backup.pipeline.config import HostConfig
 
 _NEVER = datetime.min.replace(tzinfo=timezone.utc)
+_LATER = datetime.max.replace(tzinfo=timezone.utc)
 
 
 @dataclass(frozen=True)
 class Drill:
-    """A pipeline of the controller, and its last run here; None when it never ran."""
+    """A pipeline that drills, and its last run here; None when it never ran."""
 
     pipeline: str
     status: Status | None
@@ -48,15 +49,23 @@ class Drill:
         return due is not None and due < now
 
 
-def last_drill(config: HostConfig) -> Drill | None:
-    """Return the drill that ran last; None for a host that has none."""
-    names = [name for name in config.pipelines if pipeline_of(config, name).runs_on == "controller"]
-    drills = [Drill(name, _status(config, name)) for name in names]
-    return max(drills, key=lambda it: _NEVER if it.status is None else it.status.updated, default=None)
+def last_drill(config: HostConfig, drills: Path) -> Drill | None:
+    """Return how the host's last drill ended; of several drills the one that is worst off; None where it has none.
+
+    ``drills`` is the folder of what this machine keeps of them.
+    """
+    names = [name for name in config.pipelines if is_drill(pipeline_of(config, name))]
+    return min((Drill(it, _status(status_file(drills, config.host, it))) for it in names), key=_trouble, default=None)
 
 
-def _status(config: HostConfig, name: str) -> Status | None:
-    path = status_path(config, name)
+def _trouble(drill: Drill) -> tuple[bool, datetime]:
+    """Sort what failed before what was never done, and that before what passed long ago."""
+    if drill.status is None:
+        return True, _NEVER
+    return not drill.failed, drill.passed or _LATER
+
+
+def _status(path: Path) -> Status | None:
     try:
         status = Status.read(path)
     except (OSError, ValueError):

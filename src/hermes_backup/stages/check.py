@@ -48,8 +48,8 @@ class Check(Stage):
     """Files that must be there, relative to the home."""
     counts: Literal["manifest", "none"] = "manifest"
     """What the databases' row counts must equal."""
-    depth: Literal["quick", "full"] = "quick"
-    """``full``, for drills: also every file, index, reference and search, and each recipient's key."""
+    depth: Literal["quick", "full"] = "full"
+    """``full``: also every file, index, reference and search, and each recipient's key; ``quick``: as a restore."""
     commands: tuple[Argv, ...] = ()
     """Commands of your own, each a list of words, run in the home without a network; HERMES_HOME is set."""
     hermes: Switch = "off"
