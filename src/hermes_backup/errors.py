@@ -328,7 +328,7 @@ HOME_HELD = Kind(
 HOME_MOUNTED = Kind(
     "HB-HOME-MOUNTED",
     _C.CONFIG,
-    "The home is a mount point, so it cannot be moved aside.",
+    "What would be replaced is a mount point or has one in it, so it cannot be moved aside.",
     "Restore into a folder with --to, or single files with --path; or declare a folder below the mount as the home.",
 )
 TARGET_NOT_EMPTY = Kind(

@@ -3,96 +3,22 @@
 from __future__ import annotations
 
 import errno
-import hashlib
-import io
 import json
 import os
-import sqlite3
 import stat
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import closing
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from hermes_backup.errors import Fault
 from hermes_backup.home import swapping
-from hermes_backup.pipeline.choosing import choose
-from hermes_backup.pipeline.comparing import compare
-from hermes_backup.pipeline.config import pipeline_of
-from hermes_backup.pipeline.handover import Compared, Handover, Replaced, Wanted, read_head, write_head
-from hermes_backup.pipeline.replacing import NOTE, replace
-from hermes_backup.pipeline.swaps import Swap
-from hermes_backup.pipeline.unpacking import Source, opened
-from tests.pipeline.forge import Witness, pinned
+from hermes_backup.pipeline.replacing import NOTE
+from hermes_backup.pipeline.swaps import Note, Swap, settle
+from tests.pipeline.handing import Sent, asides, picture, sent, spoil
 from tests.site import Site, fill, messages_in
-
-
-@dataclass(frozen=True)
-class Sent:
-    """What the trusted machine sends, as bytes."""
-
-    data: bytes
-
-    def put(self) -> tuple[Replaced, Witness]:
-        pipe, witness = io.BytesIO(self.data), Witness()
-        return replace(read_head(pipe), pipe, witness), witness
-
-    def compared(self) -> Compared:
-        return compare(read_head(io.BytesIO(self.data)))
-
-    def run(self, step: int) -> subprocess.CompletedProcess[bytes]:
-        argv = [sys.executable, "-m", "tests.pipeline.killed", str(step)]
-        return subprocess.run(argv, input=self.data, capture_output=True, check=False)
-
-
-def sent(
-    site: Site, only: Sequence[str] = (), *, start: bool = True, purpose: Any = "replace", **settings: Any
-) -> Sent:
-    """Take the latest snapshot to the pipe."""
-    config = site.config(site.usual())
-    pipeline = pipeline_of(config, "nightly")
-    with pinned(site) as pin:
-        source = Source(config, pipeline, choose(config, pipeline, "latest", "", pin), pin)
-        with opened(source, Witness()) as (plain, _):
-            wanted = Wanted(purpose=purpose, only=tuple(only), start=start)
-            head = Handover(wanted, site.config(site.usual(), **settings), plain.manifest, plain.members)
-            return Sent(b"".join([*write_head(head), *plain.packed()]))
-
-
-def picture(folder: Path) -> dict[str, tuple[int, str]]:
-    """Modes and contents of everything in a folder; of databases the rows of their table."""
-    found = {}
-    for path in sorted(folder.rglob("*")):
-        info = path.lstat()
-        said = ""
-        if path.is_symlink():
-            said = os.readlink(path)
-        elif path.suffix == ".db":
-            with closing(sqlite3.connect(f"file:{path}?mode=ro&immutable=1", uri=True)) as opened_:
-                said = str(opened_.execute("SELECT count(*) FROM messages").fetchone())
-        elif path.is_file():
-            said = hashlib.sha256(path.read_bytes()).hexdigest()
-        if path.name[-4:] not in ("-shm", "-wal") and path.parent.name != "logs" and path.name != "logs":
-            found[str(path.relative_to(folder))] = (stat.S_IMODE(info.st_mode), said)
-    return found
-
-
-def asides(site: Site) -> list[Path]:
-    return sorted(site.root.glob("home.before-*"))
-
-
-def spoil(site: Site) -> None:
-    """Let the agent forget, and learn something else."""
-    (site.home / "SOUL.md").write_text("I am another.\n")
-    (site.home / "memories" / "MEMORY.md").unlink()
-    (site.home / "skills" / "new.md").write_text("new")
-    with closing(sqlite3.connect(site.home / "state.db")) as database, database:
-        database.execute("DELETE FROM messages WHERE rowid <= 50")
 
 
 def test_everything_is_as_it_was_and_the_old_home_lies_beside_it(site: Site) -> None:
@@ -118,6 +44,8 @@ def test_what_no_backup_holds_is_carried_over(site: Site) -> None:
     (site.home / "hermes-agent" / ".venv" / "bin" / "hermes").write_text("#!/bin/sh\n")
     (site.home / "profiles" / "research" / "SOUL.md").write_text("I research.\n")
     (site.home / "profiles" / "research" / "logs" / "a.log").write_text("line\n")
+    no_text = os.fsdecode(b"caf\xe9.pyc")
+    (site.home / no_text).write_text("a name that is no text")
     site.run()
     (site.home / "gateway.pid").write_text("1")
     spoil(site)
@@ -126,6 +54,7 @@ def test_what_no_backup_holds_is_carried_over(site: Site) -> None:
     assert (site.home / "profiles" / "research" / "logs" / "a.log").read_text() == "line\n"
     assert (site.home / "logs" / "agent.log").exists()
     assert (site.home / "models").is_dir()
+    assert (site.home / no_text).exists()
     (aside,) = asides(site)
     assert (aside / "gateway.pid").exists()
     assert not (aside / "hermes-agent").exists()
@@ -194,58 +123,6 @@ def test_a_home_that_is_gone_comes_back(site: Site) -> None:
     assert (done.aside, asides(site)) == ((), [])
 
 
-def test_some_files_and_each_old_one_is_kept_beside_its_successor(site: Site) -> None:
-    site.run()
-    before = picture(site.home)
-    spoil(site)
-    (site.home / "skills" / "report" / "run.sh").write_text("spoilt")
-    done, _ = sent(site, ["SOUL.md", "memories/MEMORY.md", "skills/report/"]).put()
-    now = picture(site.home)
-    for name in ("SOUL.md", "memories/MEMORY.md", "skills/report/run.sh"):
-        assert now[name] == before[name]
-    kept = {it.rpartition(".before-")[0] for it in now if ".before-" in it and "/" not in it.rpartition(".before-")[2]}
-    assert kept == {"SOUL.md", "skills/report"}
-    assert "skills/new.md" in now
-    assert len(done.aside) == 2
-
-
-def test_a_path_below_another_is_that_one(site: Site) -> None:
-    site.run()
-    (site.home / "skills" / "report" / "run.sh").write_text("spoilt")
-    done, _ = sent(site, ["skills/report", "skills", "skills/report/run.sh"]).put()
-    assert len(done.aside) == 1
-    assert (site.home / "skills" / "report" / "run.sh").read_text() == "#!/bin/sh\necho report\n"
-
-
-def test_a_database_alone_leaves_no_log_of_the_old_one_beside_it(site: Site) -> None:
-    site.run()
-    (site.home / "state.db-wal").write_bytes(b"of the old one")
-    (site.home / "state.db-shm").write_bytes(b"of the old one")
-    done, _ = sent(site, ["state.db"]).put()
-    assert not [it.name for it in site.home.glob("state.db-*")]
-    (aside,) = done.aside
-    assert Path(f"{aside}-wal").read_bytes() == b"of the old one"
-
-
-def test_a_missing_folder_above_a_file_is_made(site: Site) -> None:
-    site.run()
-    subprocess.run(["rm", "-rf", site.home / "skills"], check=True)
-    sent(site, ["skills/report/run.sh"]).put()
-    assert stat.S_IMODE((site.home / "skills" / "report" / "run.sh").stat().st_mode) == 0o755
-
-
-def test_no_link_in_the_home_leads_a_file_out_of_it(site: Site) -> None:
-    site.run()
-    outside = site.root / "outside"
-    (outside / "report").mkdir(parents=True)
-    subprocess.run(["rm", "-rf", site.home / "skills"], check=True)
-    (site.home / "skills").symlink_to(outside)
-    with pytest.raises(Fault) as caught:
-        sent(site, ["skills/report/run.sh"]).put()
-    assert caught.value.kind.name == "HB-RESTORE-REFUSED"
-    assert list((outside / "report").iterdir()) == []
-
-
 def test_who_has_the_home_open_is_named_and_nothing_is_changed(site: Site) -> None:
     site.run()
     spoil(site)
@@ -261,18 +138,6 @@ def test_who_has_the_home_open_is_named_and_nothing_is_changed(site: Site) -> No
     assert (picture(site.home), asides(site)) == (spoilt, [])
     sent(site).put()
     assert picture(site.home) != spoilt
-
-
-def test_a_file_that_is_no_database_needs_nobody_to_stop(site: Site) -> None:
-    site.run()
-    spoil(site)
-    with (site.home / "state.db").open("rb") as file, subprocess.Popen(["sleep", "60"], stdin=file) as holder:
-        file.close()
-        try:
-            sent(site, ["SOUL.md"]).put()
-        finally:
-            holder.kill()
-    assert (site.home / "SOUL.md").read_text() == "I am the test.\n"
 
 
 @pytest.mark.parametrize("keep", [0.5, 0.999])
@@ -330,6 +195,7 @@ def test_killed_at_any_step_it_leaves_the_old_home_or_the_new_one_and_a_second_r
     old = picture(site.home)
     sending = sent(site)
     seen = set()
+    warned = ""
     for step in range(1, 200):
         done = sending.run(step)
         now = picture(site.home)
@@ -341,6 +207,8 @@ def test_killed_at_any_step_it_leaves_the_old_home_or_the_new_one_and_a_second_r
         again = sending.run(0)
         assert again.returncode == 0, again.stdout + again.stderr
         assert picture(site.home) == new
+        assert (site.home / "logs" / "agent.log").exists()
+        warned += again.stdout.decode()
         assert not (site.root / "state" / "vps1" / NOTE).exists()
         assert not [it for it in site.root.iterdir() if it.name.startswith(".hermes-restore")]
         assert all(picture(it) in (old, new) for it in asides(site))
@@ -349,10 +217,28 @@ def test_killed_at_any_step_it_leaves_the_old_home_or_the_new_one_and_a_second_r
             subprocess.run(["rm", "-rf", it], check=True)
         kept = next(it for it in asides(site) if picture(it) == old)
         kept.rename(site.home)
+        (site.home / "logs").mkdir(exist_ok=True)
+        (site.home / "logs" / "agent.log").write_text("what no backup holds\n")
     else:
         raise AssertionError("it never ended")
     assert seen == {"old", "new"}
+    assert "carried over what no backup holds (1)" in warned
     assert json.loads(done.stdout.splitlines()[-1])["replaced"]["home"] == str(site.home)
+
+
+def test_what_a_killed_restore_cannot_carry_over_any_more_is_named(site: Site) -> None:
+    one = Swap(*(site.root / it for it in ("new", "target", "aside", "target", "aside")))
+    for folder, names in ((one.new, ["logs"]), (one.target, ["logs", "models", os.fsdecode(b"caf\xe9")])):
+        for name in names:
+            (folder / name).mkdir(parents=True)
+    note = site.root / NOTE
+    Note.of([one], [], ["logs", "models", os.fsdecode(b"caf\xe9"), "gone"], start=True).write(note)
+    one.apply()
+    told = settle(note)
+    assert sorted(os.listdir(os.fsencode(one.target))) == [b"caf\xe9", b"logs", b"models"]
+    assert f"{one.aside}/logs, which no backup holds, could not be carried over: File exists" in told
+    assert f"carried over what no backup holds (2), which a killed restore had left in {one.aside}" in told
+    assert settle(note) == ()
 
 
 def test_what_would_change_is_told_and_nothing_is_changed(site: Site) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from pathlib import Path
 from hermes_backup.errors import HOME_HELD, Fault
 from hermes_backup.home.discovery.accounts import host_at
 from hermes_backup.home.discovery.units import services
+from hermes_backup.home.facts import HEADER
 from hermes_backup.home.printable import printable
 from hermes_backup.home.processes import Identity, command, open_files, processes
 from hermes_backup.home.services import Unit, unit_of
@@ -82,6 +84,34 @@ def vacate(home: Path, units: Sequence[Unit]) -> None:
     while (there := occupants(home)) and time.monotonic() < until:
         time.sleep(_PAUSE)
     _refuse(there)
+
+
+def may_run(unit: Unit, home: Path) -> bool:
+    """Say whether a service may still be at work on a home; one that cannot be asked may."""
+    try:
+        if unit.is_active():
+            return True
+    except Fault:
+        return True
+    return any(it.unit == unit for it in occupants(home))
+
+
+def holds_database(path: Path) -> bool:
+    """Say whether a file is a database, or a folder holds one at any depth; a link is neither."""
+    name = os.fsencode(path)
+    below = (os.path.join(folder, it) for folder, _, names in os.walk(name) for it in names)  # noqa: PTH118 - bytes
+    return _is_database(name) or (not path.is_symlink() and any(map(_is_database, below)))
+
+
+def _is_database(path: bytes) -> bool:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return stat.S_ISREG(os.fstat(descriptor).st_mode) and os.read(descriptor, len(HEADER)) == HEADER
+    finally:
+        os.close(descriptor)
 
 
 def _refuse(left: Sequence[Occupant]) -> None:

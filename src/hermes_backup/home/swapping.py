@@ -9,8 +9,12 @@ import ctypes
 import errno
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+
+from hermes_backup.errors import RESTORE_REFUSED, Fault
+from hermes_backup.home.owners import Owner
+from hermes_backup.home.printable import printable
 
 _AT_FDCWD = -100
 _NOREPLACE, _EXCHANGE = 1, 2  # linux/fs.h
@@ -29,6 +33,40 @@ def anchored(folder: Path) -> Iterator[Path]:
         yield Path(f"/proc/{os.getpid()}/fd/{descriptor}")
     finally:
         os.close(descriptor)
+
+
+def below(home: Path, path: str, owner: Owner | None, held: ExitStack) -> Path:
+    """Open a folder of the home, step by step and through no link, making what is not there.
+
+    Raises:
+        Fault: RESTORE_REFUSED.
+    """
+    folder = home
+    for name in filter(None, path.split("/")):
+        made = not os.path.lexists(folder / name)
+        if made:
+            (folder / name).mkdir(mode=0o700)
+        try:
+            folder = held.enter_context(anchored(folder / name))
+            if made and owner is not None and os.geteuid() == 0 and folder.stat().st_uid == 0:
+                os.chown(folder, owner.uid, owner.gid)  # by its descriptor
+        except OSError as error:
+            what = f"{printable(path)} in the home is no plain folder: {error.strerror}"
+            raise Fault(RESTORE_REFUSED, what, where="restore") from None
+    return folder
+
+
+def carry(name: str, old: Path, new: Path) -> None:
+    """Move an entry of one home into the other, through no link.
+
+    Raises:
+        Fault: RESTORE_REFUSED.
+        OSError: there is something already, or nothing to move.
+    """
+    above, _, last = name.rpartition("/")
+    with ExitStack() as held:
+        folders = [below(held.enter_context(anchored(it)), above, None, held) for it in (old, new)]
+        move(folders[0] / last, folders[1] / last)
 
 
 def move(old: Path, new: Path) -> None:

@@ -23,12 +23,14 @@ def compare(handover: Handover) -> Compared:
     if only:
         members = select(members, only).members
         manifest = narrowed(manifest, members)
+    shown = tuple(map(printable, outermost(only)))
     seen = against(home, rules_of(config), members, {it.path: it.tables for it in manifest.databases})
     return Compared(
         home=printable(str(home)),
         added=seen.added,
         changed=seen.changed,
-        removed=tuple(it for it in seen.removed if not only or is_within(it, outermost(only))),
+        removed=tuple(it for it in seen.removed if not only or is_within(it, shown)),
         rows=seen.rows,
         unknown=seen.unknown,
+        partial=manifest.partial,
     )

@@ -18,7 +18,7 @@ from hermes_backup.home.against import Rows
 from hermes_backup.pipeline.config import HostConfig
 from hermes_backup.pipeline.status import Trouble
 from hermes_backup.snapshots.index import from_bytes, to_lines
-from hermes_backup.snapshots.manifest import Manifest, from_json, to_json
+from hermes_backup.snapshots.manifest import Manifest, PartialFile, from_json, to_json
 from hermes_backup.streams.members import Member
 
 _LENGTH = struct.Struct(">Q")
@@ -44,7 +44,8 @@ class Replaced(_Message):
     """What a host did: names are printable.
 
     ``aside`` is where the old home, or each old file, lies now. ``stopped`` are services that were stopped, ``started``
-    those that run again. ``absent`` are absolute paths of the state that lead nowhere there.
+    those that run again. ``absent`` are absolute paths of the state that lead nowhere there. ``partial`` is what the
+    backup could not take whole.
     """
 
     home: str
@@ -56,6 +57,7 @@ class Replaced(_Message):
     checked: tuple[str, ...]
     absent: tuple[str, ...]
     secrets: tuple[str, ...]
+    partial: tuple[PartialFile, ...]
 
 
 class Compared(_Message):
@@ -67,6 +69,7 @@ class Compared(_Message):
     removed: tuple[str, ...]
     rows: tuple[Rows, ...]
     unknown: tuple[str, ...]
+    partial: tuple[PartialFile, ...]
 
 
 class Line(_Message):

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import itertools
 import os
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -21,29 +20,28 @@ from hermes_backup.errors import (
     HOME_MISSING,
     HOME_MOUNTED,
     INTERRUPTED,
-    RESTORE_REFUSED,
-    SERVICE_FAILED,
     Fault,
     from_system,
 )
 from hermes_backup.home.elsewhere import absent_paths
 from hermes_backup.home.excluded import excluded
-from hermes_backup.home.mounts import mounts_in
-from hermes_backup.home.occupants import services_of, vacate
+from hermes_backup.home.mounts import ground_of, mounts_in
+from hermes_backup.home.occupants import holds_database
 from hermes_backup.home.owners import Owner, account, give, owner_of
 from hermes_backup.home.printable import printable
 from hermes_backup.home.secrets import secrets
 from hermes_backup.home.services import Unit
-from hermes_backup.home.swapping import anchored, move
+from hermes_backup.home.swapping import anchored, below
 from hermes_backup.pipeline.agent import rules_of
 from hermes_backup.pipeline.config import HostConfig
+from hermes_backup.pipeline.exchanging import Exchange
 from hermes_backup.pipeline.executor import Follower, execute
 from hermes_backup.pipeline.handover import Handover, Replaced
 from hermes_backup.pipeline.homes import DEFAULT_HOME, declared_home, home_of, saved_home
 from hermes_backup.pipeline.hosts import state_folder
-from hermes_backup.pipeline.interruption import interruptible, undisturbed
+from hermes_backup.pipeline.interruption import interruptible
 from hermes_backup.pipeline.lock import locked
-from hermes_backup.pipeline.swaps import Note, Swap, settle
+from hermes_backup.pipeline.swaps import Swap, settle
 from hermes_backup.pipeline.unpacking import QUARANTINE, bare_context
 from hermes_backup.stages.check import Check
 from hermes_backup.stages.decrypt import unpacked
@@ -55,13 +53,12 @@ from hermes_backup.streams.folders import held_folder, sweep
 
 NOTE = "restoring.json"
 """In a host's state: what a restore is about to exchange."""
-_STAYS_UP = 3.0  # seconds after which a service that was started again must still run
 _MARGIN = 64 << 20
 
 
 @dataclass(frozen=True)
 class _Work:
-    """One replacement under way. ``parent`` is anchored; ``home`` is where it lies for people."""
+    """One replacement under way. ``parent`` and ``folder`` are anchored; ``home`` is where it lies for people."""
 
     handover: Handover
     home: Path
@@ -106,30 +103,32 @@ def replace(handover: Handover, pipe: IO[bytes], follower: Follower) -> Replaced
             with _alone(config, state):
                 for told in settle(state / NOTE):
                     follower.warn("restore", told)
-                _require_place(home, handover)
-                return _replaced(handover, home, pipe, follower)
+                return _replaced(handover, home, _ground(home, handover), pipe, follower)
         except KeyboardInterrupt:
             raise Fault(INTERRUPTED, "stopped by a signal; the home is as it was", where="restore") from None
         except OSError as error:
             raise from_system(error, "restore") from None
 
 
-def _replaced(handover: Handover, home: Path, pipe: IO[bytes], follower: Follower) -> Replaced:
-    with anchored(home.parent) as parent:
-        sweep(parent, QUARANTINE)
-        _require_room(home, handover)
-        with held_folder(parent, QUARANTINE) as folder:
-            stamp = f"{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}"
-            work = _Work(handover, home, parent, folder, stamp)
-            report = _unpacked(work, pipe, follower)
-            owner = _owner(work)
-            if owner is not None and os.geteuid() == 0:
-                give(report.tree.root, owner)
-            follower.stage("replace")
-            with _swaps(work, report.tree.root, owner) as swaps:
-                absent = absent_paths(report.tree.root, tuple(it.path for it in report.tree.manifest.databases))
-                stopped, started = _exchanged(work, swaps, follower)
-                return _outcome(work, report, swaps, stopped, started, absent)
+def _replaced(handover: Handover, home: Path, ground: Path, pipe: IO[bytes], follower: Follower) -> Replaced:
+    with ExitStack() as held:
+        parent = held.enter_context(anchored(home.parent))
+        beside = below(parent, "/".join(ground.relative_to(home.parent).parts), None, held)
+        for it in (parent, beside):
+            sweep(it, QUARANTINE)
+        _require_room(beside, home, handover)
+        folder = held.enter_context(held_folder(beside, QUARANTINE))
+        stamp = f"{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}"
+        work = _Work(handover, home, parent, folder, stamp)
+        report = _unpacked(work, pipe, follower)
+        owner = _owner(work)
+        if owner is not None and os.geteuid() == 0:
+            give(report.tree.root, owner)
+        follower.stage("replace")
+        with _swaps(work, report.tree.root, owner) as swaps:
+            absent = absent_paths(report.tree.root, tuple(it.path for it in report.tree.manifest.databases))
+            stopped, started = _exchange(work, swaps).execute(follower)
+            return _outcome(work, report, swaps, stopped, started, absent)
 
 
 def _unpacked(work: _Work, pipe: IO[bytes], follower: Follower) -> Report:
@@ -141,7 +140,7 @@ def _unpacked(work: _Work, pipe: IO[bytes], follower: Follower) -> Report:
         lambda: read_chunks(pipe),
     )
     context = bare_context(work.handover.config, manifest.pipeline, work.folder, follower)
-    stages = (Extract(only=work.handover.wanted.only), Check())
+    stages = (Extract(only=work.handover.wanted.only), Check(depth="quick"))
     report: Report = execute(stages, plain, context, follower)
     return report
 
@@ -158,18 +157,32 @@ def _alone(config: HostConfig, state: Path) -> Iterator[None]:
         yield
 
 
-def _require_place(home: Path, handover: Handover) -> None:
+def _ground(home: Path, handover: Handover) -> Path:
+    """Return the folder to unpack in: beside the home, or on the mount in it that everything wanted lies on.
+
+    Raises:
+        Fault: HOME_MISSING; HOME_MOUNTED where there is none.
+    """
     if not home.parent.is_dir():
         raise Fault(HOME_MISSING, "there is no folder to put it in", where=printable(str(home.parent)))
-    mounted = mounts_in(home)
-    if mounted and not handover.wanted.only:
-        raise Fault(HOME_MOUNTED, f"{printable(mounted[0])} is a mount point", where=printable(str(home)))
+    only = outermost(handover.wanted.only)
+    replaced = tuple(str(home / it) for it in only) or (str(home),)
+    where = printable(str(home))
+    for mount in mounts_in(home):
+        if is_within(os.fsdecode(mount), replaced):
+            mend = "Name what is in it, each with --path; or restore into a folder with --to." if only else ""
+            raise Fault(HOME_MOUNTED, f"{printable(mount)} is a mount point", where=where, mend=mend)
+    grounds = {ground_of(home, it): it for it in only} or {home.parent: ""}
+    if len(grounds) > 1:
+        what = f"{' and '.join(map(printable, sorted(grounds.values())))} lie on different file systems"
+        raise Fault(HOME_MOUNTED, what, where=where, mend="Restore them one after the other.")
+    return next(iter(grounds))
 
 
-def _require_room(home: Path, handover: Handover) -> None:
+def _require_room(folder: Path, home: Path, handover: Handover) -> None:
     only, members = handover.wanted.only, handover.members
     wanted = select(members, only).members if only else members
-    free = os.statvfs(home.parent)
+    free = os.statvfs(folder)
     needed = sum(it.size for it in wanted if it.kind == "file") + _MARGIN
     there = free.f_bavail * free.f_frsize
     if needed > there:
@@ -195,7 +208,7 @@ def _swaps(work: _Work, tree: Path, owner: Owner | None) -> Iterator[tuple[Swap,
         made = []
         for path in outermost(work.handover.wanted.only):
             above, _, last = path.rpartition("/")
-            made.append(_swap(work, tree / path, _below(home, above, owner, held) / last, work.home / path))
+            made.append(_swap(work, tree / path, below(home, above, owner, held) / last, work.home / path))
         yield tuple(made)
 
 
@@ -206,55 +219,10 @@ def _swap(work: _Work, new: Path, target: Path, shown: Path) -> Swap:
     return Swap(new, target, target.with_name(aside), shown, shown.with_name(aside))
 
 
-def _below(home: Path, path: str, owner: Owner | None, held: ExitStack) -> Path:
-    """Open a folder of the home, step by step and through no link, making what is not there."""
-    folder = home
-    for name in filter(None, path.split("/")):
-        made = not os.path.lexists(folder / name)
-        if made:
-            (folder / name).mkdir(mode=0o700)
-        try:
-            folder = held.enter_context(anchored(folder / name))
-            if made and owner is not None and os.geteuid() == 0 and folder.stat().st_uid == 0:
-                os.chown(folder, owner.uid, owner.gid)  # by its descriptor
-        except OSError as error:
-            what = f"{printable(path)} in the home is no plain folder: {error.strerror}"
-            raise Fault(RESTORE_REFUSED, what, where="restore") from None
-    return folder
-
-
-def _exchanged(work: _Work, swaps: Sequence[Swap], follower: Follower) -> tuple[tuple[Unit, ...], tuple[Unit, ...]]:
-    """Stop who uses the home, exchange, start again; return what was stopped, and what runs again."""
-    note = state_folder(work.handover.config) / work.handover.config.host / NOTE
-    start = work.handover.wanted.start
-    quiet = _needs_quiet(work)
-    units = services_of(work.home) if quiet else ()
-    left_out = _left_out(work)
-    undisturbed()  # from here on it goes to an end, forwards or back
-    Note.of(swaps, units, start=start).write(note)
-    done: list[Swap] = []
-    carried: list[str] = []
-    try:
-        if quiet:
-            vacate(work.home, units)
-        for it in swaps:
-            it.apply()
-            done.append(it)
-        for name in left_out:
-            _carry(name, swaps[0].aside, swaps[0].target)
-            carried.append(name)
-        _start(units if start else ())
-    except BaseException:
-        _each(units, Unit.stop, follower)
-        for name in reversed(carried):
-            _carry(name, swaps[0].target, swaps[0].aside)
-        for it in reversed(done):
-            it.undo()
-        _each(units, Unit.start, follower)
-        note.unlink(missing_ok=True)
-        raise
-    note.unlink()
-    return units, units if start else ()
+def _exchange(work: _Work, swaps: Sequence[Swap]) -> Exchange:
+    config = work.handover.config
+    note = state_folder(config) / config.host / NOTE
+    return Exchange(work.home, swaps, _left_out(work), _needs_quiet(work), work.handover.wanted.start, note)
 
 
 def _left_out(work: _Work) -> tuple[str, ...]:
@@ -265,38 +233,12 @@ def _left_out(work: _Work) -> tuple[str, ...]:
     return tuple(map(os.fsdecode, excluded(work.home, rules_of(work.handover.config), then)))
 
 
-def _carry(name: str, old: Path, new: Path) -> None:
-    """Move an entry of one home into the other, through no link."""
-    above, _, last = name.rpartition("/")
-    with ExitStack() as held:
-        folders = [_below(held.enter_context(anchored(it)), above, None, held) for it in (old, new)]
-        move(folders[0] / last, folders[1] / last)
-
-
 def _needs_quiet(work: _Work) -> bool:
-    """Say whether who uses the home must stop: for single files only where a database is among them."""
+    """Say whether who uses the home must stop: for single files only where a database comes or goes with them."""
     only = outermost(work.handover.wanted.only)
-    return not only or any(is_within(it.path, only) for it in work.handover.manifest.databases)
-
-
-def _start(units: Sequence[Unit]) -> None:
-    for unit in units:
-        unit.start()
-    before = [unit.pulse() for unit in units]
-    if units:
-        time.sleep(_STAYS_UP)
-    for unit, pulse in zip(units, before, strict=True):
-        if not unit.is_active() or unit.pulse() != pulse:
-            raise Fault(SERVICE_FAILED, f"{unit} did not stay up on the new home", where="restore")
-
-
-def _each(units: Sequence[Unit], call: Callable[[Unit], None], follower: Follower) -> None:
-    """Stop or start services on the way back; one that fails keeps no other from it."""
-    for unit in units:
-        try:
-            call(unit)
-        except (Fault, OSError) as error:
-            follower.warn("restore", str(error))
+    shown = tuple(map(printable, only))  # as manifests name databases
+    comes = any(is_within(it.path, shown) for it in work.handover.manifest.databases)
+    return not only or comes or any(holds_database(work.home / it) for it in only)
 
 
 def _outcome(
@@ -318,4 +260,5 @@ def _outcome(
         checked=tuple(f"{it.what}: {it.evidence}" for it in report.findings),
         absent=absent,
         secrets=tuple(printable(it) for it in secrets(it.name for it in files)),
+        partial=report.tree.manifest.partial,
     )

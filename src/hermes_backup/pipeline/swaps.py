@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from hermes_backup.errors import Fault
 from hermes_backup.home.facts import beside
 from hermes_backup.home.layout import SIDECARS
+from hermes_backup.home.printable import printable
 from hermes_backup.home.processes import Identity
 from hermes_backup.home.services import Unit
-from hermes_backup.home.swapping import exchange, move
+from hermes_backup.home.swapping import carry, exchange, move
 from hermes_backup.streams.folders import remove
 from hermes_backup.streams.private import write_private
 
@@ -42,11 +44,11 @@ class Swap:
         Raises:
             OSError: nothing was changed then.
         """
-        _carry(self.target, self.aside)
+        _carry_logs(self.target, self.aside)
         try:
             self._exchange()
         except OSError:
-            _carry(self.aside, self.target)
+            _carry_logs(self.aside, self.target)
             raise
 
     def undo(self) -> None:
@@ -55,7 +57,7 @@ class Swap:
         Raises:
             OSError: both are there still, under these two names.
         """
-        _carry(self.target, self.new)
+        _carry_logs(self.target, self.new)
         if not os.path.lexists(self.aside):
             move(self.target, self.new)
         elif exchange(self.aside, self.target):
@@ -63,7 +65,7 @@ class Swap:
         else:
             move(self.target, self.new)
             move(self.aside, self.target)
-        _carry(self.aside, self.target)
+        _carry_logs(self.aside, self.target)
 
     def _exchange(self) -> None:
         if not os.path.lexists(self.target):
@@ -88,7 +90,7 @@ class Swap:
             raise
 
 
-def _carry(old: Path, new: Path) -> None:
+def _carry_logs(old: Path, new: Path) -> None:
     for side in map(os.fsdecode, SIDECARS):
         if os.path.lexists(beside(old, side)):
             move(beside(old, side), beside(new, side))
@@ -113,7 +115,8 @@ class _Service(BaseModel):
 class Note(BaseModel):
     """What is under way: which entries change places, told by device and inode of the new ones, and who is stopped.
 
-    ``start``: the services are to run again on the new entries; on the old ones they always are.
+    ``start``: the services are to run again on the new entries; on the old ones they always are. ``carried`` are the
+    names of what moves from the old home into the new one, as in a URI, because a name need not be text.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -121,9 +124,10 @@ class Note(BaseModel):
     swaps: tuple[_Swapped, ...]
     services: tuple[_Service, ...]
     start: bool
+    carried: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, swaps: Sequence[Swap], units: Sequence[Unit], *, start: bool) -> Note:
+    def of(cls, swaps: Sequence[Swap], units: Sequence[Unit], carried: Sequence[str], *, start: bool) -> Note:
         """Note what is going to be done."""
         noted = []
         for it in swaps:
@@ -131,7 +135,8 @@ class Note(BaseModel):
             where = {"target": str(it.shown), "aside": str(it.shown_aside)}
             noted.append(_Swapped(**where, device=status.st_dev, inode=status.st_ino))
         services = tuple(_Service(name=it.name, uid=it.uid) for it in units)
-        return cls(swaps=tuple(noted), services=services, start=start)
+        names = tuple(quote_from_bytes(os.fsencode(it)) for it in carried)
+        return cls(swaps=tuple(noted), services=services, start=start, carried=names)
 
     def write(self, file: Path) -> None:
         """Keep it where :func:`settle` looks."""
@@ -154,6 +159,8 @@ def settle(file: Path) -> tuple[str, ...]:
         return (f"the note {file} of a restore that was killed cannot be read; look at it, and remove it",)
     told = tuple(filter(None, (_settle(it) for it in note.swaps)))
     renewed = all(_lies_at(Path(it.target)) == (it.device, it.inode) for it in note.swaps)
+    if renewed and note.carried:
+        told += tuple(_carried(note.swaps[0], [os.fsdecode(unquote_to_bytes(it)) for it in note.carried]))
     told += tuple(_started(Unit(it.name, it.uid)) for it in note.services if note.start or not renewed)
     file.unlink()
     return tuple(filter(None, told))
@@ -168,6 +175,20 @@ def _started(unit: Unit) -> str:
     except Fault as fault:
         return f"{unit}, which a restore that was killed had stopped, cannot be started: {fault.what}"
     return f"started {unit}, which a restore that was killed had stopped"
+
+
+def _carried(one: _Swapped, names: Sequence[str]) -> Iterator[str]:
+    """Carry over what a killed process did not; what has a successor already stays where it is, and is named."""
+    moved = 0
+    for name in (it for it in names if os.path.lexists(Path(one.aside) / it)):
+        try:
+            carry(name, Path(one.aside), Path(one.target))
+            moved += 1
+        except (Fault, OSError) as error:
+            why = error.what if isinstance(error, Fault) else error.strerror
+            yield f"{printable(f'{one.aside}/{name}')}, which no backup holds, could not be carried over: {why}"
+    if moved:
+        yield f"carried over what no backup holds ({moved}), which a killed restore had left in {one.aside}"
 
 
 def _settle(one: _Swapped) -> str:
@@ -189,7 +210,7 @@ def _settle(one: _Swapped) -> str:
 def _carry_back(aside: Path, target: Path) -> None:
     """Put back what lay beside the old entry; where something lies there again, that is newer."""
     with suppress(FileExistsError):
-        _carry(aside, target)
+        _carry_logs(aside, target)
 
 
 def _lies_at(path: Path) -> Identity | None:
