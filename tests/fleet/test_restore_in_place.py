@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -58,6 +59,30 @@ def test_some_files_and_a_snapshot_by_its_number(saved: Ground) -> None:
     assert done.data["snapshot"].startswith("000001-")
     assert [Path(it).read_text() for it in done.data["aside"]] == ["I am another.\n"]
     assert (saved.root / "home" / "new.md").exists()
+
+
+def test_some_files_are_not_told_as_the_whole_home_and_what_was_partial_is(saved: Ground) -> None:
+    (saved.root / "home" / "kanban.db").touch()
+    assert saved.call("run", "./prod").code == 4
+    home, said = saved.root / "home", "partial since the backup: kanban.db: the database has no bytes"
+    would = restore(saved, "--in-place", "--path", "SOUL.md", "--path", "kanban.db", "--dry-run")
+    assert would.code == 0, would.err
+    done = restore(saved, "--in-place", "--path", "SOUL.md", "--path", "kanban.db")
+    assert done.code == 0, done.err
+    for out, how in ((would.out, "restoring"), (done.out, "restored")):
+        words = " ".join(out.split())
+        assert f"{how} SOUL.md, kanban.db of 000002-" in words
+        assert f" on vps1 in {home}" in words
+        assert "in place of" not in words
+        assert said in words
+
+
+@pytest.mark.parametrize("where", [("--in-place",), ("--in-place", "--dry-run"), ("--to", "back")])
+def test_a_path_that_is_no_text_is_refused_by_its_name(saved: Ground, where: tuple[str, ...]) -> None:
+    done = restore(saved, *where, "--path", os.fsdecode(b"caf\xe9"))
+    assert (done.code, soul(saved)) == (2, "I am another.\n")
+    assert "--path caf\\xe9 is no UTF-8 text" in " ".join(done.err.replace("│", "").split())
+    assert not (saved.root / "back").exists()
 
 
 def test_over_ssh(saved: Ground, machine: Machine) -> None:

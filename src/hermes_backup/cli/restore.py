@@ -60,10 +60,23 @@ def restore(
         )
     if (start and not onto) or (keep_stopped and not in_place):
         raise typer.BadParameter("--start goes with --onto, and --keep-stopped with --in-place")
+    _require_text(asked.paths)
     if to is not None:
         _into(asked, host, to)
     else:
         _onto(asked, host, onto or host, start=start if onto else not keep_stopped, dry_run=dry_run)
+
+
+def _require_text(paths: tuple[str, ...]) -> None:
+    """Refuse what cannot travel as JSON; a folder travels by its own name, whatever is in it."""
+    from hermes_backup.home.printable import printable
+
+    for path in paths:
+        try:
+            path.encode()
+        except UnicodeEncodeError:
+            what = f"--path {printable(path)} is no UTF-8 text; name the folder that it lies in, or give no --path"
+            raise typer.BadParameter(what) from None
 
 
 def _into(asked: _Asked, host: str, to: Path) -> None:
@@ -78,7 +91,7 @@ def _into(asked: _Asked, host: str, to: Path) -> None:
 
 
 def _onto(asked: _Asked, host: str, target: str, *, start: bool, dry_run: bool) -> None:
-    from hermes_backup.cli.restored import show_compared, show_replaced
+    from hermes_backup.cli.restored import Onto, show_compared, show_replaced
     from hermes_backup.cli.screen import console
     from hermes_backup.fleet.bringing import Bringing
     from hermes_backup.fleet.demo import prepared
@@ -95,11 +108,11 @@ def _onto(asked: _Asked, host: str, target: str, *, start: bool, dry_run: bool) 
         seen = bringing.compare(asked.paths) if dry_run else None
         done = bringing.replace(asked.paths, start=start) if seen is None else None
     name, seconds = str(opened.chosen[1].name), time.monotonic() - started
+    told = Onto(where.name, name, asked.paths, elsewhere=host != target)
     if seen is not None:
-        show_compared(where.name, name, seen, as_json=asked.as_json)
+        show_compared(told, seen, as_json=asked.as_json)
     elif done is not None:
-        warnings, elsewhere = narrator.warnings, host != target
-        show_replaced(where.name, name, done, warnings, seconds, elsewhere=elsewhere, as_json=asked.as_json)
+        show_replaced(told, done, narrator.warnings, seconds, as_json=asked.as_json)
 
 
 @contextmanager
