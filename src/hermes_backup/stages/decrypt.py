@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from hermes_backup.errors import DATA_DAMAGED, KEY_PASSPHRASE, Fault
-from hermes_backup.snapshots.index import from_bytes
+from hermes_backup.snapshots.index import from_bytes, require_bounded
 from hermes_backup.snapshots.manifest import Manifest, Part
 from hermes_backup.snapshots.names import folder_of
 from hermes_backup.snapshots.proving import matching
@@ -14,7 +14,8 @@ from hermes_backup.stages.context import Context
 from hermes_backup.stages.credentials import credential
 from hermes_backup.stages.stage import Stage
 from hermes_backup.stages.things import Plaintext, Snapshot
-from hermes_backup.streams.coder import Chunks, Coder, join, read_chunks
+from hermes_backup.streams.ahead import ahead
+from hermes_backup.streams.coder import Chunks, join, read_chunks
 from hermes_backup.streams.compression import Decompress, algorithm_of
 from hermes_backup.streams.gpg import Decrypt as GpgDecrypt
 from hermes_backup.streams.members import Member
@@ -35,11 +36,12 @@ class Decrypt(Stage):
         snapshot: Snapshot = value
         manifest = snapshot.manifest
         secret = self._secret(manifest)
+        members = self.index(snapshot, context)  # small, and refuses early what would be fetched for nothing
         _fetch(snapshot, manifest.data, context)
         return Plaintext(
             manifest,
-            self.index(snapshot, context),
-            lambda: _open(manifest.data, secret, context),
+            members,
+            lambda: ahead(_open(manifest.data, secret, context)),
             lambda: _decrypted(manifest.data, secret, context),
         )
 
@@ -47,11 +49,12 @@ class Decrypt(Stage):
         """Fetch, prove and decrypt the list of files alone.
 
         Raises:
-            Fault: DATA_DAMAGED, KEY_SECRET_MISSING, KEY_PASSPHRASE, REMOTE_UNREACHABLE.
+            Fault: INDEX_TOO_LARGE, DATA_DAMAGED, KEY_SECRET_MISSING, KEY_PASSPHRASE, REMOTE_UNREACHABLE.
         """
         part = snapshot.manifest.index
         if part is None:
             return ()
+        require_bounded(part)
         _fetch(snapshot, part, context)
         return from_bytes(b"".join(_open(part, self._secret(snapshot.manifest), context)))
 
@@ -81,8 +84,8 @@ def _open(part: Part, secret: Path | None, context: Context) -> Chunks:
 
 
 def _decrypted(part: Part, secret: Path | None, context: Context) -> Chunks:
-    coders: list[Coder] = [GpgDecrypt(context.gnupghome, secret)] if part.name.endswith(".gpg") else []
-    return join(_read(context.folder / part.name), coders)
+    path = context.folder / part.name
+    return GpgDecrypt(context.gnupghome, secret).file(path) if part.name.endswith(".gpg") else _read(path)
 
 
 def unpacked(chunks: Chunks, part: Part) -> Chunks:

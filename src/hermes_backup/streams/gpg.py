@@ -36,13 +36,19 @@ class _Run:
     """A gpg in a pipe, with its status lines read as they come."""
 
     def __init__(
-        self, arguments: Sequence[Argument], stage: str, *, homedir: Path | None, pass_fds: Sequence[int]
+        self,
+        arguments: Sequence[Argument],
+        stage: str,
+        *,
+        homedir: Path | None,
+        pass_fds: Sequence[int],
+        stdin: int | IO[bytes] = PIPE,
     ) -> None:
         ours, theirs = os.pipe()
         try:
             home: tuple[Argument, ...] = () if homedir is None else ("--homedir", homedir)
             argv: list[Argument] = ["gpg", *COMMON, *home, "--status-fd", str(theirs), *arguments]
-            self.process: Process = spawn(argv, stage=stage, stdin=PIPE, stdout=PIPE, pass_fds=(theirs, *pass_fds))
+            self.process: Process = spawn(argv, stage=stage, stdin=stdin, stdout=PIPE, pass_fds=(theirs, *pass_fds))
         finally:
             os.close(theirs)
         self._lines: list[str] = []
@@ -60,13 +66,23 @@ class _Run:
         self._reader.join()
         return code, tuple(self._lines)
 
+    def output(self) -> Chunks:
+        """Yield what the process writes; kill it when this is closed early."""
+        done = False
+        try:
+            yield from read_chunks(self.process.stdout)
+            done = True
+        finally:
+            if not done:
+                self.process.kill()
+
     def pump(self, chunks: Chunks) -> Chunks:
         """Feed the process from ``chunks`` and yield what it writes; kill it when this is closed early."""
         feeder = Feeder(chunks, self.process)
         feeder.start()
         done = False
         try:
-            yield from read_chunks(self.process.stdout)
+            yield from self.output()
             feeder.join()
             if feeder.error is not None:
                 raise feeder.error
@@ -163,16 +179,28 @@ class Decrypt:
         Raises:
             Fault: KEY_SECRET_MISSING, KEY_PASSPHRASE, DATA_DAMAGED.
         """
-        if self.passphrase is None:
-            run = _Run(["--decrypt"], "decrypt", homedir=self.homedir, pass_fds=())
-        else:
-            with open_passphrase(self.passphrase) as secret:
-                words = ["--pinentry-mode", "loopback", "--passphrase-fd", str(secret.fileno()), "--decrypt"]
-                run = _Run(words, "decrypt", homedir=self.homedir, pass_fds=(secret.fileno(),))
-        return self._decrypted(run, chunks)
+        run = self._begun(PIPE)
+        return self._decrypted(run, run.pump(chunks))
 
-    def _decrypted(self, run: _Run, chunks: Chunks) -> Chunks:
-        yield from run.pump(chunks)
+    def file(self, path: Path) -> Chunks:
+        """Decrypt a file, which gpg reads itself; it is begun at once.
+
+        Raises:
+            OSError: it cannot be opened; and as :meth:`code`.
+        """
+        with path.open("rb") as file:
+            run = self._begun(file)
+        return self._decrypted(run, run.output())
+
+    def _begun(self, stdin: int | IO[bytes]) -> _Run:
+        if self.passphrase is None:
+            return _Run(["--decrypt"], "decrypt", homedir=self.homedir, pass_fds=(), stdin=stdin)
+        with open_passphrase(self.passphrase) as secret:
+            words = ["--pinentry-mode", "loopback", "--passphrase-fd", str(secret.fileno()), "--decrypt"]
+            return _Run(words, "decrypt", homedir=self.homedir, pass_fds=(secret.fileno(),), stdin=stdin)
+
+    def _decrypted(self, run: _Run, output: Chunks) -> Chunks:
+        yield from output
         code, status = run.finish()
         keywords = {line.split(" ", 1)[0] for line in status}
         if code == 0 and {"DECRYPTION_OKAY", "END_DECRYPTION"} <= keywords and "PLAINTEXT" in keywords:
