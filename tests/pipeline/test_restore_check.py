@@ -101,13 +101,21 @@ def checked(site: Site, check: Check, follower: Witness) -> Report:
 
 
 def test_what_must_be_present_is_looked_for(site: Site) -> None:
+    (site.home / "BARE.md").touch()
+    (site.home / "broken").symlink_to("nowhere")
     site.run()
-    report = checked(site, Check(present=("SOUL.md", "memories/MEMORY.md", "empty", "current")), Witness())
+    report = checked(
+        site, Check(depth="quick", present=("SOUL.md", "memories/MEMORY.md", "empty", "current")), Witness()
+    )
     assert [it.evidence for it in report.findings] == [*["present"] * 4, "whole, 200 rows in 1 tables"]
     with pytest.raises(Fault) as caught:
-        checked(site, Check(present=("SOUL.md", "memories/USER.md", "logs")), Witness())
+        checked(
+            site, Check(depth="quick", present=("SOUL.md", "memories/USER.md", "logs", "BARE.md", "broken")), Witness()
+        )
     assert (caught.value.kind.name, int(caught.value.kind.exit_code)) == ("HB-RESTORE-CHECK", 9)
-    assert caught.value.what == "memories/USER.md: missing; logs: missing"
+    assert caught.value.what == (
+        "memories/USER.md: missing; logs: missing; BARE.md: an empty file; broken: a link to nowhere"
+    )
     assert list((site.root / "drill").iterdir()) == []
 
 
