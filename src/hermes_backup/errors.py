@@ -307,6 +307,12 @@ DATA_DAMAGED = Kind(
     "A snapshot's bytes are not those that were written.",
     "Take another snapshot or remote.",
 )
+INDEX_TOO_LARGE = Kind(
+    "HB-INDEX-TOO-LARGE",
+    _C.VERIFY,
+    "A list of files is larger than any home's that is backed up.",
+    "Find out who wrote this snapshot; take another one, or bring it back by the commands of its RESTORE.txt.",
+)
 RESTORE_REFUSED = Kind(
     "HB-RESTORE-REFUSED",
     _C.VERIFY,

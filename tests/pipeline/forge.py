@@ -189,15 +189,19 @@ class Forge:
         plain_size: int | None = None,
         to: Sequence[str] | None = None,
         coders: Sequence[Coder] | None = None,
+        listing: bytes | None = None,
         signed: Callable[[str], bytes] | None = None,
         **changes: Any,
     ) -> SnapshotName:
-        """Write data, index and manifest; ``coders`` code both, ``changes`` are fields of the manifest."""
+        """Write data, index and manifest; ``coders`` code both, ``changes`` are fields of the manifest.
+
+        ``listing`` is the index, where it is not that of ``members``.
+        """
         name = SnapshotName(number, begun + timedelta(days=number))
         known = members_of(archive) if members is None else members
         fingerprints = tuple(to or (self.site.recipient.fingerprint,))
         sealing = (EncryptTo(fingerprints, self.site.recipient.gnupghome),) if coders is None else coders
-        listing = b"".join(to_lines(known))
+        listing = b"".join(to_lines(known)) if listing is None else listing
         plain = len(archive) if plain_size is None else plain_size
         data = b"".join(join(from_bytes(archive), (Compress(), *sealing)))
         index = b"".join(join(from_bytes(listing), (Compress(), *sealing)))

@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 
 from hermes_backup.errors import Fault
-from hermes_backup.snapshots.index import from_bytes, to_lines
+from hermes_backup.snapshots.index import Lines, from_bytes, to_lines
 from hermes_backup.streams.members import Member
 from tests.snapshots.listing import LISTS, file
 
 
 @given(LISTS, LISTS)
 def test_a_list_is_read_as_it_was_written_also_beside_another(one: list[Member], other: list[Member]) -> None:
-    known: dict[bytes, Member] = {}
+    known = Lines()
     for members in (one, other):
         lines = b"".join(to_lines(members))
         assert from_bytes(lines) == from_bytes(lines, known) == tuple(members)
@@ -21,7 +21,7 @@ def test_a_list_is_read_as_it_was_written_also_beside_another(one: list[Member],
 
 def test_a_line_that_was_read_is_not_read_again() -> None:
     lines = b"".join(to_lines([file(b"a"), file(b"b")]))
-    known: dict[bytes, Member] = {}
+    known = Lines()
     first, second = from_bytes(lines, known), from_bytes(lines, known)
     assert all(it is other for it, other in zip(first, second, strict=True))
 
@@ -42,8 +42,18 @@ def test_a_line_that_was_read_is_not_read_again() -> None:
 def test_a_line_that_this_program_does_not_write_is_damage(old: bytes, new: bytes) -> None:
     lines = b"".join(to_lines([file(b"a")]))
     assert old in lines
-    for known in (None, {}):
+    for known in (None, Lines()):
         with pytest.raises(Fault) as caught:
             from_bytes(lines.replace(old, new, 1), known)
         assert caught.value.kind.name == "HB-DATA-DAMAGED"
         assert caught.value.what.isprintable()
+
+
+def test_lists_that_have_little_in_common_end_where_there_is_no_more_room() -> None:
+    lists = [b"".join(to_lines([file(f"{it}{number}".encode()) for number in range(9)])) for it in "abc"]
+    known = Lines(room=2 * len(lists[0]))
+    for one in (*lists[:2], *lists[:2]):
+        assert len(from_bytes(one, known)) == 9
+    with pytest.raises(Fault) as caught:
+        from_bytes(lists[2], known)
+    assert caught.value.kind.name == "HB-INDEX-TOO-LARGE"

@@ -22,7 +22,7 @@ from hermes_backup.pipeline.places import catalogs
 from hermes_backup.pipeline.unpacking import Source
 from hermes_backup.snapshots.catalog import Known, Listed, load_manifests
 from hermes_backup.snapshots.differences import plain
-from hermes_backup.snapshots.index import from_bytes
+from hermes_backup.snapshots.index import Lines, from_bytes, require_bounded
 from hermes_backup.snapshots.manifest import Manifest, Part
 from hermes_backup.snapshots.names import SnapshotName, folder_of
 from hermes_backup.snapshots.place import Place
@@ -73,7 +73,7 @@ class Shelf:
         self.pipeline = pipeline
         self.pinned = pinned
         self._seen: tuple[Seen, ...] = tuple(catalogs(config, pipeline, source))
-        self._lines: dict[bytes, Member] = {}
+        self._lines = Lines()
         self._known: dict[tuple[str, SnapshotName], Known | Fault] = {}
 
     def choose(self, wanted: str) -> Chosen:
@@ -157,7 +157,7 @@ class Shelf:
         read: dict[SnapshotName, Look | Fault] = {}
         begun: deque[tuple[Known, Chunks]] = deque()
         with _stoppable(), scratch.scratch() as folder:
-            loaded = self._load(place, host, pipeline, listed, self.pinned)
+            loaded = [_bounded(it) for it in self._load(place, host, pipeline, listed, self.pinned)]
             parts = [it.manifest.index for it in loaded if isinstance(it, Known) and it.manifest.index]
             place.fetch_many(folder_of(host, pipeline), [it.name for it in parts], folder)
             # what opens one list opens all: keys and passphrase are the pipeline's
@@ -197,6 +197,16 @@ class Shelf:
 
 def _placed(fault: Fault, place: Place, name: SnapshotName) -> Fault:
     return Fault(fault.kind, fault.what, where=f"{place.label}: {name}", mend=fault.mend)
+
+
+def _bounded(known: Known | Fault) -> Known | Fault:
+    """Fetch no list that is too large to be read."""
+    try:
+        if isinstance(known, Known) and known.manifest.index is not None:
+            require_bounded(known.manifest.index)
+    except Fault as fault:
+        return fault
+    return known
 
 
 def _index(known: Known, folder: Path) -> Part:

@@ -12,10 +12,13 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import get_args
 
-from hermes_backup.errors import DATA_DAMAGED, Fault
+from hermes_backup.errors import DATA_DAMAGED, INDEX_TOO_LARGE, Fault
+from hermes_backup.snapshots.manifest import Part
 from hermes_backup.streams.headers import MemberKind
 from hermes_backup.streams.members import Member
 
+LARGEST = 256 << 20
+"""Bytes of a list, plain or as it lies: a million files and more. Read, it takes three times as much memory."""
 _KINDS = frozenset(get_args(MemberKind))
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
@@ -39,18 +42,50 @@ def to_lines(members: Iterable[Member]) -> Iterator[bytes]:
         yield json.dumps(row, separators=(",", ":")).encode() + b"\n"
 
 
-def from_bytes(data: bytes, known: dict[bytes, Member] | None = None) -> tuple[Member, ...]:
-    """Read what :func:`to_lines` wrote.
+class Lines(dict[bytes, Member]):
+    """Lines that were read, with what they say: lists of one home differ in few, and none is read twice.
 
-    Lists of one home differ in few lines: those in ``known`` are not read again, and new ones are put there.
+    Together they have ``room`` bytes: a host that was broken into can write many lists.
+    """
+
+    def __init__(self, room: int = 2 * LARGEST) -> None:
+        super().__init__()
+        self._room = room
+
+    def __missing__(self, line: bytes) -> Member:
+        """Read a line that is not known yet.
+
+        Raises:
+            Fault: INDEX_TOO_LARGE.
+        """
+        self._room -= len(line)
+        if self._room < 0:
+            raise Fault(INDEX_TOO_LARGE, "the lists of files differ in too much to be looked at together")
+        member = self[line] = _member(json.loads(line))
+        return member
+
+
+def require_bounded(part: Part) -> None:
+    """Refuse a list that is larger than any that is written, before a byte of it is fetched: its host says how large.
 
     Raises:
-        Fault: DATA_DAMAGED.
+        Fault: INDEX_TOO_LARGE.
+    """
+    size = max(part.size, part.plain_size)
+    if size > LARGEST:
+        raise Fault(INDEX_TOO_LARGE, f"{part.name} has {size} bytes, at most {LARGEST} are read")
+
+
+def from_bytes(data: bytes, known: Lines | None = None) -> tuple[Member, ...]:
+    """Read what :func:`to_lines` wrote; ``known`` is asked first for each line.
+
+    Raises:
+        Fault: DATA_DAMAGED, INDEX_TOO_LARGE.
     """
     try:
         if known is None:
             return tuple(_member(json.loads(line)) for line in data.splitlines())
-        return tuple(known.get(line) or known.setdefault(line, _member(json.loads(line))) for line in data.splitlines())
+        return tuple(known[line] for line in data.splitlines())
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise Fault(DATA_DAMAGED, f"the index cannot be read: {error}") from None
 

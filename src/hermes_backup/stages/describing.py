@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from hermes_backup import __version__
 from hermes_backup.errors import STAGE_FAILED, Fault
-from hermes_backup.snapshots.index import to_lines
+from hermes_backup.snapshots.index import LARGEST, to_lines
 from hermes_backup.snapshots.manifest import Database, Manifest, Part, PartialFile, to_json
 from hermes_backup.snapshots.names import SnapshotName, data_name, index_name
 from hermes_backup.snapshots.restore_text import RestoreFacts, restore_text
@@ -90,9 +90,16 @@ def index_chunks(lines: Iterable[bytes], counted: list[int]) -> Chunks:
 
 
 def index_of(stream: Stream, contents: Contents) -> tuple[bytes, int]:
-    """Return the coded index and its plain size in bytes."""
+    """Return the coded index and its plain size in bytes.
+
+    Raises:
+        Fault: STAGE_FAILED when nobody would read it.
+    """
     counted: list[int] = []
     coded = b"".join(stream.code_index(index_chunks(to_lines(contents.members), counted)))
+    if counted[0] > LARGEST:
+        what = f"the list of files has {counted[0]} bytes, at most {LARGEST} can be read again"
+        raise Fault(STAGE_FAILED, what, where="archive", mend="Leave out folders of many small files, by exclude.")
     return coded, counted[0]
 
 
