@@ -35,7 +35,7 @@ def begin(desk: Desk, target: Path, *before: str, **environment: str) -> subproc
     child = subprocess.Popen(
         [*before, *PROGRAM, "mount", "prod", "vps1", str(target), "--json"], cwd=desk.root, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env={**os.environ, "XDG_CACHE_HOME": str(desk.root / "cache"), "TMPDIR": str(temporary(target)), **environment},
+        env={**os.environ, **folders(desk, target), **environment},
     )  # fmt: skip
     assert child.stdout is not None
     said = b""
@@ -47,8 +47,26 @@ def begin(desk: Desk, target: Path, *before: str, **environment: str) -> subproc
     return child
 
 
+def folders(desk: Desk, target: Path) -> dict[str, str]:
+    """Where the program keeps what it needs, for each of these tests by itself."""
+    made = {"XDG_CACHE_HOME": desk.root / "cache", "XDG_STATE_HOME": state(target), "TMPDIR": temporary(target)}
+    return {name: str(it) for name, it in made.items()}
+
+
 def temporary(target: Path) -> Path:
-    folder = target.parent / "tmp"
+    return common(target.parent / "tmp")
+
+
+def state(target: Path) -> Path:
+    return common(target.parent / "state")
+
+
+def records(target: Path) -> list[Path]:
+    """What is written down of mounts."""
+    return list(state(target).glob("hermes-backup/mounts/*"))
+
+
+def common(folder: Path) -> Path:
     folder.mkdir(exist_ok=True, mode=0o1777)
     folder.chmod(0o1777)
     return folder
@@ -62,7 +80,8 @@ def ended(child: subprocess.Popen[bytes], number: int, code: int = 0) -> None:
 
 def left(target: Path) -> list[str]:
     """What is left in the folders that a mount uses, and mounted."""
-    found = [str(it) for folder in (target.parent, temporary(target)) for it in folder.iterdir() if it.name != "tmp"]
+    beside = [it for it in target.parent.iterdir() if it.name not in ("tmp", "state")]
+    found = [str(it) for it in (*beside, *temporary(target).iterdir(), *records(target))]
     mounts = Path("/proc/self/mountinfo").read_text()
     return found + [line for line in mounts.splitlines() if str(target.parent) in line]
 
@@ -123,6 +142,19 @@ def test_the_next_mount_ends_a_killed_one(desk: Desk, target: Path) -> None:
 
 
 @as_root
+def test_a_killed_one_is_found_again_from_another_folder_for_temporaries(desk: Desk, target: Path) -> None:
+    child = begin(desk, target)
+    assert {it.parent.stat().st_mode & 0o777 for it in records(target)} == {0o700}
+    child.kill()
+    child.communicate()
+    other = common(target.parent / "tmp" / "other")
+    ended(begin(desk, target.with_name("other"), TMPDIR=str(other)), signal.SIGINT)
+    assert not target.exists()
+    assert records(target) == []
+    assert [it.name for it in target.parent.iterdir() if it.name.startswith(".hermes")] == []
+
+
+@as_root
 def test_the_next_mount_leaves_a_live_one_alone(desk: Desk, target: Path) -> None:
     child = begin(desk, target)
     ended(begin(desk, target.with_name("other")), signal.SIGINT)
@@ -145,10 +177,11 @@ def test_what_lies_there_after_a_killed_one_is_left_alone(desk: Desk, target: Pa
 def test_a_folder_that_holds_something_is_refused(desk: Desk, target: Path) -> None:
     target.mkdir()
     (target / "mine").write_text("precious")
-    done = desk.call("mount", "prod", "vps1", "latest", str(target), TMPDIR=str(temporary(target)))
+    done = desk.call("mount", "prod", "vps1", "latest", str(target), **folders(desk, target))
     assert (done.returncode, "HB-TARGET-NOT-EMPTY" in done.stderr) == (2, True), done.stderr
     assert [it.name for it in target.iterdir()] == ["mine"]
-    assert desk.call("mount", "prod", "vps1", "9", str(target.with_name("x"))).returncode == 3
+    missing = desk.call("mount", "prod", "vps1", "9", str(target.with_name("x")), **folders(desk, target))
+    assert missing.returncode == 3
     assert desk.call("mount", "prod", "vps1", "1", "2", "3").returncode == 2
     assert desk.call("mount", "prod", "vps1").returncode == 2
 
@@ -161,7 +194,7 @@ def test_a_damaged_snapshot_is_not_shown(desk: Desk, target: Path) -> None:
     spoilt = Desk(target.parent)
     (data,) = spoilt.remote.glob("*.tar.zst.gpg")
     data.write_bytes(data.read_bytes()[:-1] + b"x")
-    done = spoilt.call("mount", "prod", "vps1", str(target))
+    done = spoilt.call("mount", "prod", "vps1", str(target), **folders(spoilt, target))
     assert (done.returncode, "HB-DATA-DAMAGED" in done.stderr) == (9, True), done.stderr
     assert not target.exists()
 
@@ -222,9 +255,9 @@ def test_a_signal_before_it_is_shown_is_an_interruption(desk: Desk, target: Path
     child = subprocess.Popen(
         [*PROGRAM, "mount", "prod", "vps1", str(target)], cwd=desk.root, stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        env={**os.environ, "XDG_CACHE_HOME": str(desk.root / "cache"), "TMPDIR": str(temporary(target))},
+        env={**os.environ, **folders(desk, target)},
     )  # fmt: skip
-    until(lambda: any(it.name.startswith("hb-mount-") for it in temporary(target).iterdir()))
+    until(lambda: bool(records(target)))
     child.send_signal(signal.SIGINT)
     assert child.wait(30) in {130, 0}  # 0: it was there already
     assert left(target) == []

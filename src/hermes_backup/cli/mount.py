@@ -30,7 +30,10 @@ def mount(
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
     """Show a snapshot as a read-only folder until Ctrl-C: proven and checked first, gone without a trace at the end."""
+    import platformdirs
+
     from hermes_backup.cli.screen import console, print_json
+    from hermes_backup.fleet.inventory import APP
     from hermes_backup.pipeline.looking import Shelf
     from hermes_backup.pipeline.mounting import shown, until_stopped
     from hermes_backup.pipeline.unpacking import Source
@@ -43,7 +46,8 @@ def mount(
         with progress_bar(quiet=as_json) as tell:
             chosen = shelf.choose(wanted)
             opened = Source(shelf.config, shelf.pipeline, chosen, shelf.pinned)
-            report = stack.enter_context(shown(opened, Path(target), Narrator(tell)))
+            records = platformdirs.user_state_path(APP) / "mounts"
+            report = stack.enter_context(shown(opened, Path(target), records, Narrator(tell)))
         try:
             name = report.tree.manifest.name
             if as_json:

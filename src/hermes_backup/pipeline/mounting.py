@@ -10,14 +10,13 @@ import json
 import os
 import signal
 import stat
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
 
-from hermes_backup.errors import STAGE_FAILED, Fault
+from hermes_backup.errors import STAGE_FAILED, Fault, from_system
 from hermes_backup.pipeline.executor import Follower
 from hermes_backup.pipeline.unpacking import QUARANTINE, Source, unpacked
 from hermes_backup.stages.place import require_vacant
@@ -50,20 +49,22 @@ class _Shown:
 
 
 @contextmanager
-def shown(source: Source, target: Path, follower: Follower) -> Iterator[Report]:
+def shown(source: Source, target: Path, records: Path, follower: Follower) -> Iterator[Report]:
     """Show a snapshot at a folder that is empty or not there; afterwards all is as it was.
+
+    ``records`` is where this user's runs find what others of them left, whatever their folder for temporaries is.
 
     Raises:
         Fault: TARGET_NOT_EMPTY, STAGE_FAILED; why the snapshot cannot be trusted or decrypted; INTERRUPTED.
     """
     target = target.expanduser().absolute()
     target = target.parent.resolve() / target.name
-    temporary = Path(tempfile.gettempdir())
-    sweep(temporary, _RECORDS, _end_recorded)
+    _prepare(records)
+    sweep(records, _RECORDS, _end_recorded)
     scratch.sweep()
     require_vacant(target)
     with (
-        private_folder(temporary, _RECORDS) as folder,
+        private_folder(records, _RECORDS) as folder,
         unpacked(source, follower, target.parent) as (report, _),
     ):
         it = _planned(report.tree.root, target)
@@ -73,6 +74,14 @@ def shown(source: Source, target: Path, follower: Follower) -> Iterator[Report]:
             yield report
         finally:
             _end(it)
+
+
+def _prepare(records: Path) -> None:
+    try:
+        records.mkdir(parents=True, exist_ok=True, mode=0o700)
+        records.chmod(0o700)
+    except OSError as error:
+        raise from_system(error, _STAGE) from None
 
 
 def until_stopped() -> None:
