@@ -57,7 +57,7 @@ class Replaced(_Message):
     checked: tuple[str, ...]
     absent: tuple[str, ...]
     secrets: tuple[str, ...]
-    partial: tuple[PartialFile, ...]
+    partial: tuple[PartialFile, ...] = ()
 
 
 class Compared(_Message):
@@ -69,7 +69,7 @@ class Compared(_Message):
     removed: tuple[str, ...]
     rows: tuple[Rows, ...]
     unknown: tuple[str, ...]
-    partial: tuple[PartialFile, ...]
+    partial: tuple[PartialFile, ...] = ()
 
 
 class Line(_Message):

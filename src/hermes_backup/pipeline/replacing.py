@@ -92,7 +92,8 @@ def replace(handover: Handover, pipe: IO[bytes], follower: Follower) -> Replaced
 
     Raises:
         Fault: LOCKED, HOME_HELD, HOME_MOUNTED, SERVICE_FAILED, DISK_FULL, why the data cannot be believed;
-            INTERRUPTED. The old home, or each old file, is in its place then, and its services run.
+            INTERRUPTED. The old home, or each old file, is in its place then, and its services run, but where
+            SERVICE_FAILED says that one could not be stopped again.
     """
     config = handover.config
     state = state_folder(config) / config.host
