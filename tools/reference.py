@@ -5,10 +5,13 @@ Usage: python tools/reference.py [--check]
 
 from __future__ import annotations
 
+import ast
 import inspect
 import sys
+import textwrap
 from collections.abc import Iterator
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -44,11 +47,23 @@ def stage_pages() -> Iterator[str]:
 
 def settings(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
     """A row for each setting, those of a mapping inside it below it."""
+    said = {key: text for it in reversed(model.__mro__) for key, text in docstrings(it)}
     for key, field in model.model_fields.items():
         shown = f"{prefix}{field.alias or key}"
-        yield f"| `{shown}` | {default(field)} | {field.description or ''} |"
+        yield f"| `{shown}` | {default(field)} | {said.get(key, '')} |"
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             yield from settings(field.annotation, f"{shown}.")
+
+
+def docstrings(model: type) -> Iterator[tuple[str, str]]:
+    """What stands below each field of a model; pydantic would read it at each start of the program, for 0.1 s."""
+    if not issubclass(model, BaseModel) or model is BaseModel:
+        return
+    (made,) = ast.parse(textwrap.dedent(inspect.getsource(model))).body
+    for field, below in pairwise(made.body if isinstance(made, ast.ClassDef) else ()):
+        match field, below:
+            case ast.AnnAssign(target=ast.Name(id=key)), ast.Expr(value=ast.Constant(value=str(text))):
+                yield key, inspect.cleandoc(text)
 
 
 def default(field: FieldInfo) -> str:

@@ -36,7 +36,7 @@ class Means(BaseModel):
     The field names are those of the inventory's variables without ``hermes_backup_``.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     agent: str = ""
     """Path of the program on the host; empty to have it looked up there."""

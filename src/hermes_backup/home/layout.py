@@ -26,6 +26,7 @@ _ANY_DEPTH = (
     ".mypy_cache/",
     ".ruff_cache/",
     "*.pyc",
+    ".hermes-restore-*/",  # what a killed restore left, until the next one sweeps it
 )
 
 _LOGS = tuple(f"*.{suffix}{side.decode()}" for suffix in ("db", "sqlite", "sqlite3") for side in SIDECARS)

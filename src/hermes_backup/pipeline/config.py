@@ -27,7 +27,7 @@ class HostConfig(BaseModel):
     The field names are those of the inventory's variables without ``hermes_backup_``, where there is one.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     version: Literal[1] = 1
     host: str

@@ -33,7 +33,7 @@ class Problem:
 class Schedule(BaseModel):
     """When a pipeline runs by itself."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     on_calendar: str | None = None
     """A systemd calendar expression, such as ``*-*-* 03:30:00``."""

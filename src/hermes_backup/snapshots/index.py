@@ -20,6 +20,7 @@ from hermes_backup.streams.members import Member
 LARGEST = 256 << 20
 """Bytes of a list, plain or as it lies: a million files and more. Read, it takes three times as much memory."""
 _KINDS = frozenset(get_args(MemberKind))
+_decode = json.JSONDecoder().decode  # json.loads would guess the encoding of each line, which is an eighth of the time
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
@@ -61,7 +62,7 @@ class Lines(dict[bytes, Member]):
         self._room -= len(line)
         if self._room < 0:
             raise Fault(INDEX_TOO_LARGE, "the lists of files differ in too much to be looked at together")
-        member = self[line] = _member(json.loads(line))
+        member = self[line] = _member(_decode(line.decode()))
         return member
 
 
@@ -84,8 +85,8 @@ def from_bytes(data: bytes, known: Lines | None = None) -> tuple[Member, ...]:
     """
     try:
         if known is None:
-            return tuple(_member(json.loads(line)) for line in data.splitlines())
-        return tuple(known[line] for line in data.splitlines())
+            return tuple(_member(_decode(line.decode())) for line in data.splitlines())
+        return tuple(map(known.__getitem__, data.splitlines()))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise Fault(DATA_DAMAGED, f"the index cannot be read: {error}") from None
 

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from jinja2 import Environment, StrictUndefined
-
 from hermes_backup.snapshots.names import check_host, check_pipeline, data_suffix
 
 _TEMPLATE = Path(__file__).with_name("RESTORE.txt.j2")
@@ -66,6 +64,8 @@ class RestoreFacts:
 
 def restore_text(facts: RestoreFacts) -> str:
     """Return the text that lies beside the snapshots of a pipeline."""
+    from jinja2 import Environment, StrictUndefined  # commands that only look need neither it nor its 40 ms
+
     environment = Environment(
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -29,7 +29,7 @@ from hermes_backup.streams.tar import CHANGED, NameList, changed_while_read, mak
 class Compression(BaseModel):
     """How the archive is compressed."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     algorithm: Algorithm = "zstd"
     """zstd, lz4, gzip or none."""

@@ -20,7 +20,7 @@ class Stage(BaseModel):
     of what it returns.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: ClassVar[str]
     takes: ClassVar[tuple[type, ...]]
