@@ -88,9 +88,10 @@ def _unpack(
         chunks.close()
         process.kill()
     if code != 0:
-        said = process.errors()
-        kind = DISK_FULL if "No space left" in said else STAGE_FAILED
-        raise Fault(kind, f"tar ended with {code}: {said}", where=str(root))
+        first, *rest = process.errors().splitlines() or [""]
+        kind = DISK_FULL if any("No space left" in it for it in (first, *rest)) else STAGE_FAILED
+        more = f", and {len(rest)} lines more" if rest else ""
+        raise Fault(kind, f"tar ended with {code}: {first}{more}", where=str(root))
     return members
 
 
