@@ -190,12 +190,13 @@ class Forge:
         to: Sequence[str] | None = None,
         coders: Sequence[Coder] | None = None,
         listing: bytes | None = None,
+        image: bool = False,
         signed: Callable[[str], bytes] | None = None,
         **changes: Any,
     ) -> SnapshotName:
         """Write data, index and manifest; ``coders`` code both, ``changes`` are fields of the manifest.
 
-        ``listing`` is the index, where it is not that of ``members``.
+        ``listing`` is the index, where it is not that of ``members``. ``image``: what is given is squashfs.
         """
         name = SnapshotName(number, begun + timedelta(days=number))
         known = members_of(archive) if members is None else members
@@ -203,14 +204,15 @@ class Forge:
         sealing = (EncryptTo(fingerprints, self.site.recipient.gnupghome),) if coders is None else coders
         listing = b"".join(to_lines(known)) if listing is None else listing
         plain = len(archive) if plain_size is None else plain_size
-        data = b"".join(join(from_bytes(archive), (Compress(), *sealing)))
+        data = b"".join(join(from_bytes(archive), sealing if image else (Compress(), *sealing)))
         index = b"".join(join(from_bytes(listing), (Compress(), *sealing)))
         files = [it.size for it in known if it.kind in ("file", "hardlink")]
         fields: dict[str, Any] = {
-            "host": "vps1", "pipeline": "nightly", "sequence": number, "created": name.time, "format": "tar",
+            "host": "vps1", "pipeline": "nightly", "sequence": number, "created": name.time,
+            "format": "squashfs" if image else "tar",
             "compression": "zstd", "encryption": "recipients", "recipients": (self.site.recipient.fingerprint,),
             "parts": (
-                part_of(data_name(name, ".tar.zst.gpg"), "data", data, plain),
+                part_of(data_name(name, ".sqsh.gpg" if image else ".tar.zst.gpg"), "data", data, plain),
                 part_of(index_name(name, ".index.zst.gpg"), "index", index, len(listing)),
             ),
             "files": len(files), "bytes": sum(files), "engine": "forge",

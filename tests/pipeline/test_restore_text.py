@@ -26,7 +26,7 @@ from tests.pipeline.forge import FOLDER, Forge, entry, folder_entry, part_of, ta
 from tests.site import Site, fill, messages_in
 
 OF_EVERY_LINUX = ("cut", "mkdir", "chmod", "grep", "find", "test", "rm", "cat", "mv", "sha256sum")
-UNPACKERS = {"zstd": "zstd", "lz4": "lz4", "gzip": "gzip", "none": ""}
+UNPACKERS = {"zstd": "zstd", "lz4": "lz4", "gzip": "gzip", "none": "", "squashfs": "unsquashfs"}
 PASSPHRASE = "correct horse battery staple\n"
 
 
@@ -69,7 +69,13 @@ def meet(tmp_path: Path, key_maker: KeyMaker) -> Meet:
             subprocess.run(argv, input=armored.encode(), check=True, capture_output=True)
         programs = tmp_path / "programs"
         programs.mkdir()
-        for name in ("gpg", "tar", "sqlite3", *OF_EVERY_LINUX, *filter(None, [UNPACKERS[unpacker]])):
+        for name in (
+            "gpg",
+            *(["tar"] if unpacker != "squashfs" else []),
+            "sqlite3",
+            *OF_EVERY_LINUX,
+            *filter(None, [UNPACKERS[unpacker]]),
+        ):
             found = shutil.which(name)
             assert found, f"{name} is not installed"
             (programs / name).symlink_to(found)
@@ -84,7 +90,8 @@ def name_of(site: Site, number: int = 1) -> str:
 
 
 def stages_of(site: Site, compression: str, encryption: str) -> list[Any]:
-    archive = {"archive": {"compression": {"algorithm": compression}}}
+    how = {"format": "squashfs"} if compression == "squashfs" else {"compression": {"algorithm": compression}}
+    archive = {"archive": how}
     secret = site.root / "passphrase"
     secret.write_text(PASSPHRASE)
     encrypt: dict[str, list[Any]] = {
@@ -96,7 +103,7 @@ def stages_of(site: Site, compression: str, encryption: str) -> list[Any]:
 
 
 @pytest.mark.parametrize("encryption", ["recipients", "passphrase", "none"])
-@pytest.mark.parametrize("compression", ["zstd", "lz4", "gzip", "none"])
+@pytest.mark.parametrize("compression", ["zstd", "lz4", "gzip", "none", "squashfs"])
 def test_the_text_beside_the_snapshots_brings_the_home_back(
     compression: str, encryption: str, site: Site, meet: Meet
 ) -> None:

@@ -177,7 +177,7 @@ def test_it_says_what_a_reader_must_know(host_key: HostKey) -> None:
     assert "passphrase" not in text
     assert "NOT encrypted" in restore_text(facts(host_key, encryption="none"))
     squashed = restore_text(facts(host_key, format="squashfs"))
-    assert "unsquashfs -d" in squashed
+    assert "unsquashfs -user-xattrs -d" in squashed
     assert ".sqsh.gpg" in squashed
     assert max(map(len, text.splitlines())) < 130
     assert "{{" not in text

@@ -77,7 +77,8 @@ class _Model(BaseModel):
 class Part(_Model):
     """One file of a snapshot: ``size`` and ``sha256`` of the file as it lies.
 
-    ``plain_size`` counts the bytes before compression and encryption.
+    ``plain_size`` counts the bytes that come out when encryption and compression are undone; a squashfs image, which
+    compresses within itself, is one of them.
     """
 
     name: str

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from hermes_backup.errors import STAGE_FAILED, Fault
 from hermes_backup.home.databases import DatabaseFacts
@@ -17,13 +18,16 @@ from hermes_backup.home.selection import Partial, Rules, Selection, select
 from hermes_backup.stages.context import Context
 from hermes_backup.stages.stage import Stage
 from hermes_backup.stages.stream import Archive as MadeArchive
-from hermes_backup.stages.stream import Contents, Stream
+from hermes_backup.stages.stream import Contents, Packing, Stream
 from hermes_backup.stages.things import Home
 from hermes_backup.streams.coder import Chunks
-from hermes_backup.streams.compression import Algorithm, Compress
+from hermes_backup.streams.compression import Compress
 from hermes_backup.streams.members import Follower, Member
 from hermes_backup.streams.process import find
+from hermes_backup.streams.squashfs import Algorithm, Root, Squash
 from hermes_backup.streams.tar import CHANGED, NameList, changed_while_read, make
+
+_LEVELS = {"zstd": 3, "lz4": 1, "gzip": 6}
 
 
 class Compression(BaseModel):
@@ -32,18 +36,13 @@ class Compression(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     algorithm: Algorithm = "zstd"
-    """zstd, lz4, gzip or none."""
+    """zstd, lz4, gzip or none; xz in squashfs alone."""
     level: Annotated[int, Field(ge=1, le=19)] | None = None
-    """The algorithm's own level; zstd 3, lz4 1 and gzip 6 if not given."""
+    """The algorithm's own level; zstd 3, lz4 1 and gzip 6 if not given. squashfs has levels for zstd and gzip."""
     workers: Annotated[int, Field(ge=0, le=64)] = 0
-    """Threads for zstd; 0 is one for each core."""
+    """Threads, for zstd and for squashfs; 0 is one for each core."""
     long: bool = True
-    """zstd's long-distance matching: finds what repeats far apart, within what a plain ``zstd -d`` accepts."""
-
-    def coder(self) -> Compress:
-        """Return the coder that these settings describe."""
-        default = {"zstd": 3, "lz4": 1, "gzip": 6, "none": 0}[self.algorithm]
-        return Compress(self.algorithm, self.level or default, self.workers, self.long)
+    """zstd's long-distance matching in tar: finds what repeats far apart, within what a plain ``zstd -d`` accepts."""
 
 
 class Archive(Stage):
@@ -53,8 +52,8 @@ class Archive(Stage):
     takes: ClassVar[tuple[type, ...]] = (Home,)
     gives: ClassVar[type] = Stream
 
-    format: Literal["tar"] = "tar"
-    """The archive's format."""
+    format: Literal["tar", "squashfs"] = "tar"
+    """tar; or squashfs, an image that can be mounted, and keeps no ACLs."""
     compression: Compression = Compression()
     """How it is compressed."""
     exclude: tuple[str, ...] = ()
@@ -66,10 +65,17 @@ class Archive(Stage):
     one_file_system: bool = True
     """Do not descend into other file systems."""
 
+    @model_validator(mode="after")
+    def _fits(self) -> Archive:
+        if self.format == "tar" and self.compression.algorithm == "xz":
+            raise ValueError("xz goes with format squashfs alone; zstd is as small, and faster")
+        return self
+
     def preflight(self, context: Context) -> None:
-        """Make sure that tar is there."""
+        """Make sure that the tools are there."""
         del context
-        find("tar", self.name)
+        for tool in ("tar", "mksquashfs")[: 2 if self.format == "squashfs" else 1]:
+            find(tool, self.name)
 
     def plan(self, context: Context) -> tuple[str, ...]:
         """Say how."""
@@ -86,16 +92,28 @@ class Archive(Stage):
             exclude_if_present=home.rules.exclude_if_present + self.exclude_if_present,
             one_file_system=self.one_file_system,
         )
-        making = _Making(home, rules, context)
-        made = MadeArchive(self.format, f".{self.format}", rules.patterns, making.chunks, making.contents)
-        return Stream(made, self.compression.coder())
+        making = _Making(home, rules, context, holes=self.format == "tar")
+        suffix = ".tar" if self.format == "tar" else ""
+        made = MadeArchive(self.format, suffix, rules.patterns, making.chunks, making.contents)
+        return Stream(made, self._packing(home, making.newest, context))
+
+    def _packing(self, home: Home, newest: int, context: Context) -> Packing:
+        how = self.compression
+        level = how.level or _LEVELS.get(how.algorithm, 0)
+        if self.format == "squashfs" or how.algorithm == "xz":
+            root = Root.of(home.root, newest)
+            return Squash(
+                how.algorithm, level, how.workers, context.folder, root, partial(context.listener.warn, self.name)
+            )
+        return Compress(how.algorithm, level, how.workers, how.long)
 
 
 class _Making:
     """A tar archive of a home that can be made, more than once if need be; the last time is what counts."""
 
-    def __init__(self, home: Home, rules: Rules, context: Context) -> None:
+    def __init__(self, home: Home, rules: Rules, context: Context, *, holes: bool) -> None:
         self._home = home
+        self._holes = holes
         self._context = context
         self._selection = _without_sidecars(home, select(home.root, rules))
         for pattern in self._selection.unmatched:
@@ -106,11 +124,16 @@ class _Making:
         self._follower = Follower()
         self._partial: tuple[Partial, ...] = ()
 
+    @property
+    def newest(self) -> int:
+        """The time of the newest entry, in whole seconds."""
+        return max((it.mtime_ns for it in self._selection.entries), default=0) // 10**9
+
     def chunks(self) -> Chunks:
         """Make the archive and follow it."""
         self._follower = Follower()
         total = self._selection.bytes
-        for chunk in make(self._lists, stage="archive", ended=self._ended):
+        for chunk in make(self._lists, stage="archive", ended=self._ended, holes=self._holes):
             self._follower.feed(chunk)
             self._context.listener.progress("archive", min(self._follower.size, total), total)
             yield chunk

@@ -44,7 +44,7 @@ def manifest_of(
         previous=None if last is None else last.manifest_sha256,
         created=name.time,
         format=stream.archive.format,
-        compression=stream.compression.algorithm,
+        compression=stream.packing.algorithm,
         encryption=stream.encryption.kind,
         recipients=stream.encryption.recipients,
         parts=(
@@ -53,7 +53,7 @@ def manifest_of(
                 role="data",
                 size=data.size,
                 sha256=data.sha256,
-                plain_size=contents.plain_size,
+                plain_size=stream.packing.plain_size(contents.size),
             ),
             Part(
                 name=index_name(name, stream.index_suffix),

@@ -17,6 +17,7 @@ from hermes_backup.stages.examining import examine, shown
 from hermes_backup.stages.selecting import Selected, narrowed, select
 from hermes_backup.stages.stage import Stage
 from hermes_backup.stages.things import Plaintext, Tree
+from hermes_backup.stages.unsquashing import date, narrow, require_alike, unsquashed
 from hermes_backup.streams.admission import Doorkeeper
 from hermes_backup.streams.members import Follower, Member
 from hermes_backup.streams.process import PIPE, Argument, spawn
@@ -33,23 +34,20 @@ class Extract(Stage):
     """Only these files and folders, relative to the home; none given: everything."""
 
     def run(self, value: Any, context: Context) -> Tree:
-        """Pull the archive through the doorkeeper into tar."""
+        """Let the archive through the doorkeeper into tar or unsquashfs, and look at what came out."""
         plain: Plaintext = value
         manifest = plain.manifest
-        if (manifest.kind, manifest.format) != ("full", "tar"):
-            what = f"a {manifest.kind} snapshot in the format {manifest.format} cannot be unpacked by this version"
+        if manifest.kind != "full":
+            what = f"a {manifest.kind} snapshot cannot be unpacked by this version"
             raise Fault(MANIFEST_BAD, what, mend="Take a newer hermes-backup, or another snapshot.")
         root = context.folder / "tree"
-        root.mkdir(mode=0o700)
         wanted = select(plain.members, self.only) if self.only else Selected(plain.members)
         doorkeeper = Doorkeeper()
-        members = _unpack(plain, root, doorkeeper, context, wanted if self.only else None)
-        _compare(members, plain.members)
-        _count(members, manifest)
-        for name in wanted.targets:
-            _forget(root / os.fsdecode(name), root)
-        _own(root, members)
-        warnings = [f"setuid or setgid is dropped: {printable(it)}" for it in examine(root, wanted.members)]
+        _count(plain.members, manifest)
+        out_of = _out_of_image if manifest.format == "squashfs" else _out_of_tar
+        special = out_of(plain, root, doorkeeper, context, wanted if self.only else None)
+        _own(root, plain.members)
+        warnings = [f"setuid or setgid is dropped: {printable(it)}" for it in special]
         names = {it.name for it in wanted.members}
         outward = [it for it in doorkeeper.outward if it in names]
         warnings += [f"the link points outside the home: {printable(it)}" for it in outward]
@@ -57,6 +55,30 @@ class Extract(Stage):
             context.listener.warn(self.name, warning)
         agreed = narrowed(manifest, wanted.members) if self.only else manifest
         return Tree(root, agreed, wanted.members, tuple(warnings))
+
+
+def _out_of_tar(
+    plain: Plaintext, root: Path, doorkeeper: Doorkeeper, context: Context, some: Selected | None
+) -> tuple[bytes, ...]:
+    """Unpack a tar stream; return what lost its setuid or setgid bit."""
+    root.mkdir(mode=0o700)
+    _compare(_unpack(plain, root, doorkeeper, context, some), plain.members)
+    for name in some.targets if some else ():
+        _forget(root / os.fsdecode(name), root)
+    return examine(root, plain.members if some is None else some.members)
+
+
+def _out_of_image(
+    plain: Plaintext, root: Path, doorkeeper: Doorkeeper, context: Context, some: Selected | None
+) -> tuple[bytes, ...]:
+    """Unpack a squashfs image; return what lost its setuid or setgid bit."""
+    unsquashed(plain, root, doorkeeper, context)
+    special = examine(root, plain.members)
+    require_alike(root, plain, context)
+    if some is not None:
+        narrow(root, plain.members, some.members)
+    date(root, plain.members if some is None else some.members)
+    return special
 
 
 def _unpack(

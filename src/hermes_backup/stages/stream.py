@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, Protocol
 
 from hermes_backup.home.databases import DatabaseFacts
 from hermes_backup.home.selection import Partial
@@ -25,11 +25,11 @@ class Encryption:
 class Contents:
     """What went into an archive; known when its last byte was read.
 
-    ``plain_size`` counts the archive's bytes before compression; ``content`` is a digest over its members.
+    ``size`` counts the archive's bytes before compression; ``content`` is a digest over its members.
     """
 
     members: tuple[Member, ...]
-    plain_size: int
+    size: int
     content: str
     databases: tuple[DatabaseFacts, ...]
     partial: tuple[Partial, ...]
@@ -46,19 +46,30 @@ class Archive:
     contents: Callable[[], Contents]
 
 
+class Packing(Coder, Protocol):
+    """The coder that makes an archive small; ``algorithm`` is what its manifest will say."""
+
+    @property
+    def algorithm(self) -> str:
+        """How it compresses."""
+
+    def plain_size(self, archive: int) -> int:
+        """Return how many bytes come out when this is undone, for an archive of so many; known at its end."""
+
+
 @dataclass(frozen=True)
 class Stream:
     """An archive and the coders it will go through; lazily joined: nothing runs until somebody pulls."""
 
     archive: Archive
-    compression: Compress
+    packing: Packing
     encryption: Encryption = field(default_factory=Encryption)
     coders: tuple[Coder, ...] = ()
 
     @property
     def suffix(self) -> str:
         """The suffix of the file that the stream becomes, such as ``.tar.zst.gpg``."""
-        return self.archive.suffix + self.compression.suffix + "".join(it.suffix for it in self.coders)
+        return self.archive.suffix + self.packing.suffix + "".join(it.suffix for it in self.coders)
 
     @property
     def index_suffix(self) -> str:
@@ -71,7 +82,7 @@ class Stream:
 
     def open(self) -> Chunks:
         """Start the archive and send it through all coders."""
-        return join(self.archive.chunks(), (self.compression, *self.coders))
+        return join(self.archive.chunks(), (self.packing, *self.coders))
 
     def code_index(self, plain: Chunks) -> Chunks:
         """Send the index through the same encryption; it is always zstd."""

@@ -49,6 +49,10 @@ class Compress:
         """``.zst``, ``.lz4``, ``.gz`` or nothing."""
         return SUFFIXES[self.algorithm]
 
+    def plain_size(self, archive: int) -> int:
+        """Return how many bytes come out when this is undone, for an ``archive`` of so many."""
+        return archive
+
     def code(self, chunks: Chunks) -> Chunks:
         """Compress; ends with the format's own end mark and check sum.
 

@@ -33,6 +33,7 @@ _KEPT_VARIABLES = (
 )  # fmt: skip
 _PACKAGES = {
     "gpg": "gnupg", "gpgconf": "gnupg", "tar": "tar", "rclone": "rclone", "mksquashfs": "squashfs-tools",
+    "unsquashfs": "squashfs-tools", "prlimit": "util-linux",
     "systemctl": "systemd", "systemd-analyze": "systemd", "setpriv": "util-linux",
 }  # fmt: skip
 

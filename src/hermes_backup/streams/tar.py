@@ -20,18 +20,20 @@ class NameList:
     path: Path
 
 
-def make(lists: Sequence[NameList], *, stage: str, ended: Callable[[int, str], None]) -> Chunks:
+def make(lists: Sequence[NameList], *, stage: str, ended: Callable[[int, str], None], holes: bool = True) -> Chunks:
     """Yield a tar stream of exactly the names listed; ``ended`` gets tar's exit status and words.
 
     Numeric owners, extended attributes, ACLs, holes and hard links are kept. A file that vanished or cannot be
     read is left out; whoever follows the stream sees that. Records have tar's usual size: a tar that extracts stops
-    reading after the record with the end mark, and a pipe before it would die of more.
+    reading after the record with the end mark, and a pipe before it would die of more. Without
+    ``holes`` these are zeros.
     """
     argv: list[Argument] = [
-        "tar", "--create", "--format=posix", "--pax-option=delete=atime,delete=ctime", "--numeric-owner", "--sparse",
+        "tar", "--create", "--format=posix", "--pax-option=delete=atime,delete=ctime", "--numeric-owner",
         "--xattrs", "--xattrs-include=*", "--acls", "--no-recursion", "--ignore-failed-read", "--quoting-style=escape",
         "--null", "--file=-",
     ]  # fmt: skip
+    argv += ["--sparse"] if holes else []
     for it in lists:
         argv += ["--directory", it.folder, "--files-from", it.path]
     process = spawn(argv, stage=stage, stdout=PIPE)
