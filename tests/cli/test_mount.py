@@ -223,6 +223,7 @@ def as_nobody(desk: Desk, target: Path) -> subprocess.Popen[bytes]:
     # the interpreter may lie where only root may read; that is all that this capability is for
     reading = ("--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search")
     words = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", *reading)
+    words = ("env", "--unset=COVERAGE_PROCESS_CONFIG", *words)  # which cannot be written as nobody
     environment = {"HOME": str(desk.root), "XDG_CACHE_HOME": str(desk.root / "cache")}
     return begin(desk, target, *words, **environment)
 
