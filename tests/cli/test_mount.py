@@ -252,6 +252,29 @@ def test_others_killed_are_cleaned_up_after_too(others: Desk) -> None:
     assert left(target) == []
 
 
+def test_one_that_was_killed_while_it_unpacked_leaves_nothing_plain(
+    desk: Desk, target: Path, tmp_path: Path, recipient: Recipient
+) -> None:
+    """The next one looks there, wherever it shows its own."""
+    large = make_desk(tmp_path / "large", recipient)
+    (large.root / "home" / "zeros").write_bytes(bytes(1 << 28))  # quickly sent, and long to be unpacked
+    large.backup()
+    child = subprocess.Popen(
+        [*PROGRAM, "mount", "prod", "vps1", str(target)], cwd=large.root, stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, **folders(large, target)},
+    )  # fmt: skip
+    until(lambda: list(target.parent.glob(".hermes-restore-*/tree/SOUL.md")))
+    child.kill()
+    child.wait(30)
+    assert list(target.parent.glob(".hermes-restore-*/tree/SOUL.md"))
+    assert not target.exists(), "it was done before it was killed"
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    ended(begin(desk, elsewhere / "snapshot", **folders(desk, target)), signal.SIGINT)
+    assert left(target) == []
+
+
 def test_a_signal_before_it_is_shown_is_an_interruption(desk: Desk, target: Path) -> None:
     child = subprocess.Popen(
         [*PROGRAM, "mount", "prod", "vps1", str(target)], cwd=desk.root, stdout=subprocess.DEVNULL,

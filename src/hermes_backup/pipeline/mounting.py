@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import FrameType
 
 from hermes_backup.errors import STAGE_FAILED, Fault, from_system
 from hermes_backup.pipeline.executor import Follower
@@ -28,6 +27,7 @@ from hermes_backup.streams.process import Argument, run
 
 _RECORDS = "hb-mount-"
 _RECORD = "shown.json"
+_BESIDE = "beside"  # names the folder in which the quarantine lies
 _STAGE = "mount"
 _OPTIONS = "ro,nosuid,nodev,noexec"
 _FLAGS = os.ST_RDONLY | os.ST_NOSUID | os.ST_NODEV | os.ST_NOEXEC
@@ -63,17 +63,16 @@ def shown(source: Source, target: Path, records: Path, follower: Follower) -> It
     sweep(records, _RECORDS, _end_recorded)
     scratch.sweep()
     require_vacant(target)
-    with (
-        private_folder(records, _RECORDS) as folder,
-        unpacked(source, follower, target.parent) as (report, _),
-    ):
-        it = _planned(report.tree.root, target)
-        write_private(folder / _RECORD, json.dumps(asdict(it)).encode())
-        try:
-            (_bind if it.bound else _move)(report.tree.root, target)
-            yield report
-        finally:
-            _end(it)
+    with private_folder(records, _RECORDS) as folder:
+        write_private(folder / _BESIDE, os.fsencode(target.parent))  # before anything plain lies there
+        with unpacked(source, follower, target.parent) as (report, _):
+            it = _planned(report.tree.root, target)
+            write_private(folder / _RECORD, json.dumps(asdict(it)).encode())
+            try:
+                (_bind if it.bound else _move)(report.tree.root, target)
+                yield report
+            finally:
+                _end(it)
 
 
 def _prepare(records: Path) -> None:
@@ -85,21 +84,13 @@ def _prepare(records: Path) -> None:
 
 
 def until_stopped() -> None:
-    """Wait for Ctrl-C, SIGTERM or the end of the terminal, inside :func:`shown`, which takes the first two.
+    """Wait for Ctrl-C, SIGTERM or the end of the terminal, inside :func:`shown`, which takes all three.
 
     Raises:
         KeyboardInterrupt: always.
     """
-    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
-        signal.signal(signal.SIGHUP, _hang_up)
     while True:
         signal.pause()
-
-
-def _hang_up(number: int, frame: FrameType | None) -> None:
-    del number, frame
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a terminal's end is told more than once
-    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _planned(tree: Path, target: Path) -> _Shown:
@@ -128,9 +119,9 @@ def _move(tree: Path, target: Path) -> None:
 
 def _end_recorded(folder: Path) -> None:
     with suppress(OSError, ValueError, TypeError):  # a run that was killed before it wrote one showed nothing
-        it = _Shown(**json.loads((folder / _RECORD).read_bytes()))
-        _end(it)
-        sweep(Path(it.at).parent, QUARANTINE)
+        _end(_Shown(**json.loads((folder / _RECORD).read_bytes())))
+    with suppress(OSError):  # killed before it wrote one, it unpacked nothing
+        sweep(Path(os.fsdecode((folder / _BESIDE).read_bytes())), QUARANTINE)
 
 
 def _end(it: _Shown) -> None:
