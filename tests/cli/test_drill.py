@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from hermes_backup.fleet.inventory import find_inventory
 from hermes_backup.pipeline.agent import Options, run_pipeline
 from hermes_backup.pipeline.config import HostConfig
 from hermes_backup.snapshots.evidence import from_json
@@ -23,7 +24,6 @@ from tests.keys import KeyMaker, gpg
 from tests.pipeline.forge import left_running
 
 FOLDER = "vps1/nightly"
-DRILLS = Path(".local/state/hermes-backup/drills/prod/vps1/drill")
 
 
 @pytest.fixture
@@ -41,6 +41,11 @@ def pipelines(ground: Ground, *every: str) -> str:
     """The setting of these pipelines alone."""
     made = ", ".join(it.format(key=ground.recipient.fingerprint, root=ground.root) for it in every)
     return f"hermes_backup_pipelines: {{{made}}}\n"
+
+
+def kept(ground: Ground) -> Path:
+    """What this machine keeps of the drill."""
+    return find_inventory(str(ground.inventory)).drills / "vps1" / "drill"
 
 
 def config(ground: Ground, host: str = "vps1") -> HostConfig:
@@ -104,6 +109,14 @@ def test_evidence_tells_nothing_that_the_agent_knows(backed: Ground) -> None:
         assert not [it for it in ("plover", "sonata", "quagga", "heron", "tea", "very-secret") if it in text]
 
 
+def test_an_inventory_of_the_same_name_was_not_drilled(backed: Ground) -> None:
+    drill(backed)
+    other = backed.root / "elsewhere" / "prod"
+    shutil.copytree(backed.inventory, other)
+    assert backed.call("status", "./prod", "--json").data["hosts"][0]["drill"]["result"] == "done"
+    assert backed.call("status", str(other), "--json").data["hosts"][0]["drill"]["result"] == "never"
+
+
 def test_status_tells_the_last_drill(backed: Ground) -> None:
     backed.call("deploy", "./prod")
     before = backed.call("status", "./prod", "--json").data
@@ -115,7 +128,7 @@ def test_status_tells_the_last_drill(backed: Ground) -> None:
     assert host["drill"]["due"] > datetime.now(timezone.utc).isoformat()
     assert "drill" not in str([it["name"] for it in after["concerns"]]).lower()
     assert "1 drill: 1 passed, the next is due in 99 d (vps1)" in backed.call("status", "./prod").out
-    path = backed.root / DRILLS / "status.json"
+    path = kept(backed) / "status.json"
     status = json.loads(path.read_text())
     status["finished"] = (datetime.now(timezone.utc) - timedelta(days=101)).isoformat()
     path.write_text(json.dumps(status))
@@ -196,7 +209,7 @@ def test_it_passes_before_and_fails_after_for_its_reason(
     found = drill(backed, code=9)
     assert name in [it[0] for it in failures(found)], found["failures"]
     assert found["result"] == "failed"
-    status = json.loads((backed.root / DRILLS / "status.json").read_text())
+    status = json.loads((kept(backed) / "status.json").read_text())
     assert (status["state"], status["exit_code"]) == ("failed", 9)
     shown = backed.call("drill", "./prod", COLUMNS="140")
     assert shown.code == 9
@@ -253,7 +266,7 @@ def test_what_is_old_is_stale_and_what_is_not_there_too(backed: Ground) -> None:
     found = drill(backed, code=10)
     assert (found["result"], found["failures"]) == ("stale", [])
     shutil.rmtree(backed.root / "remote")
-    (backed.root / DRILLS / "seen.json").unlink()
+    (kept(backed) / "seen.json").unlink()
     found = drill(backed, code=10)
     assert (found["result"], found["newest"], found["snapshots"]) == ("stale", None, [])
 
@@ -279,7 +292,13 @@ def test_one_snapshot_from_one_place(backed: Ground) -> None:
     assert found["place"] == f"{backed.root}/store"
     page = next(Path(it) for it in found["files"] if it.endswith(".html")).read_text()
     assert "the newest was not brought back" in page
-    assert failures(drill(backed, "--snapshot", "9", code=9)) == [("HB-SNAPSHOT-MISSING", "look")]
+    evidence = set((backed.root / "remote/vps1/drill").iterdir())
+    for words in (("--snapshot", "9"), ("--from", "/nowhere")):
+        slip = drill(backed, *words, code=9)
+        assert (slip["result"], slip["error"]["name"]) == ("failed", "HB-SNAPSHOT-MISSING")
+    assert set((backed.root / "remote/vps1/drill").iterdir()) == evidence
+    drill(backed, "--from", f"{backed.root}/store")
+    assert json.loads((kept(backed) / "seen.json").read_text())["turn"] == 0
     told = backed.call("status", "./prod", "--json").data["hosts"][0]["drill"]
     assert told["result"] == "never", "what was asked for stands for the declared drill"
 
@@ -347,7 +366,7 @@ def test_interrupted_it_leaves_nothing(backed: Ground, tmp_path: Path) -> None:
     child.send_signal(signal.SIGINT)
     child.communicate(timeout=60)
     assert child.returncode == 130
-    status = json.loads((backed.root / DRILLS / "status.json").read_text())
+    status = json.loads((kept(backed) / "status.json").read_text())
     assert status["state"] == "interrupted"
     assert list((tmp_path / "tmp").glob("hb-*")) == []
     assert left_running(Path("61.5")) == []

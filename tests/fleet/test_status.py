@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from hermes_backup.fleet.declared import declared
+from hermes_backup.fleet.inventory import find_inventory
 from tests.fleet.ground import LOCAL, Ground, until
 from tests.fleet.machine import Machine
 from tests.keys import KeyMaker
@@ -318,7 +319,7 @@ def test_a_key_that_ends_soon(ground: Ground, key_maker: KeyMaker) -> None:
 def test_a_drill_that_this_machine_did(ground: Ground) -> None:
     backup(ground)
     status = {**ground.status(), "pipeline": "drill"}
-    file = ground.root / ".local/state/hermes-backup/drills/prod/vps1/drill/status.json"
+    file = find_inventory(str(ground.inventory)).drills / "vps1" / "drill" / "status.json"
     file.parent.mkdir(parents=True)
     file.write_text(json.dumps(status))
     told = look(ground)

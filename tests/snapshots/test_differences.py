@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 
 from hypothesis import given
@@ -15,6 +16,7 @@ from hermes_backup.snapshots.differences import (
     own_rows,
     plain,
 )
+from hermes_backup.snapshots.index import Lines
 from hermes_backup.snapshots.manifest import Database
 from hermes_backup.streams.members import Member
 from tests.snapshots.listing import LISTS, file, folder
@@ -84,9 +86,9 @@ def test_what_changed_is_said() -> None:
 def test_hard_links_are_the_files_that_they_are() -> None:
     first = [file(b"a"), Member(b"b", "hardlink", 0, 0o644, 0, 0, 0.0, link=b"a")]
     other = [file(b"b"), Member(b"a", "hardlink", 0, 0o644, 0, 0, 0.0, link=b"b")]
-    assert plain(first) == plain(other) == (file(b"a"), file(b"b"))
+    assert plain(first, Lines()) == plain(other, Lines()) == (file(b"a"), file(b"b"))
     lost = Member(b"b", "hardlink", 0, 0o644, 0, 0, 0.0, link=b"nowhere")
-    assert plain([lost]) == (lost,)
+    assert plain([lost], Lines()) == (lost,)
 
 
 @given(LISTS)
@@ -95,6 +97,15 @@ def test_leaves_leave_out_only_folders_that_hold_something(some: list[Member]) -
     for it in some:
         holds = any(other.name.startswith(it.name + b"/") for other in some)
         assert (it in kept) == (it.kind != "dir" or not holds)
+
+
+def test_folders_as_deep_as_names_can_be_take_no_room() -> None:
+    deep = [folder(b"%d/" % number + b"a/" * 2000 + b"b") for number in range(100)]
+    tracemalloc.start()
+    assert len(leaves(deep)) == 100
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 10 << 20
 
 
 def database(path: str, **tables: int) -> Database:

@@ -37,6 +37,8 @@ def test_a_line_that_was_read_is_not_read_again() -> None:
         (b'"a"', b'"\\ud800"'),
         (b"}", b""),
         (b"{", b"[{"),
+        (b'"a"', b'"' + b"a/" * 2049 + b'"'),
+        (b'"a"', b'"a\\u0000b"'),
     ],
 )
 def test_a_line_that_this_program_does_not_write_is_damage(old: bytes, new: bytes) -> None:
@@ -51,9 +53,26 @@ def test_a_line_that_this_program_does_not_write_is_damage(old: bytes, new: byte
 
 def test_lists_that_have_little_in_common_end_where_there_is_no_more_room() -> None:
     lists = [b"".join(to_lines([file(f"{it}{number}".encode()) for number in range(9)])) for it in "abc"]
-    known = Lines(room=2 * len(lists[0]))
+    known = Lines(room=2 * len(lists[0]) + 4 * 9 * 8)
     for one in (*lists[:2], *lists[:2]):
         assert len(from_bytes(one, known)) == 9
     with pytest.raises(Fault) as caught:
         from_bytes(lists[2], known)
     assert caught.value.kind.name == "HB-INDEX-TOO-LARGE"
+
+
+def test_many_lists_end_where_there_is_no_more_room_although_each_is_like_the_others() -> None:
+    lines = b"".join(to_lines([file(b"a"), file(b"b")]))
+    known = Lines(room=len(lines) + 3 * 2 * 8)
+    read = [from_bytes(lines, known) for _ in range(3)]
+    assert len({id(it) for members in read for it in members}) == 2
+    with pytest.raises(Fault, match="too many"):
+        from_bytes(lines, known)
+
+
+def test_other_names_of_files_take_room_once() -> None:
+    known = Lines(room=3 * 301)
+    made = {id(known.named(b"z", file(name))) for name in (b"a", b"b", b"c", b"a", b"b", b"c")}
+    assert len(made) == 3
+    with pytest.raises(Fault, match="too many"):
+        known.named(b"z", file(b"d"))

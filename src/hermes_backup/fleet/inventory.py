@@ -6,6 +6,7 @@ built-in ones.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,8 +48,9 @@ class Inventory:
 
     @property
     def drills(self) -> Path:
-        """The folder of what this machine keeps of the drills of its hosts."""
-        return platformdirs.user_state_path(APP) / "drills" / self.name
+        """The folder of what this machine keeps of its hosts' drills; another inventory may have the same name."""
+        which = hashlib.sha256(os.fsencode(self.hosts_file.resolve())).hexdigest()[:8]
+        return platformdirs.user_state_path(APP) / "drills" / f"{self.name}-{which}"
 
     def yaml_files(self) -> Iterator[Path]:
         """The files that may hold variables: of the hosts, the groups and each host, in a fixed order."""

@@ -55,6 +55,11 @@ def status_file(drills: Path, host: str, drill: str) -> Path:
     return drills / host / drill / "status.json"
 
 
+def passed_file(status: Path) -> Path:
+    """Return where the status of the last drill that passed lies, beside that of the last one."""
+    return status.with_name("passed.json")
+
+
 def unsound(pipelines: Mapping[str, Pipeline]) -> Iterator[Problem]:
     """Find each ``fetch`` of what no pipeline makes, and each drill that would bring back less than everything."""
     made = [it.name for it in pipelines.values() if makes_snapshots(it)]

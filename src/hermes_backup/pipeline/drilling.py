@@ -13,6 +13,7 @@ from hermes_backup.errors import (
     INTERRUPTED,
     PIPELINE_MISSING,
     RESTORE_CHECK,
+    SNAPSHOT_MISSING,
     STALE,
     ExitCode,
     Fault,
@@ -22,7 +23,7 @@ from hermes_backup.errors import (
 from hermes_backup.pipeline.amounts import show_age
 from hermes_backup.pipeline.config import HostConfig, pipeline_of
 from hermes_backup.pipeline.drill_result import Drilled, Trial, evidence_of
-from hermes_backup.pipeline.drilled import drilled, fetch_of, status_file
+from hermes_backup.pipeline.drilled import drilled, fetch_of, passed_file, status_file
 from hermes_backup.pipeline.events import Recorder
 from hermes_backup.pipeline.executor import Follower
 from hermes_backup.pipeline.interruption import interruptible
@@ -46,6 +47,7 @@ from hermes_backup.stages.decrypt import Decrypt
 from hermes_backup.stages.stage import Stage
 from hermes_backup.stages.things import Finding
 from hermes_backup.streams import scratch
+from hermes_backup.streams.private import write_private
 
 _MEMORY = "seen.json"
 
@@ -112,7 +114,12 @@ class Job:
     @property
     def own_folder(self) -> Path:
         """Where its status goes: a drill of something else than declared does not stand for the declared one."""
-        return self.folder / "asked" if self.wanted or self.source else self.folder
+        return self.folder / "asked" if self.asked else self.folder
+
+    @property
+    def asked(self) -> bool:
+        """Whether it is about something else than what is declared."""
+        return bool(self.wanted or self.source)
 
 
 def drill(job: Job, follower: Follower) -> Drilled:
@@ -141,18 +148,30 @@ def _recorded(job: Job, backup: Pipeline, recorder: Recorder, follower: Follower
         try:
             done = _looked(job, backup, started, both)
         except Fault as fault:
-            if fault.kind is INTERRUPTED:
+            if fault.kind is INTERRUPTED or (fault.kind is SNAPSHOT_MISSING and job.asked):
                 raise
             bare = Drilled(job.config.host, job.drill, backup.name, "", started, started, job.allowed)
             done = replace(bare, findings=(_finding("look", fault),))
         done = _vouched(replace(done, finished=datetime.now(timezone.utc)), job, backup, both)
-    except (KeyboardInterrupt, Fault):
-        stopped = Fault(INTERRUPTED, "stopped by a signal", where=job.config.host)
-        recorder.finish("interrupted", ExitCode.INTERRUPTED, stopped)
-        raise stopped from None
+    except Fault as fault:
+        if fault.kind is SNAPSHOT_MISSING:  # a slip of the operator's is no evidence
+            recorder.finish("failed", fault.kind.exit_code, fault)
+            raise
+        raise _stopped(job, recorder) from None
+    except KeyboardInterrupt:
+        raise _stopped(job, recorder) from None
     trouble = _trouble(done)
-    recorder.finish("done" if trouble is None else "failed", _EXITS[done.result], trouble)
+    status = recorder.finish("done" if trouble is None else "failed", _EXITS[done.result], trouble)
+    if trouble is None and not job.asked:
+        passed = passed_file(status_file(job.drills, job.config.host, job.drill))
+        write_private(passed, status.model_dump_json().encode())
     return replace(done, warnings=recorder.status.warnings)
+
+
+def _stopped(job: Job, recorder: Recorder) -> Fault:
+    stopped = Fault(INTERRUPTED, "stopped by a signal", where=job.config.host)
+    recorder.finish("interrupted", ExitCode.INTERRUPTED, stopped)
+    return stopped
 
 
 def _looked(job: Job, backup: Pipeline, now: datetime, both: _Both) -> Drilled:
@@ -209,7 +228,7 @@ def _tried(
         source = Source(job.config, backup, (seen.place, one.listed), pinned)
         stages = [_with_passphrase(it, source) for it in pipeline.stages[1:]]
         trials.append(bring_back(source, one, stages, look, follower))
-    if wanted == LATEST and trials and not any(it.failed for it in trials):
+    if wanted == LATEST and not job.asked and trials and not any(it.failed for it in trials):
         memory.model_copy(update={"turn": memory.turn + 1}).write(job.folder / _MEMORY)
     return trials
 

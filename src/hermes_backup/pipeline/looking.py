@@ -188,7 +188,7 @@ class Shelf:
     def _finish(self, place: Place, begun: tuple[Known, Chunks], read: dict[SnapshotName, Look | Fault]) -> None:
         known, chunks = begun
         try:
-            members = plain(from_bytes(b"".join(chunks), self._lines))
+            members = plain(from_bytes(b"".join(chunks), self._lines), self._lines)
         except Fault as fault:
             read[known.name] = _placed(fault, place, known.name)
         else:

@@ -7,8 +7,9 @@ from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
 from hermes_backup.errors import DRILL_DUE, RUN_LOST, Fault
+from hermes_backup.pipeline.amounts import show_age
 from hermes_backup.pipeline.config import pipeline_of
-from hermes_backup.pipeline.drilled import is_drill, status_file
+from hermes_backup.pipeline.drilled import is_drill, passed_file, status_file
 from hermes_backup.pipeline.lock import locked
 from hermes_backup.pipeline.status import Status, Trouble
 
@@ -19,20 +20,24 @@ if TYPE_CHECKING:
 
 _NEVER = datetime.min.replace(tzinfo=timezone.utc)
 _LATER = datetime.max.replace(tzinfo=timezone.utc)
+_PATIENCE = timedelta(days=1)
 
 
 @dataclass(frozen=True)
 class Drill:
-    """A pipeline that drills, and its last run here; None when it never ran."""
+    """A pipeline that drills, and its last run here; None when it never ran. ``before``: when one last passed."""
 
     pipeline: str
     status: Status | None
+    before: datetime | None = None
 
     @property
     def passed(self) -> datetime | None:
-        """When it ended well; None when the last one did not, or there was none."""
+        """When it ended well; while one runs, the one before it. None when the last one did not, or there was none."""
         status = self.status
-        return status.finished if status is not None and status.state == "done" else None
+        if status is None:
+            return None
+        return self.before if status.state == "running" else status.finished if status.state == "done" else None
 
     @property
     def failed(self) -> bool:
@@ -55,7 +60,12 @@ def last_drill(config: HostConfig, drills: Path) -> Drill | None:
     ``drills`` is the folder of what this machine keeps of them.
     """
     names = [name for name in config.pipelines if is_drill(pipeline_of(config, name))]
-    return min((Drill(it, _status(status_file(drills, config.host, it))) for it in names), key=_trouble, default=None)
+    return min((_drill(it, status_file(drills, config.host, it)) for it in names), key=_trouble, default=None)
+
+
+def _drill(name: str, path: Path) -> Drill:
+    last = _read(passed_file(path))
+    return Drill(name, _status(path), None if last is None else last.finished)
 
 
 def _trouble(drill: Drill) -> tuple[bool, datetime]:
@@ -66,14 +76,23 @@ def _trouble(drill: Drill) -> tuple[bool, datetime]:
 
 
 def _status(path: Path) -> Status | None:
+    status = _read(path)
+    if status is None or status.state != "running":
+        return status
+    silent = datetime.now(timezone.utc) - status.updated
+    held = _is_held(path.parent / "lock")
+    if held and silent < _PATIENCE:
+        return status
+    how = f"nothing was heard of it for {show_age(silent)}" if held else "it was killed"
+    lost = Trouble(name=RUN_LOST.name, what=f"{how}, in {status.stage or 'no stage'}", mend=DRILL_DUE.mend)
+    return status.model_copy(update={"state": "failed", "error": lost})
+
+
+def _read(path: Path) -> Status | None:
     try:
-        status = Status.read(path)
+        return Status.read(path)
     except (OSError, ValueError):
         return None
-    if status.state != "running" or _is_held(path.parent / "lock"):
-        return status
-    lost = Trouble(name=RUN_LOST.name, what=f"it was killed, in {status.stage or 'no stage'}", mend=DRILL_DUE.mend)
-    return status.model_copy(update={"state": "failed", "error": lost})
 
 
 def _is_held(lock: Path) -> bool:

@@ -6,9 +6,11 @@ Dates are no difference, as in ``if_changed``: names, kinds, contents, modes and
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
+from hermes_backup.snapshots.index import Lines
 from hermes_backup.snapshots.manifest import Database
 from hermes_backup.streams.members import Member
 
@@ -74,17 +76,20 @@ def aspects(old: Member, new: Member) -> tuple[Aspect, ...]:
     return tuple(found)
 
 
-def plain(members: Iterable[Member]) -> tuple[Member, ...]:
+def plain(members: Iterable[Member], known: Lines) -> tuple[Member, ...]:
     """Return the entries sorted by name, hard links as the files that they are: which name comes first means nothing.
 
     Of entries with the same name the last one counts, as when tar extracts them.
+
+    Raises:
+        Fault: INDEX_TOO_LARGE.
     """
     named = {it.name: it for it in members}
     made = []
     for name in sorted(named):
         it = named[name]
         target = named.get(it.link) if it.kind == "hardlink" and it.link is not None else None
-        made.append(replace(target, name=name) if target is not None and target.kind == "file" else it)
+        made.append(known.named(name, target) if target is not None and target.kind == "file" else it)
     return tuple(made)
 
 
@@ -109,8 +114,9 @@ def compare(old: Sequence[Member], new: Sequence[Member]) -> Difference:
 
 def leaves(members: Sequence[Member]) -> tuple[Member, ...]:
     """Leave out folders that hold others of these: a folder comes and goes with what is in it."""
-    above = {it.name[: -len(rest) - 1] for it in members for rest in _endings(it.name)}
-    return tuple(it for it in members if it.kind != "dir" or it.name not in above)
+    ordered = sorted((it.name for it in members), key=lambda it: it.replace(b"/", b"\0"))  # what it holds comes next
+    holding = {one for one, after in pairwise(ordered) if after.startswith(one + b"/")}
+    return tuple(it for it in members if it.kind != "dir" or it.name not in holding)
 
 
 def compare_databases(old: Sequence[Database], new: Sequence[Database]) -> tuple[DatabaseChange, ...]:
@@ -130,13 +136,6 @@ def own_rows(rows: Sequence[Rows], tables: Iterable[str]) -> tuple[Rows, ...]:
     """Leave out what SQLite keeps for itself: the tables behind a full-text index of these tables, and its counters."""
     there = set(tables)
     return tuple(it for it in rows if not it.table.startswith("sqlite_") and not _is_shadow(it.table, there))
-
-
-def _endings(name: bytes) -> Iterable[bytes]:
-    rest = name
-    while b"/" in rest:
-        rest = rest.partition(b"/")[2]
-        yield rest
 
 
 def _rows(old: Database | None, new: Database | None) -> tuple[Rows, ...]:

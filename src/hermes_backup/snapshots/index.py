@@ -10,6 +10,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import get_args
 
 from hermes_backup.errors import DATA_DAMAGED, INDEX_TOO_LARGE, Fault
@@ -19,6 +20,8 @@ from hermes_backup.streams.members import Member
 
 LARGEST = 256 << 20
 """Bytes of a list, plain or as it lies: a million files and more. Read, it takes three times as much memory."""
+_LONGEST_NAME = 4096  # bytes; PATH_MAX, limits.h: no home holds a longer one
+_REFERENCE, _MEMBER = 8, 300  # bytes of memory for a place in a list, and for a member
 _KINDS = frozenset(get_args(MemberKind))
 _decode = json.JSONDecoder().decode  # json.loads would guess the encoding of each line, which is an eighth of the time
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
@@ -46,12 +49,13 @@ def to_lines(members: Iterable[Member]) -> Iterator[bytes]:
 class Lines(dict[bytes, Member]):
     """Lines that were read, with what they say: lists of one home differ in few, and none is read twice.
 
-    Together they have ``room`` bytes: a host that was broken into can write many lists.
+    All lists together have ``room`` bytes: a host that was broken into can write many, and each of few bytes.
     """
 
     def __init__(self, room: int = 2 * LARGEST) -> None:
         super().__init__()
         self._room = room
+        self._named: dict[tuple[bytes, Member], Member] = {}
 
     def __missing__(self, line: bytes) -> Member:
         """Read a line that is not known yet.
@@ -59,11 +63,31 @@ class Lines(dict[bytes, Member]):
         Raises:
             Fault: INDEX_TOO_LARGE.
         """
-        self._room -= len(line)
-        if self._room < 0:
-            raise Fault(INDEX_TOO_LARGE, "the lists of files differ in too much to be looked at together")
+        self.spend(len(line))
         member = self[line] = _member(_decode(line.decode()))
         return member
+
+    def named(self, name: bytes, target: Member) -> Member:
+        """Return a file under another name of its.
+
+        Raises:
+            Fault: INDEX_TOO_LARGE.
+        """
+        known = self._named.get((name, target))
+        if known is None:
+            self.spend(_MEMBER + len(name))
+            known = self._named[name, target] = replace(target, name=name)
+        return known
+
+    def spend(self, size: int) -> None:
+        """Take so much of the room.
+
+        Raises:
+            Fault: INDEX_TOO_LARGE.
+        """
+        self._room -= size
+        if self._room < 0:
+            raise Fault(INDEX_TOO_LARGE, "the lists of files are too many, or too different, to be looked at together")
 
 
 def require_bounded(part: Part) -> None:
@@ -86,7 +110,9 @@ def from_bytes(data: bytes, known: Lines | None = None) -> tuple[Member, ...]:
     try:
         if known is None:
             return tuple(_member(_decode(line.decode())) for line in data.splitlines())
-        return tuple(map(known.__getitem__, data.splitlines()))
+        lines = data.splitlines()
+        known.spend(_REFERENCE * len(lines))
+        return tuple(map(known.__getitem__, lines))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise Fault(DATA_DAMAGED, f"the index cannot be read: {error}") from None
 
@@ -96,15 +122,18 @@ def _member(row: dict[str, object]) -> Member:
     digest = row.get("sha256")
     if row["kind"] not in _KINDS or (digest is not None and not _SHA256.fullmatch(str(digest))):
         raise ValueError("a line of it is none that this program writes")
+    name, target = os.fsencode(str(row["name"])), None if link is None else os.fsencode(str(link))
+    if max(len(name), len(target or b"")) > _LONGEST_NAME or b"\0" in name:
+        raise ValueError("a name that no file has")
     return Member(
-        name=os.fsencode(str(row["name"])),
+        name=name,
         kind=row["kind"],  # type: ignore[arg-type]  # looked at above
         size=_number(row["size"]),
         mode=int(str(row["mode"]), 8),
         uid=int(str(row["uid"])),
         gid=int(str(row["gid"])),
         mtime=float(str(row["mtime"])),
-        link=None if link is None else os.fsencode(str(link)),
+        link=target,
         sha256=None if digest is None else str(digest),
     )
 

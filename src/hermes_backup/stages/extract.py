@@ -107,8 +107,8 @@ def _unpack(
             process.stdin.close()
         code = process.wait()
     finally:
-        chunks.close()
         process.kill()
+        chunks.close()
     if code != 0:
         first, *rest = process.errors().splitlines() or [""]
         kind = DISK_FULL if any("No space left" in it for it in (first, *rest)) else STAGE_FAILED

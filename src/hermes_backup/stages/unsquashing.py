@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path
 
 from hermes_backup.errors import RESTORE_CHECK, Fault
@@ -78,11 +79,10 @@ def _fetch(plain: Plaintext, image: Path, context: Context) -> None:
 
 def _inodes(members: Sequence[Member]) -> int:
     """Count what mksquashfs makes of them: names of one file share an inode; folders above, and the root, are added."""
-    names = {it.name for it in members if it.kind != "hardlink"}
-    above: set[bytes] = set()
-    for it in members:
-        parent = it.name.rpartition(b"/")[0]
-        while parent and parent not in above:
-            above.add(parent)
-            parent = parent.rpartition(b"/")[0]
-    return len(names | above) + 1
+    paths = 0
+    before: list[bytes] = []
+    for parts in sorted(it.name.split(b"/") for it in members):
+        shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(before, parts, strict=False)))
+        paths += len(parts) - shared
+        before = parts
+    return paths - sum(it.kind == "hardlink" for it in members) + 1

@@ -23,8 +23,8 @@ def ahead(chunks: Chunks) -> Chunks:
             return
         yield first
         puller = _Puller(chunks)
-        puller.start()
         try:
+            puller.start()
             while (chunk := puller.ready.get()) is not None:
                 yield chunk
             if puller.error is not None:
