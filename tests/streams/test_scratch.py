@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -27,6 +28,33 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def state(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    made = tmp_path_factory.mktemp("state")
+    monkeypatch.setenv("XDG_STATE_HOME", str(made))
+    return made
+
+
+def remembered(state: Path) -> list[str]:
+    return sorted(str(it.readlink()) for it in state.glob("hermes-backup/scratch/*"))
+
+
+def killed(temporaries: Path) -> Path:
+    """Make a folder in another folder for temporaries, and be killed before it goes."""
+    temporaries.mkdir(exist_ok=True)
+    argv = [sys.executable, "-c", _MAKER]
+    with subprocess.Popen(
+        argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, "TMPDIR": str(temporaries)}
+    ) as maker:
+        assert maker.stdout is not None
+        made = Path(maker.stdout.readline().strip())
+        maker.kill()
+        maker.communicate()
+    assert made.parent == temporaries
+    assert (made / "inner").is_dir()
+    return made
 
 
 def test_it_is_private_and_gone_afterwards(folder: Path) -> None:
@@ -68,3 +96,44 @@ def test_only_what_is_ours_is_swept(folder: Path) -> None:
     before = set(folder.iterdir())
     sweep()
     assert set(folder.iterdir()) == before
+
+
+def test_what_was_killed_is_swept_whatever_the_folder_for_temporaries_was(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory, state: Path
+) -> None:
+    made = killed(tmp_path_factory.mktemp("large"))
+    with scratch() as ours:
+        assert remembered(state) == sorted(map(str, (made, ours)))
+        sweep()
+        assert not made.exists()
+        assert ours.is_dir()
+        assert remembered(state) == [str(ours)]
+    assert remembered(state) == []
+
+
+def test_what_cannot_be_removed_is_not_forgotten(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory, state: Path
+) -> None:
+    """Another still holds it; when it lets go, it is swept."""
+    made = killed(tmp_path_factory.mktemp("large"))
+    holder = os.open(made, os.O_RDONLY)
+    fcntl.flock(holder, fcntl.LOCK_EX)
+    sweep()
+    assert (made.is_dir(), remembered(state)) == (True, [str(made)])
+    os.close(holder)
+    sweep()
+    assert (made.exists(), remembered(state)) == (False, [])
+
+
+@pytest.mark.parametrize("spoil", ["no folder", "not absolute", "read-only"])
+def test_where_nothing_can_be_remembered_it_is_made_all_the_same(
+    spoil: str, folder: Path, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a service, whose state may lie where nothing is written."""
+    place = {"no folder": "/dev/null", "not absolute": "state", "read-only": "/proc/self"}[spoil]
+    monkeypatch.setenv("XDG_STATE_HOME", place)
+    monkeypatch.chdir(state)
+    with scratch() as made:
+        (made / "file").write_text("x")
+    sweep()
+    assert (list(folder.iterdir()), list(state.iterdir())) == ([], [])
