@@ -122,6 +122,13 @@ def test_a_capability_is_not_brought_back(forge: Forge) -> None:
     assert os.listxattr(done.target / "tool") == ["user.kept"]
 
 
+def test_a_file_that_only_the_list_has_is_no_fault_of_tar(forge: Forge) -> None:
+    listed = members_of(tar_of(SOUL, entry("memory", b"x")))
+    forge.publish(tar_of(SOUL), members=listed)
+    for only in ([], ["memory"]):
+        refused(forge.site, CHECK, key=forge.key.public(), match="archive and its index differ: memory", only=only)
+
+
 @pytest.mark.parametrize("size", [-1, +1, -(1 << 20), 1 << 30])
 def test_a_lie_about_the_plain_size_is_noticed(size: int, forge: Forge) -> None:
     archive = tar_of(SOUL, entry("bulk", os.urandom(2 << 20)))

@@ -62,7 +62,7 @@ def _out_of_tar(
 ) -> tuple[bytes, ...]:
     """Unpack a tar stream; return what lost its setuid or setgid bit."""
     root.mkdir(mode=0o700)
-    _compare(_unpack(plain, root, doorkeeper, context, some), plain.members)
+    _unpack(plain, root, doorkeeper, context, some)
     for name in some.targets if some else ():
         _forget(root / os.fsdecode(name), root)
     return examine(root, plain.members if some is None else some.members)
@@ -81,10 +81,8 @@ def _out_of_image(
     return special
 
 
-def _unpack(
-    plain: Plaintext, root: Path, doorkeeper: Doorkeeper, context: Context, some: Selected | None
-) -> tuple[Member, ...]:
-    """Unpack all of the archive or some of it; either way every byte is followed, and every member returned."""
+def _unpack(plain: Plaintext, root: Path, doorkeeper: Doorkeeper, context: Context, some: Selected | None) -> None:
+    """Unpack all of the archive or some of it; either way every byte is followed, and every member compared."""
     follower = Follower(doorkeeper.admit)
     argv: list[Argument] = ["tar", "--extract", "--file=-", "--directory", root, "--preserve-permissions"]
     argv += ["--same-owner" if os.geteuid() == 0 else "--no-same-owner", "--numeric-owner"]
@@ -109,12 +107,12 @@ def _unpack(
     finally:
         process.kill()
         chunks.close()
+    _compare(members, plain.members)
     if code != 0:
         first, *rest = process.errors().splitlines() or [""]
         kind = DISK_FULL if any("No space left" in it for it in (first, *rest)) else STAGE_FAILED
         more = f", and {len(rest)} lines more" if rest else ""
         raise Fault(kind, f"tar ended with {code}: {first}{more}", where=str(root))
-    return members
 
 
 def _forget(path: Path, root: Path) -> None:
