@@ -185,7 +185,7 @@ def test_a_very_deep_path_comes_back_or_goes_without_a_trace(forge: Forge, clean
     forge.publish(archive, number=2, files=3)
     refused(forge.site, CHECK, key=forge.key.public())
     forge.publish(tar_of(SOUL, entry(f"{'/'.join('d' * 3000)}/leaf", b"too far")), number=3)
-    refused(forge.site, "HB-STAGE-FAILED", code=5, key=forge.key.public())
+    refused(forge.site, DAMAGED, key=forge.key.public())
 
 
 def changed(members: tuple[Member, ...], **fields: object) -> tuple[Member, ...]:
