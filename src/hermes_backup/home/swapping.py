@@ -1,6 +1,7 @@
 """Entries of a file system that change places in one step, so that there is always one or the other.
 
 ``renameat2(2)`` with RENAME_EXCHANGE does it on ext4, XFS, Btrfs, tmpfs and overlayfs; NFS and some FUSE have none.
+Which entry is which is told by marks that outlive renaming and a restart.
 """
 
 from __future__ import annotations
@@ -8,8 +9,10 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import struct
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from hermes_backup.errors import RESTORE_REFUSED, Fault
@@ -19,6 +22,27 @@ from hermes_backup.home.printable import printable
 _AT_FDCWD = -100
 _NOREPLACE, _EXCHANGE = 1, 2  # linux/fs.h
 _CANNOT = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP})
+_SECOND = 10**9
+_NOFOLLOW, _BASIC, _BIRTH = 0x100, 0x7FF, 0x800  # linux/fcntl.h, linux/stat.h
+_STATX = struct.Struct("=I28xQQ32xqI4x16xqI132x")  # mask, inode, size, birth, change of contents; statx(2)
+
+
+@dataclass(frozen=True)
+class Mark:
+    """An entry told from others: equal marks, the same entry, unchanged. Times are in nanoseconds.
+
+    No device is in it, because an overlay, Btrfs or NFS has another number after a restart. An inode's number alone is
+    given anew at once when its file is removed; its birth is not. File systems that know of none have 0.
+    """
+
+    inode: int
+    birth: int
+    size: int
+    modified: int
+
+    def is_same(self, other: Mark) -> bool:
+        """Say whether it is the same entry, whatever was written into it since."""
+        return (self.inode, self.birth) == (other.inode, other.birth)
 
 
 @contextmanager
@@ -67,6 +91,22 @@ def carry(name: str, old: Path, new: Path) -> None:
     with ExitStack() as held:
         folders = [below(held.enter_context(anchored(it)), above, None, held) for it in (old, new)]
         move(folders[0] / last, folders[1] / last)
+
+
+def mark(path: Path) -> Mark:
+    """Tell what lies at a path, a link itself too.
+
+    Raises:
+        OSError: nothing that can be seen.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)  # os.stat tells no birth before Python 3.15
+    found = ctypes.create_string_buffer(_STATX.size)
+    if libc.statx(_AT_FDCWD, os.fsencode(path), _NOFOLLOW, _BASIC | _BIRTH, found) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), str(path))
+    mask, inode, size, born, born_part, modified, modified_part = _STATX.unpack(found.raw)
+    birth = born * _SECOND + born_part if mask & _BIRTH else 0
+    return Mark(inode, birth, size, modified * _SECOND + modified_part)
 
 
 def move(old: Path, new: Path) -> None:

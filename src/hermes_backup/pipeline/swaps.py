@@ -15,9 +15,8 @@ from hermes_backup.errors import Fault
 from hermes_backup.home.facts import beside
 from hermes_backup.home.layout import SIDECARS
 from hermes_backup.home.printable import printable
-from hermes_backup.home.processes import Identity
 from hermes_backup.home.services import Unit
-from hermes_backup.home.swapping import carry, exchange, move
+from hermes_backup.home.swapping import Mark, carry, exchange, mark, move
 from hermes_backup.streams.folders import remove
 from hermes_backup.streams.private import write_private
 
@@ -91,9 +90,13 @@ class Swap:
 
 
 def _carry_logs(old: Path, new: Path) -> None:
-    for side in map(os.fsdecode, SIDECARS):
-        if os.path.lexists(beside(old, side)):
-            move(beside(old, side), beside(new, side))
+    for it in _logs(old):
+        move(it, beside(new, it.name.removeprefix(old.name)))
+
+
+def _logs(path: Path) -> list[Path]:
+    """Return what SQLite left beside an entry."""
+    return [it for side in map(os.fsdecode, SIDECARS) if os.path.lexists(it := beside(path, side))]
 
 
 class _Swapped(BaseModel):
@@ -101,8 +104,8 @@ class _Swapped(BaseModel):
 
     target: str
     aside: str
-    device: int
-    inode: int
+    new: Mark
+    old: Mark | None
 
 
 class _Service(BaseModel):
@@ -113,7 +116,7 @@ class _Service(BaseModel):
 
 
 class Note(BaseModel):
-    """What is under way: which entries change places, told by device and inode of the new ones, and who is stopped.
+    """What is under way: which entries change places, told by marks of old and new ones, and who is stopped.
 
     ``start``: the services are to run again on the new entries; on the old ones they always are. ``carried`` are the
     names of what moves from the old home into the new one, as in a URI, because a name need not be text.
@@ -131,9 +134,8 @@ class Note(BaseModel):
         """Note what is going to be done."""
         noted = []
         for it in swaps:
-            status = it.new.lstat()
-            where = {"target": str(it.shown), "aside": str(it.shown_aside)}
-            noted.append(_Swapped(**where, device=status.st_dev, inode=status.st_ino))
+            target, aside = str(it.shown), str(it.shown_aside)
+            noted.append(_Swapped(target=target, aside=aside, new=mark(it.new), old=_lies_at(it.target)))
         services = tuple(_Service(name=it.name, uid=it.uid) for it in units)
         names = tuple(quote_from_bytes(os.fsencode(it)) for it in carried)
         return cls(swaps=tuple(noted), services=services, start=start, carried=names)
@@ -157,11 +159,12 @@ def settle(file: Path) -> tuple[str, ...]:
         return ()
     except ValidationError:
         return (f"the note {file} of a restore that was killed cannot be read; look at it, and remove it",)
-    told = tuple(filter(None, (_settle(it) for it in note.swaps)))
-    renewed = all(_lies_at(Path(it.target)) == (it.device, it.inode) for it in note.swaps)
-    if renewed and note.carried:
-        told += tuple(_carried(note.swaps[0], [os.fsdecode(unquote_to_bytes(it)) for it in note.carried]))
-    told += tuple(_started(Unit(it.name, it.uid)) for it in note.services if note.start or not renewed)
+    names = [os.fsdecode(unquote_to_bytes(it)) for it in note.carried]
+    told = [said for it in note.swaps for said in _settle(it)]
+    renewed = all(_is(it.target, it.new) for it in note.swaps)
+    if renewed and names:
+        told += _carried(note.swaps[0], names)
+    told += [_started(Unit(it.name, it.uid)) for it in note.services if note.start or not renewed]
     file.unlink()
     return tuple(filter(None, told))
 
@@ -191,30 +194,44 @@ def _carried(one: _Swapped, names: Sequence[str]) -> Iterator[str]:
         yield f"carried over what no backup holds ({moved}), which a killed restore had left in {one.aside}"
 
 
-def _settle(one: _Swapped) -> str:
-    new, target, aside = (one.device, one.inode), Path(one.target), Path(one.aside)
-    if _lies_at(target) == new:
-        return f"{target} is the new one already, put there by a restore that was killed"
-    if _lies_at(aside) == new:
+def _settle(one: _Swapped) -> Iterator[str]:
+    target, aside = Path(one.target), Path(one.aside)
+    if _is(target, one.new):
+        yield f"{target} is the new one already, put there by a restore that was killed"
+    elif _is(target, one.old) and _is(aside, one.new):
         remove(aside)
-        _carry_back(aside, target)
-        return f"removed {aside}, which a restore that was killed had not yet put in place"
-    if _lies_at(target) is None and _lies_at(aside) is not None:
+        yield f"removed {aside}, which a restore that was killed had not yet put in place"
+        yield _logs_back(one)
+    elif _is(aside, one.old) and not os.path.lexists(target):
         move(aside, target)
-        _carry_back(aside, target)
-        return f"put the old {target} back, which a restore that was killed had moved"
-    _carry_back(aside, target)
-    return ""
+        yield f"put the old {target} back, which a restore that was killed had moved"
+        yield _logs_back(one)
+    elif _is(target, one.old) or not os.path.lexists(aside):
+        yield _logs_back(one)
+    else:
+        why = "neither what a restore that was killed found there nor what it was to put there; nothing was changed"
+        yield f"{target} is {why}; look at it and at {aside}"
 
 
-def _carry_back(aside: Path, target: Path) -> None:
-    """Put back what lay beside the old entry; where something lies there again, that is newer."""
-    with suppress(FileExistsError):
-        _carry_logs(aside, target)
+def _logs_back(one: _Swapped) -> str:
+    """Put back what lay beside the old entry; beside any other, or one written to since, it would corrupt that."""
+    target, aside = Path(one.target), Path(one.aside)
+    if not _logs(aside):
+        return ""
+    if _lies_at(target) == one.old:
+        with suppress(FileExistsError):  # where something lies there again, that is newer
+            _carry_logs(aside, target)
+            return f"put back what lay beside the old {target}, which a restore that was killed had moved"
+    left = ", ".join(map(str, _logs(aside)))
+    return f"{target} is not as a restore that was killed found it; what lay beside it then stays where it is: {left}"
 
 
-def _lies_at(path: Path) -> Identity | None:
+def _is(path: str | Path, noted: Mark | None) -> bool:
+    there = _lies_at(Path(path))
+    return there is not None and noted is not None and there.is_same(noted)
+
+
+def _lies_at(path: Path) -> Mark | None:
     with suppress(OSError):
-        status = path.lstat()
-        return (status.st_dev, status.st_ino)
+        return mark(path)
     return None
