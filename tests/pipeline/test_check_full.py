@@ -326,13 +326,18 @@ def test_commands_reach_no_socket_of_a_service(where: str, forge: Forge, key_hom
 def test_commands_see_no_keys_and_cannot_uncover_them(
     forge: Forge, key_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in (".gnupg", ".ssh", ".config/rclone", "state/hermes-backup/drill-key", "config/hermes-backup"):
+    for name in (".gnupg", ".ssh", ".config/rclone", "state/hermes-backup/drill-key", "config/hermes-backup",
+                 "config/rclone", "cache/hermes-backup"):  # fmt: skip
         (key_home / name).mkdir(parents=True)
         (key_home / name / "secret").write_text("secret")
+    for name in (".rclone.conf", "my.conf"):
+        (key_home / name).write_text("secret")
     (key_home / "tool").write_text("a tool")
     monkeypatch.setenv("HOME", str(key_home))
     monkeypatch.setenv("XDG_STATE_HOME", str(key_home / "state"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(key_home / "config"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(key_home / "cache"))
+    monkeypatch.setenv("RCLONE_CONFIG", str(key_home / "my.conf"))
     find = (
         f"import pathlib; f = [str(it) for it in pathlib.Path('{key_home}').rglob('*') if it.is_file()]; assert f == "
     )
@@ -342,10 +347,25 @@ def test_commands_see_no_keys_and_cannot_uncover_them(
     )
     only = [str(key_home / "tool")]
     written = f"open('{key_home}/tool', 'w')"
-    found = tried(forge, f"{find}{only}", f"{uncover}{only}", written)
-    assert [verdict for verdict, _ in found] == ["ok", "ok", "failed"], found
+    read = f"open('{key_home}/my.conf').read()"
+    found = tried(forge, f"{find}{only}", f"{uncover}{only}", written, read)
+    assert [verdict for verdict, _ in found] == ["ok", "ok", "failed", "failed"], found
     assert "nothing written outside" in found[0][1]
     assert "Read-only" in found[2][1]
+
+
+@bubblewrapped
+def test_commands_see_no_other_drill(key_home: Path) -> None:
+    """Which lie beside it, wherever that is."""
+    for name in ("mine", "other"):
+        (key_home / name).mkdir()
+        (key_home / name / "file").write_text(name)
+    box = sandbox(key_home / "mine")
+    assert box is not None
+    seen = box.run(["find", str(key_home), "-type", "f", "-exec", "cat", "{}", "+"], key_home / "mine", 10.0)
+    assert (seen.stdout, seen.stderr) == (b"mine", "")
+    assert box.run(["touch", str(key_home / "mine" / "new")], key_home / "mine", 10.0).returncode == 0
+    assert (key_home / "mine" / "new").exists()
 
 
 @bubblewrapped

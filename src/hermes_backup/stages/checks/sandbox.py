@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import which
@@ -21,7 +21,7 @@ _TRIAL_SECONDS = 10.0
 _STAGE = "check"
 _APP = "hermes-backup"
 _SHARED = ("/run", "/tmp", "/var/tmp", "/etc/hermes-backup", "/var/lib/hermes-backup")  # noqa: S108 - to be hidden
-_OF_USERS = ("~/.gnupg", "~/.ssh", "~/.config/rclone")
+_OF_USERS = ("~/.gnupg", "~/.ssh", "~/.config/rclone", "~/.rclone.conf")
 # root keeps its user namespace, or files of a home's owner are nobody's; it keeps what opens them, and cannot unmount
 _AS_ROOT = (
     *("--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try", "--cap-drop", "ALL"),
@@ -83,10 +83,13 @@ def _ways(folder: Path, gnupghome: Path | None, python: Path | None) -> Iterator
 
 def _view(folder: Path, gnupghome: Path | None, python: Path | None) -> Iterator[str]:
     """Give the mounts over the bare root: the deeper a folder lies, the later, so that each is as it is meant."""
-    hidden = {it.resolve() for it in _secret(gnupghome) if _is_folder(it)}
+    secret = (*_secret(gnupghome), *_beside(folder))
+    hidden = {it.resolve() for it in secret if _is(Path.is_dir, it)}
+    files = {it.resolve() for it in secret if _is(Path.is_file, it)}
     needed = {it for it in _prefixes(python) if any(it != over and it.is_relative_to(over) for over in hidden)}
     mounts = [
         *((it, ["--tmpfs", str(it)]) for it in hidden),
+        *((it, ["--ro-bind", os.devnull, str(it)]) for it in files),
         *((it, ["--ro-bind", str(it), str(it)]) for it in needed),
         (folder, ["--bind", str(folder), str(folder)]),
     ]
@@ -95,13 +98,23 @@ def _view(folder: Path, gnupghome: Path | None, python: Path | None) -> Iterator
 
 
 def _secret(gnupghome: Path | None) -> Iterator[Path]:
-    """Give the folders in which keys, credentials and sockets lie: sockets answer also where nothing can be written."""
+    """Give where keys, credentials and sockets lie: sockets answer also where nothing can be written."""
     yield from map(Path, _SHARED)
     yield from (Path(it).expanduser() for it in _OF_USERS)
     yield platformdirs.user_state_path(_APP)  # the key by which evidence is signed
     yield platformdirs.user_config_path(_APP)
+    yield platformdirs.user_cache_path(_APP)
+    yield platformdirs.user_config_path("rclone")
+    if named := os.environ.get("RCLONE_CONFIG"):
+        yield Path(named)
     if gnupghome is not None:
         yield gnupghome
+
+
+def _beside(folder: Path) -> Iterator[Path]:
+    """Give the folder in which the run's own lies, and those of other drills with it."""
+    if folder.parent != Path(folder.anchor):
+        yield folder.parent
 
 
 def _prefixes(python: Path | None) -> set[Path]:
@@ -110,9 +123,9 @@ def _prefixes(python: Path | None) -> set[Path]:
     return {Path(sys.prefix), Path(sys.base_prefix), *agents}
 
 
-def _is_folder(path: Path) -> bool:
+def _is(kind: Callable[[Path], bool], path: Path) -> bool:
     try:
-        return path.is_dir()
+        return kind(path)
     except OSError:  # where we cannot look, a command cannot either
         return False
 
