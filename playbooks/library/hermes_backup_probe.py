@@ -13,6 +13,10 @@ options:
     description: Where releases of the agent lie.
     type: path
     default: /opt/hermes-backup
+  also:
+    description: Programs that this host's pipelines need besides, each with the Debian package that brings it.
+    type: dict
+    default: {}
 author: hermes-backup
 """
 
@@ -77,11 +81,12 @@ def find_python():
 
 def main():
     """Run the module."""
-    module = AnsibleModule(
-        argument_spec={"folder": {"type": "path", "default": "/opt/hermes-backup"}}, supports_check_mode=True
-    )
+    folder = {"type": "path", "default": "/opt/hermes-backup"}
+    also = {"type": "dict", "default": {}}
+    module = AnsibleModule(argument_spec={"folder": folder, "also": also}, supports_check_mode=True)
+    programs = dict(PROGRAMS, **module.params["also"])
     path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
-    missing = sorted({package for name, package in PROGRAMS.items() if shutil.which(name, path=path) is None})
+    missing = sorted({package for name, package in programs.items() if shutil.which(name, path=path) is None})
     module.exit_json(
         changed=False,
         python=find_python(),

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from hermes_backup.errors import Fault
-from hermes_backup.fleet.declared import Declared, Timer, declared
+from hermes_backup.fleet.declared import Declared, Timer, declared, programs
 from hermes_backup.fleet.deploy import require_own_units
 from tests.fleet.ground import Ground
 
@@ -49,6 +49,12 @@ def test_whatever_is_declared_otherwise_has_another_digest(ground: Ground, line:
     before = of(ground).digest
     assert of(ground).digest == before
     assert of(ground, line).digest != before
+
+
+def test_only_pipelines_of_images_need_the_tools_of_images(ground: Ground) -> None:
+    usual = programs(ground.fleet().host("vps1").sound)
+    ground.settings("hermes_backup_pipelines: {p: {stages: [{archive: {format: squashfs}}, {store: {path: /s}}]}}")
+    assert (usual, programs(ground.fleet().host("vps1").sound)) == ({}, {"mksquashfs": "squashfs-tools"})
 
 
 def test_timers_stores_and_folders(ground: Ground) -> None:

@@ -76,3 +76,5 @@ def test_a_host_is_probed() -> None:
     assert answer["machine"] == platform.machine()
     assert answer["python"]["version"].startswith("3.")
     assert (answer["missing"], answer["releases"]) == ([], [])
+    also = {"mksquashfs": "squashfs-tools", "no-such-program": "some-package"}
+    assert call("hermes_backup_probe", folder="/nowhere", also=also)["missing"] == ["some-package"]

@@ -13,6 +13,7 @@ from hermes_backup import __version__
 from hermes_backup.errors import CONFIG_INVALID, Fault
 from hermes_backup.fleet.spreading import minutes, shifted
 from hermes_backup.pipeline.config import NOTIFY_CREDENTIAL, RCLONE_CREDENTIAL, pipeline_of
+from hermes_backup.stages.archive import Archive
 from hermes_backup.stages.push import Push
 from hermes_backup.stages.store import Store
 
@@ -96,6 +97,14 @@ def declared(host: FleetHost, fleet: Collection[str]) -> Declared:
         timeout=int(host.means.timeout.total_seconds()),
         secret=any(json.dumps(it)[1:-1] in text for it in host.secrets if it),
     )
+
+
+def programs(config: HostConfig) -> Mapping[str, str]:
+    """Return the programs that only some pipelines need on their host, with the Debian packages that bring them."""
+    made = (pipeline_of(config, name) for name in config.pipelines)
+    stages = (stage for it in made if it.runs_on == "host" for stage in it.stages)
+    images = any(isinstance(it, Archive) and it.format == "squashfs" for it in stages)
+    return {"mksquashfs": "squashfs-tools"} if images else {}
 
 
 def _credentials(host: FleetHost, config: HostConfig) -> Mapping[str, str]:

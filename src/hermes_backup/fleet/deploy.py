@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from hermes_backup import __version__
 from hermes_backup.errors import CONFIG_INVALID, DEPLOY_FAILED, Fault
 from hermes_backup.fleet.changing import Deployed, Options, change, name_of
-from hermes_backup.fleet.declared import Declared, declared
+from hermes_backup.fleet.declared import Declared, declared, programs
 from hermes_backup.fleet.pins import pin
 from hermes_backup.fleet.play import Event
 from hermes_backup.fleet.probe import Probe
@@ -46,8 +46,8 @@ class Deployment:
         names = [host.name for host in self.fleet.hosts]
         wanted = {host.name: declared(host, names) for host in self.hosts}
         require_own_units(self.fleet.hosts)
-        probed = change(self.fleet, "probe.yml", {name: {} for name in wanted}, Options(forks=self.options.forks),
-                        self._on_probe)  # fmt: skip
+        asked = {it.name: {"also": programs(it.sound)} for it in self.hosts}
+        probed = change(self.fleet, "probe.yml", asked, Options(forks=self.options.forks), self._on_probe)
         done = {it.host: self._judged(it) for it in probed}
         jobs: dict[str, Mapping[str, Any]] = {}
         for host in self.hosts:
