@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from hermes_backup.home import swapping
 from hermes_backup.pipeline.replacing import NOTE
 from hermes_backup.pipeline.swaps import Note, Swap, settle
 from tests.pipeline.forge import Witness
@@ -122,6 +124,40 @@ def test_a_home_that_somebody_put_there_since_is_told_with_the_old_one(site: Sit
     assert told.startswith(f"{site.home} is neither")
     assert told.endswith(f"look at it and at {aside}")
     assert (aside / "logs" / "agent.log").exists()
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_killed_on_its_way_back_it_loses_nothing_that_was_carried_over(tmp_path: Path, link: bool) -> None:
+    one = Swap(*(tmp_path / it for it in ("new", "home", "home.before", "home", "home.before")))
+    for folder in (one.new / "cache", one.target / "cache" / "tmp"):
+        folder.mkdir(parents=True)
+    Note.of([one], [], ["cache/tmp"], start=True).write(tmp_path / NOTE)
+    one.apply()
+    (one.aside / "cache" / "tmp").rename(one.target / "cache" / "tmp")
+    if link:
+        (one.target / "cache").rename(one.target / "moved")
+        (one.target / "cache").symlink_to("moved")
+    one.undo(keep=True)
+    told = settle(tmp_path / NOTE)
+    assert (one.target / "cache" / "tmp").is_dir() != link
+    assert (one.aside / "moved" / "tmp").is_dir() == link
+    assert one.aside.exists() == link
+    assert any(f"{one.aside} is what a restore that was killed was to put" in it for it in told) == link
+
+
+def test_the_way_back_where_a_file_system_cannot_exchange(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = swapping._rename
+
+    def cannot(old: Path, new: Path, flags: int) -> None:  # what NFS answers
+        if flags:
+            raise OSError(errno.EINVAL, "Invalid argument")
+        real(old, new, flags)
+
+    monkeypatch.setattr(swapping, "_rename", cannot)
+    one = begun(tmp_path)
+    one.apply()
+    one.undo(keep=True)
+    assert (messages_in(one.target), messages_in(one.aside)) == (300, 7)
 
 
 @contextmanager

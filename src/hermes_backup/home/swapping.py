@@ -59,38 +59,46 @@ def anchored(folder: Path) -> Iterator[Path]:
         os.close(descriptor)
 
 
-def below(home: Path, path: str, owner: Owner | None, held: ExitStack) -> Path:
+def below(home: Path, path: str, owner: Owner | None, held: ExitStack, *, make: bool = True) -> Path:
     """Open a folder of the home, step by step and through no link, making what is not there.
 
     Raises:
         Fault: RESTORE_REFUSED.
+        FileNotFoundError: it is not there, and was not to be made.
     """
     folder = home
     for name in filter(None, path.split("/")):
-        made = not os.path.lexists(folder / name)
+        made = make and not os.path.lexists(folder / name)
         if made:
             (folder / name).mkdir(mode=0o700)
         try:
             folder = held.enter_context(anchored(folder / name))
             if made and owner is not None and os.geteuid() == 0 and folder.stat().st_uid == 0:
                 os.chown(folder, owner.uid, owner.gid)  # by its descriptor
+        except FileNotFoundError:
+            raise
         except OSError as error:
             what = f"{printable(path)} in the home is no plain folder: {error.strerror}"
             raise Fault(RESTORE_REFUSED, what, where="restore") from None
     return folder
 
 
-def carry(name: str, old: Path, new: Path) -> None:
-    """Move an entry of one home into the other, through no link.
+def carry(name: str, old: Path, new: Path) -> bool:
+    """Move an entry of one home into the other, through no link; return False where it is there no more.
 
     Raises:
         Fault: RESTORE_REFUSED.
-        OSError: there is something already, or nothing to move.
+        OSError: there is something already.
     """
     above, _, last = name.rpartition("/")
     with ExitStack() as held:
-        folders = [below(held.enter_context(anchored(it)), above, None, held) for it in (old, new)]
-        move(folders[0] / last, folders[1] / last)
+        try:
+            entry = below(held.enter_context(anchored(old)), above, None, held, make=False) / last
+            entry.lstat()
+        except FileNotFoundError:  # caches and logs come and go
+            return False
+        move(entry, below(held.enter_context(anchored(new)), above, None, held) / last)
+    return True
 
 
 def mark(path: Path) -> Mark:

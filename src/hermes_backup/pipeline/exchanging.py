@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from hermes_backup.errors import SERVICE_FAILED, Fault
+from hermes_backup.errors import SERVICE_FAILED, STAGE_FAILED, Fault, from_system
 from hermes_backup.home.occupants import may_run, services_of, vacate
 from hermes_backup.home.printable import printable
 from hermes_backup.home.services import Unit
@@ -23,13 +24,13 @@ _STAYS_UP = 3.0  # seconds after which a service that was started again must sti
 class Exchange:
     """What is to change places in a home.
 
-    ``left_out`` moves from the old home into the new one; ``quiet``: who uses the home must stop for it, and ``start``
-    again afterwards. ``note`` is the file that tells of it meanwhile.
+    ``left_out`` names what moves from the old home into the new one, asked when nobody uses it any more. ``quiet``: who
+    uses the home must stop for it, and ``start`` again afterwards. ``note`` is the file that tells of it meanwhile.
     """
 
     home: Path
     swaps: Sequence[Swap]
-    left_out: Sequence[str]
+    left_out: Callable[[], Sequence[str]]
     quiet: bool
     start: bool
     note: Path
@@ -38,53 +39,107 @@ class Exchange:
         """Do it; return the services that were stopped, and those that run again.
 
         Raises:
-            Fault: HOME_HELD, SERVICE_FAILED; everything is back then, but where SERVICE_FAILED says otherwise.
+            Fault: HOME_HELD, SERVICE_FAILED, what the system refused; everything is back then, but what it names.
             OSError: likewise.
         """
         units = services_of(self.home) if self.quiet else ()
         undisturbed()  # from here on it goes to an end, forwards or back
-        Note.of(self.swaps, units, self.left_out, start=self.start).write(self.note)
+        self._write_note(units, ())
         again = units if self.start else ()
         done: list[Swap] = []
         carried: list[str] = []
         try:
             if self.quiet:
                 vacate(self.home, units)
+            names = self.left_out()
+            self._write_note(units, names)  # anew: who stops writes, and removes what it left
             for it in self.swaps:
-                it.apply()
+                with _known(f"{it.shown} cannot be replaced"):
+                    it.apply()
                 done.append(it)
-            for name in self.left_out:
-                carry(name, self.swaps[0].aside, self.swaps[0].target)
-                carried.append(name)
+            for name in names:
+                with _known(f"{name} cannot be carried over"):
+                    if carry(name, self.swaps[0].aside, self.swaps[0].target):
+                        carried.append(name)
             _start(again)
         except BaseException as error:
             running = self._running(units, follower) if done else ()
-            if running:
-                _each(again, Unit.start, follower)
-                self.note.unlink()
-                raise self._stays(error, running) from None
-            for name in reversed(carried):
-                carry(name, self.swaps[0].target, self.swaps[0].aside)
-            for it in reversed(done):
-                it.undo()
-            _each(units, Unit.start, follower)
+            stuck = () if running else self._undone(done, self._carried_back(carried, follower), follower)
+            _each(again if running or stuck else units, Unit.start, follower)
             self.note.unlink(missing_ok=True)
+            if running:
+                raise self._stays(error, running) from None
+            if stuck:
+                raise _stuck(error, stuck) from None
             raise
         self.note.unlink()
         return units, again
+
+    def _write_note(self, units: Sequence[Unit], names: Sequence[str]) -> None:
+        Note.of(self.swaps, units, names, start=self.start).write(self.note)
 
     def _running(self, units: Sequence[Unit], follower: Follower) -> tuple[Unit, ...]:
         """Stop services on the way back; return those that cannot be stopped, and may be writing to the new entries."""
         failed = _each(units, Unit.stop, follower)
         return tuple(it for it in failed if may_run(it, self.home))
 
+    def _carried_back(self, names: Sequence[str], follower: Follower) -> bool:
+        """Carry back what was carried over; say whether all of it that is still there is in the old home again."""
+        whole = True
+        for name in reversed(names):
+            try:
+                with _known(f"{name} cannot be carried back"):
+                    carry(name, self.swaps[0].target, self.swaps[0].aside)
+            except Fault as fault:
+                follower.warn("restore", fault.what)
+                whole = False
+        return whole
+
+    def _undone(self, done: Sequence[Swap], whole: bool, follower: Follower) -> tuple[Swap, ...]:
+        """Put the old entries back; return those where that failed. What holds more than the snapshot is kept."""
+        stuck = []
+        for it in reversed(done):
+            try:
+                with _known(f"{it.shown} cannot be put back"):
+                    it.undo(keep=not whole)
+            except Fault as fault:
+                follower.warn("restore", fault.what)
+                stuck.append(it)
+                continue
+            if not whole:
+                kept = printable(str(it.shown_aside))
+                follower.warn("restore", f"what was restored is kept as {kept}, for what could not be carried back")
+        return tuple(stuck)
+
     def _stays(self, error: BaseException, running: Sequence[Unit]) -> Fault:
         """Say that the new entries stay: what a service writes while they are taken from it would be lost."""
-        why = error.what if isinstance(error, Fault) else str(error)
         who = ", ".join(map(str, running))
         old = ", ".join(printable(str(it.shown_aside)) for it in self.swaps)
-        what = f"{why}; {who} cannot be stopped, so what was restored stays in its place; what was before is {old}"
+        what = (
+            f"{_why(error)}; {who} cannot be stopped, so what was restored stays in its place; what was before is {old}"
+        )
         return Fault(SERVICE_FAILED, what, where="restore", mend="Stop it by hand; then you may move the old one back.")
+
+
+def _stuck(error: BaseException, stuck: Sequence[Swap]) -> Fault:
+    """Say which old entries are not in their places."""
+    kind = error.kind if isinstance(error, Fault) else STAGE_FAILED
+    old = ", ".join(printable(f"{it.shown} (what was before is {it.shown_aside})") for it in stuck)
+    mend = "Look at both, and move the old one back by hand."
+    return Fault(kind, f"{_why(error)}; not put back: {old}", where="restore", mend=mend)
+
+
+def _why(error: BaseException) -> str:
+    return error.what if isinstance(error, Fault) else str(error)
+
+
+@contextmanager
+def _known(what: str) -> Iterator[None]:
+    """Let what the system refuses name the entry as people know it: the paths here are anchored."""
+    try:
+        yield
+    except OSError as error:
+        raise from_system(error, "restore", f"{printable(what)}: {error.strerror}") from None
 
 
 def _start(units: Sequence[Unit]) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -93,7 +94,7 @@ def replace(handover: Handover, pipe: IO[bytes], follower: Follower) -> Replaced
     Raises:
         Fault: LOCKED, HOME_HELD, HOME_MOUNTED, SERVICE_FAILED, DISK_FULL, why the data cannot be believed;
             INTERRUPTED. The old home, or each old file, is in its place then, and its services run, but where
-            SERVICE_FAILED says that one could not be stopped again.
+            it says otherwise.
     """
     config = handover.config
     state = state_folder(config) / config.host
@@ -223,7 +224,7 @@ def _swap(work: _Work, new: Path, target: Path, shown: Path) -> Swap:
 def _exchange(work: _Work, swaps: Sequence[Swap]) -> Exchange:
     config = work.handover.config
     note = state_folder(config) / config.host / NOTE
-    return Exchange(work.home, swaps, _left_out(work), _needs_quiet(work), work.handover.wanted.start, note)
+    return Exchange(work.home, swaps, partial(_left_out, work), _needs_quiet(work), work.handover.wanted.start, note)
 
 
 def _left_out(work: _Work) -> tuple[str, ...]:

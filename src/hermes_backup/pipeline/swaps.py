@@ -50,21 +50,36 @@ class Swap:
             _carry_logs(self.aside, self.target)
             raise
 
-    def undo(self) -> None:
+    def undo(self, *, keep: bool = False) -> None:
         """Put the old entry back; what was new goes where it came from, with what was written beside it since.
 
+        ``keep``: it lies at ``aside`` then.
+
         Raises:
-            OSError: both are there still, under these two names.
+            OSError: both are there still, under two of these names.
         """
         _carry_logs(self.target, self.new)
-        if not os.path.lexists(self.aside):
-            move(self.target, self.new)
-        elif exchange(self.aside, self.target):
-            move(self.aside, self.new)
-        else:
-            move(self.target, self.new)
-            move(self.aside, self.target)
+        try:
+            exchanged = os.path.lexists(self.aside) and exchange(self.aside, self.target)
+            if not exchanged:
+                self._out()
+        except OSError:
+            _carry_logs(self.new, self.target)
+            raise
         _carry_logs(self.aside, self.target)
+        if exchanged and not keep:
+            move(self.aside, self.new)
+        elif keep and not exchanged:
+            move(self.new, self.aside)
+
+    def _out(self) -> None:
+        move(self.target, self.new)
+        if os.path.lexists(self.aside):
+            try:
+                move(self.aside, self.target)
+            except OSError:
+                move(self.new, self.target)
+                raise
 
     def _exchange(self) -> None:
         if not os.path.lexists(self.target):
@@ -160,10 +175,10 @@ def settle(file: Path) -> tuple[str, ...]:
     except ValidationError:
         return (f"the note {file} of a restore that was killed cannot be read; look at it, and remove it",)
     names = [os.fsdecode(unquote_to_bytes(it)) for it in note.carried]
-    told = [said for it in note.swaps for said in _settle(it)]
+    told = [said for it in note.swaps for said in _settle(it, names)]
     renewed = all(_is(it.target, it.new) for it in note.swaps)
     if renewed and names:
-        told += _carried(note.swaps[0], names)
+        told += _carried(names, Path(note.swaps[0].aside), Path(note.swaps[0].target))
     told += [_started(Unit(it.name, it.uid)) for it in note.services if note.start or not renewed]
     file.unlink()
     return tuple(filter(None, told))
@@ -180,27 +195,26 @@ def _started(unit: Unit) -> str:
     return f"started {unit}, which a restore that was killed had stopped"
 
 
-def _carried(one: _Swapped, names: Sequence[str]) -> Iterator[str]:
+def _carried(names: Sequence[str], old: Path, new: Path) -> Iterator[str]:
     """Carry over what a killed process did not; what has a successor already stays where it is, and is named."""
     moved = 0
-    for name in (it for it in names if os.path.lexists(Path(one.aside) / it)):
+    for name in names:
         try:
-            carry(name, Path(one.aside), Path(one.target))
-            moved += 1
+            moved += carry(name, old, new)
         except (Fault, OSError) as error:
             why = error.what if isinstance(error, Fault) else error.strerror
-            yield f"{printable(f'{one.aside}/{name}')}, which no backup holds, could not be carried over: {why}"
+            yield f"{printable(f'{old}/{name}')}, which no backup holds, could not be carried over: {why}"
     if moved:
-        yield f"carried over what no backup holds ({moved}), which a killed restore had left in {one.aside}"
+        yield f"carried over what no backup holds ({moved}), which a killed restore had left in {old}"
 
 
-def _settle(one: _Swapped) -> Iterator[str]:
+def _settle(one: _Swapped, names: Sequence[str]) -> Iterator[str]:
     target, aside = Path(one.target), Path(one.aside)
     if _is(target, one.new):
         yield f"{target} is the new one already, put there by a restore that was killed"
     elif _is(target, one.old) and _is(aside, one.new):
-        remove(aside)
-        yield f"removed {aside}, which a restore that was killed had not yet put in place"
+        yield from _carried(names, aside, target)  # where it was killed on its way back
+        yield _removed(aside, names)
         yield _logs_back(one)
     elif _is(aside, one.old) and not os.path.lexists(target):
         move(aside, target)
@@ -211,6 +225,13 @@ def _settle(one: _Swapped) -> Iterator[str]:
     else:
         why = "neither what a restore that was killed found there nor what it was to put there; nothing was changed"
         yield f"{target} is {why}; look at it and at {aside}"
+
+
+def _removed(aside: Path, names: Sequence[str]) -> str:
+    if any(os.path.lexists(aside / it) for it in names):
+        return f"{aside} is what a restore that was killed was to put in place; it is kept for what is in it"
+    remove(aside)
+    return f"removed {aside}, which a restore that was killed had not yet put in place"
 
 
 def _logs_back(one: _Swapped) -> str:
