@@ -198,20 +198,26 @@ def test_what_cannot_be_carried_back_is_kept_and_all_else_goes_back(site: Site, 
     assert not (site.root / "state" / "vps1" / NOTE).exists()
 
 
-def test_where_the_old_home_cannot_go_back_it_is_named_and_the_service_runs(site: Site, gateway: Gateway) -> None:
+@pytest.mark.parametrize("name", ["home", "home-wal"])
+def test_where_the_old_home_cannot_go_back_it_is_named_and_the_service_runs(
+    site: Site, gateway: Gateway, name: str
+) -> None:
+    busy = site.root / name  # the home itself, or what must go with it
     old = picture(site.home)
     gateway.will("flaps")
-    gateway.does("on-start", f"mount --bind '{site.home}' '{site.home}'")  # a mount point cannot be renamed
+    gateway.does(
+        "on-start", f"[ -e '{busy}' ] || touch '{busy}'; mount --bind '{busy}' '{busy}'"
+    )  # a mount point cannot be renamed
     sending, witness = sent(site), Witness()
     try:
         with pytest.raises(Fault, match="did not stay up on the new home; not put back: ") as caught:
             sending.put(witness)
     finally:
-        subprocess.run(["umount", site.home], check=True)
+        subprocess.run(["umount", busy], check=True)
     (aside,) = asides(site)
     assert str(aside) in caught.value.what
     assert picture(aside) == without(old, *_LEFT_OUT)
-    assert all((site.home / name).exists() for name in ("SOUL.md", "logs/agent.log", *_LEFT_OUT))
+    assert all((site.home / it).exists() for it in ("SOUL.md", "logs/agent.log", *_LEFT_OUT))
     assert f"{site.home} cannot be put back: Device or resource busy" in witness.warnings
     assert not [it for it in (*witness.warnings, caught.value.what) if "/proc/" in it]
     assert gateway.is_active

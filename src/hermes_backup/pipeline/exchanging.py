@@ -64,7 +64,7 @@ class Exchange:
             _start(again)
         except BaseException as error:
             running = self._running(units, follower) if done else ()
-            stuck = () if running else self._undone(done, self._carried_back(carried, follower), follower)
+            stuck = () if running else self._undone(done, carried, follower)
             _each(again if running or stuck else units, Unit.start, follower)
             self.note.unlink(missing_ok=True)
             if running:
@@ -83,20 +83,10 @@ class Exchange:
         failed = _each(units, Unit.stop, follower)
         return tuple(it for it in failed if may_run(it, self.home))
 
-    def _carried_back(self, names: Sequence[str], follower: Follower) -> bool:
-        """Carry back what was carried over; say whether all of it that is still there is in the old home again."""
-        whole = True
-        for name in reversed(names):
-            try:
-                with _known(f"{name} cannot be carried back"):
-                    carry(name, self.swaps[0].target, self.swaps[0].aside)
-            except Fault as fault:
-                follower.warn("restore", fault.what)
-                whole = False
-        return whole
-
-    def _undone(self, done: Sequence[Swap], whole: bool, follower: Follower) -> tuple[Swap, ...]:
+    def _undone(self, done: Sequence[Swap], carried: Sequence[str], follower: Follower) -> tuple[Swap, ...]:
         """Put the old entries back; return those where that failed. What holds more than the snapshot is kept."""
+        old, new = self.swaps[0].aside, self.swaps[0].target
+        whole = _moved(carried, new, old, follower)
         stuck = []
         for it in reversed(done):
             try:
@@ -105,6 +95,7 @@ class Exchange:
             except Fault as fault:
                 follower.warn("restore", fault.what)
                 stuck.append(it)
+                _moved(carried, old, new, follower)  # it stays, and its services need their code
                 continue
             if not whole:
                 kept = printable(str(it.shown_aside))
@@ -119,6 +110,19 @@ class Exchange:
             f"{_why(error)}; {who} cannot be stopped, so what was restored stays in its place; what was before is {old}"
         )
         return Fault(SERVICE_FAILED, what, where="restore", mend="Stop it by hand; then you may move the old one back.")
+
+
+def _moved(names: Sequence[str], old: Path, new: Path, follower: Follower) -> bool:
+    """Move entries of one home into the other; say whether all that are there still were."""
+    whole = True
+    for name in names:
+        try:
+            with _known(f"{name} cannot be carried back"):
+                carry(name, old, new)
+        except Fault as fault:
+            follower.warn("restore", fault.what)
+            whole = False
+    return whole
 
 
 def _stuck(error: BaseException, stuck: Sequence[Swap]) -> Fault:
