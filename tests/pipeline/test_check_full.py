@@ -29,6 +29,9 @@ from tests.site import Site
 bubblewrapped = pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed")
 FULL = Check(depth="full")
 FTS = "CREATE VIRTUAL TABLE messages_fts USING fts5(content)"
+FILL = "INSERT INTO messages_fts (rowid, content) SELECT id, content FROM messages"
+LOSE = "UPDATE messages_fts_content SET c0 = 'replaced' WHERE id = 20"
+DASHES = FTS.replace("content)", "content, tokenize = \"unicode61 tokenchars '-'\")")
 EXTERNAL = "CREATE VIRTUAL TABLE messages_fts USING fts5(content, content='messages', content_rowid='id')"
 REBUILD = "INSERT INTO messages_fts (messages_fts) VALUES ('rebuild')"
 SHADOWS = ("messages_fts_config", "messages_fts_content", "messages_fts_data", "messages_fts_docsize",
@@ -140,6 +143,30 @@ def test_the_search_finds_the_newest_row(forge: Forge, tmp_path: Path) -> None:
           "INSERT INTO messages_fts VALUES ('unindexed words', 'running words')"), "ok", "its newest row"),
         (("CREATE VIRTUAL TABLE messages_fts USING fts5(content)",
           "INSERT INTO messages_fts VALUES ('?!')"), "unproven", "hold no word to ask for"),
+        ((FTS, FILL, LOSE), "failed", "19 of the newest 20 rows"),
+        ((FTS.replace("content)", "content, tokenize=trigram)"), FILL, LOSE), "failed", "19 of the newest 20 rows"),
+        ((DASHES, FILL, LOSE), "unproven", "19 of the newest 20 rows"),
+        ((DASHES, "INSERT INTO messages_fts VALUES ('well-known')"), "unproven", "may divide otherwise"),
+        ((FTS, FILL, "INSERT INTO messages_fts VALUES ('e\u0301tude')"), "unproven", "20 of the newest 21 rows"),
+        ((FTS, "INSERT INTO messages_fts VALUES (hex(zeroblob(99)))"), "unproven", "hold no word to ask for"),
+        ((FTS, "INSERT INTO messages_fts VALUES (replace(hex(zeroblob(9998)), '00', 'x ') || 'wordword')"), "unproven",
+         "hold no word to ask for"),
+        ((FTS.replace("content)", "content, tokenize='trigram')"), "INSERT INTO messages_fts VALUES ('abc')",
+          "INSERT INTO messages_fts VALUES ('de fg')"), "ok", "its newest row"),
+        ((FTS.replace("content)", "content, tokenize='trigram')"),
+          "INSERT INTO messages_fts VALUES ('abc' || char(0) || 'behind')"), "ok", "its newest row"),
+        ((FTS.replace("content)", "content, detail=none)"), FILL), "ok", "its newest row"),
+        ((FTS.replace("content)", "content, detail=none)"), FILL, LOSE), "failed", "19 of the newest 20 rows"),
+        ((FTS.replace("content)", "content, detail=column)"), FILL), "ok", "its newest row"),
+        ((FTS.replace("content)", "content, detail=none, tokenize=trigram)"), FILL), "unproven", "(detail!=full)"),
+        ((FTS.replace("content)", "content UNINDEXED, b)"), "INSERT INTO messages_fts VALUES ('unindexed', 'x')"),
+         "unproven", "hold no word to ask for"),
+        ((FTS.replace("content)", "content UNINDEXED)"), FILL), "unproven", "hold no word to ask for"),
+        ((FTS.replace("(", " /* c */ ("), FILL), "unproven", "not understood"),
+        ((FTS.replace("fts5", "'fts5'"), FILL), "unproven", "not understood"),
+        ((FTS.replace("content)", "content, tok='porter')"), FILL), "unproven", "not understood"),
+        ((FTS.replace("content)", f"content, {', '.join(f'a_long_name_of_a_column_{it}' for it in range(400))})"),),
+         "unproven", "not understood"),
     ],
 )  # fmt: skip
 def test_a_search_that_does_not_answer(
@@ -147,6 +174,11 @@ def test_a_search_that_does_not_answer(
 ) -> None:
     found = of(forge, tmp_path, *changes)["state.db: search in messages_fts"]
     assert (found.verdict, said in found.evidence) == (verdict, True), found
+
+
+def test_a_virtual_table_that_is_no_search_is_not_asked(forge: Forge, tmp_path: Path) -> None:
+    found = of(forge, tmp_path, "CREATE VIRTUAL TABLE places USING rtree(id, west, east)")
+    assert [it for it in found if "search" in it] == []
 
 
 @pytest.mark.parametrize("tools", [0, 60])
