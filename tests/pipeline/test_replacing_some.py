@@ -14,7 +14,7 @@ import pytest
 from hermes_backup.errors import Fault
 from tests.pipeline.ground import needs_root
 from tests.pipeline.handing import picture, sent, spoil
-from tests.site import Site, fill
+from tests.site import Site, fill, messages_in
 
 
 def test_some_files_and_each_old_one_is_kept_beside_its_successor(site: Site) -> None:
@@ -159,6 +159,48 @@ def test_a_database_that_only_the_live_home_has_is_not_taken_from_who_has_it_ope
     assert caught.value.kind.name == "HB-HOME-HELD"
     sent(site, [only]).put()
     assert live.read_text() == "no database yet"
+
+
+@pytest.mark.parametrize(
+    ("name", "only", "logs"),
+    [
+        ("state.db", "state.db", False),
+        ("profiles/other/kanban.db", "profiles", False),
+        ("skills/report/index.db", "skills/report", True),
+    ],
+)
+def test_a_damaged_database_is_not_taken_from_who_has_it_open(site: Site, name: str, only: str, logs: bool) -> None:
+    live = site.home / name
+    live.parent.mkdir(parents=True, exist_ok=True)
+    live.unlink(missing_ok=True)
+    live.write_bytes(b"\0" * 8192)
+    site.run(site.usual()[1:])
+    if logs:
+        live.with_name(f"{live.name}-wal").write_bytes(b"a log")
+    with live.open("rb") as file, subprocess.Popen(["sleep", "60"], stdin=file) as holder:
+        file.close()
+        try:
+            with pytest.raises(Fault, match=rf"sleep \({holder.pid}\) has .*\.db open"):
+                sent(site, [only]).put()
+        finally:
+            holder.kill()
+    assert not list(site.home.rglob("*.before-*"))
+
+
+def test_nor_is_a_database_put_there_that_was_archived_as_it_lay(site: Site) -> None:
+    live = site.home / "skills" / "report" / "index.db"
+    fill(live, 5)
+    site.run(site.usual()[1:])  # no stage says that it is one
+    live.write_text("no database any more")
+    with live.open("rb") as file, subprocess.Popen(["sleep", "60"], stdin=file) as holder:
+        file.close()
+        try:
+            with pytest.raises(Fault, match=r"index\.db open"):
+                sent(site, ["skills/report"]).put()
+        finally:
+            holder.kill()
+    sent(site, ["skills/report"]).put()
+    assert messages_in(live) == 5
 
 
 def test_a_name_that_must_be_escaped_to_be_shown(site: Site) -> None:

@@ -13,6 +13,7 @@ from hermes_backup.errors import HOME_HELD, Fault
 from hermes_backup.home.discovery.accounts import host_at
 from hermes_backup.home.discovery.units import services
 from hermes_backup.home.facts import HEADER
+from hermes_backup.home.layout import SIDECARS, is_known_database
 from hermes_backup.home.printable import printable
 from hermes_backup.home.processes import Identity, command, open_files, processes
 from hermes_backup.home.services import Unit, unit_of
@@ -96,14 +97,30 @@ def may_run(unit: Unit, home: Path) -> bool:
     return any(it.unit == unit for it in occupants(home))
 
 
-def holds_database(path: Path) -> bool:
-    """Say whether a file is a database, or a folder holds one at any depth; a link is neither."""
-    name = os.fsencode(path)
-    below = (os.path.join(folder, it) for folder, _, names in os.walk(name) for it in names)  # noqa: PTH118 - bytes
-    return _is_database(name) or (not path.is_symlink() and any(map(_is_database, below)))
+def holds_database(home: Path, name: str) -> bool:
+    """Say whether an entry of a home is a database, or holds one at any depth, or should: also one that is damaged.
+
+    By its first bytes, by a log beside it, or by a name that hermes-agent keeps a database under.
+    """
+    root = os.fsencode(home)
+    return any(_is_database(root, it) for it in _files(root, os.fsencode(name)))
 
 
-def _is_database(path: bytes) -> bool:
+def _files(root: bytes, name: bytes) -> Iterator[bytes]:
+    """Yield an entry, and the files below it, by their names relative to the root; no link is followed."""
+    yield name
+    if not os.path.islink(root + b"/" + name):  # noqa: PTH114 - bytes
+        for folder, _, names in os.walk(root + b"/" + name):
+            yield from (folder[len(root) + 1 :] + b"/" + it for it in names)
+
+
+def _is_database(root: bytes, name: bytes) -> bool:
+    path = root + b"/" + name
+    logs = any(os.path.lexists(path + side) for side in SIDECARS)
+    return logs or (is_known_database(name) and os.path.lexists(path)) or _starts_as_one(path)
+
+
+def _starts_as_one(path: bytes) -> bool:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:

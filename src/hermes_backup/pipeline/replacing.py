@@ -129,7 +129,7 @@ def _replaced(handover: Handover, home: Path, ground: Path, pipe: IO[bytes], fol
         follower.stage("replace")
         with _swaps(work, report.tree.root, owner) as swaps:
             absent = absent_paths(report.tree.root, tuple(it.path for it in report.tree.manifest.databases))
-            stopped, started = _exchange(work, swaps).execute(follower)
+            stopped, started = _exchange(work, report.tree.root, swaps).execute(follower)
             return _outcome(work, report, swaps, stopped, started, absent)
 
 
@@ -221,10 +221,12 @@ def _swap(work: _Work, new: Path, target: Path, shown: Path) -> Swap:
     return Swap(new, target, target.with_name(aside), shown, shown.with_name(aside))
 
 
-def _exchange(work: _Work, swaps: Sequence[Swap]) -> Exchange:
+def _exchange(work: _Work, tree: Path, swaps: Sequence[Swap]) -> Exchange:
     config = work.handover.config
     note = state_folder(config) / config.host / NOTE
-    return Exchange(work.home, swaps, partial(_left_out, work), _needs_quiet(work), work.handover.wanted.start, note)
+    return Exchange(
+        work.home, swaps, partial(_left_out, work), _needs_quiet(work, tree), work.handover.wanted.start, note
+    )
 
 
 def _left_out(work: _Work) -> tuple[str, ...]:
@@ -235,12 +237,13 @@ def _left_out(work: _Work) -> tuple[str, ...]:
     return tuple(map(os.fsdecode, excluded(work.home, rules_of(work.handover.config), then)))
 
 
-def _needs_quiet(work: _Work) -> bool:
-    """Say whether who uses the home must stop: for single files only where a database comes or goes with them."""
+def _needs_quiet(work: _Work, tree: Path) -> bool:
+    """Say whether who uses the home must stop: for single files only where a database comes or goes with them.
+
+    The manifest is not asked: it lists neither damaged ones nor, in a pipeline without ``sqlite``, any.
+    """
     only = outermost(work.handover.wanted.only)
-    shown = tuple(map(printable, only))  # as manifests name databases
-    comes = any(is_within(it.path, shown) for it in work.handover.manifest.databases)
-    return not only or comes or any(holds_database(work.home / it) for it in only)
+    return not only or any(holds_database(home, it) for home in (tree, work.home) for it in only)
 
 
 def _outcome(
