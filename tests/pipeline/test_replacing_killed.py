@@ -160,6 +160,30 @@ def test_the_way_back_where_a_file_system_cannot_exchange(tmp_path: Path, monkey
     assert (messages_in(one.target), messages_in(one.aside)) == (300, 7)
 
 
+def test_killed_at_any_step_one_database_keeps_its_log_or_is_the_new_one(site: Site) -> None:
+    site.run()
+    live, kept = site.home / "state.db", site.root / "kept"
+    write_and_die(live)
+    kept.mkdir()
+    for it in site.home.glob("state.db*"):
+        shutil.copy2(it, kept)
+    database, other = sent(site, ["state.db"]), sent(site, ["SOUL.md"])
+    seen = []
+    for step in range(1, 200):
+        done = database.run(step)
+        other.put()
+        seen.append(messages_in(live))
+        if done.returncode == 0:
+            break
+        assert done.returncode == -9, done.stderr
+        for it in site.home.glob("state.db*"):
+            it.unlink()
+        for it in kept.iterdir():
+            shutil.copy2(it, site.home)
+    assert sorted(set(seen)) == [200, 300]
+    assert seen == sorted(seen, reverse=True)  # the old one with its log, and from some step on the new one
+
+
 @contextmanager
 def _mounted(image: Path, folder: Path) -> Iterator[int]:
     """Mount a file system that lies in a file; give the number that its device has this time."""
