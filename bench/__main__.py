@@ -21,7 +21,7 @@ from pathlib import Path
 from rich.console import Console
 
 from bench import contestants as field
-from bench import restoring
+from bench import imaging, restoring
 from bench.contestants import Contestant, Key
 from bench.home import build, held_open
 from bench.measure import Run, adopt_orphans, run
@@ -58,6 +58,8 @@ def main() -> None:
         if given.large:
             targets.append(measured.large(given.large, _row(rows, field.AGENT).memory))
         targets += measured.commands()
+        images = measured.images(given.size, given.runs)
+        targets += _targets_of_images(images)
         back = measured.back(given.size, given.runs)
         targets += _targets_back(back) + measured.looks()
     screen.print()
@@ -67,6 +69,7 @@ def main() -> None:
     screen.print(f"Load before the start: {load:.1f}{busy}")
     screen.print(f"Medians of {given.runs} runs in turns, after one to warm up; all write to one file system.\n")
     show(screen, f"A home with a state.db of {given.size} MiB", rows)
+    show(screen, f"As an image, a state.db of {given.size} MiB", images)
     show(screen, f"Bringing it back, a state.db of {given.size} MiB", back)
     screen.print("peak MB: the greatest sum of the whole process tree's proportional set sizes, sampled every 50 ms\n")
     show_targets(screen, targets)
@@ -86,14 +89,23 @@ class _Measured:
     def compare(self, size: int, runs: int) -> list[Row]:
         """Let all contestants back up the home of one size."""
         home = self._folder / f"home-{size}"
-        all_ = field.contestants(home, self._work / str(size), self._key)
         with held_open(home / "state.db") as holder:
-            warm = {it.name: self._run(it, holder, sample=True) for it in all_}
-            timed: dict[str, list[tuple[Run, int]]] = {it.name: [] for it in all_}
-            for number in range(runs):
-                for it in all_:
-                    self._screen.print(f"run {number + 1} of {runs}: {it.name}", style="dim")
-                    timed[it.name].append(self._run(it, holder))
+            return self._timed(field.contestants(home, self._work / str(size), self._key), runs, holder)
+
+    def images(self, size: int, runs: int) -> list[Row]:
+        """Let all make an image of the home of one size."""
+        home = self._folder / f"home-{size}"
+        with held_open(home / "state.db") as holder:
+            return self._timed(imaging.images(home, self._work / "images", self._key), runs, holder)
+
+    def _timed(self, all_: Sequence[Contestant], runs: int, holder: int = 0) -> list[Row]:
+        """Let each run once to warm up, its memory sampled, and then all in turns."""
+        warm = {it.name: self._run(it, holder, sample=True) for it in all_}
+        timed: dict[str, list[tuple[Run, int]]] = {it.name: [] for it in all_}
+        for number in range(runs):
+            for it in all_:
+                self._screen.print(f"run {number + 1} of {runs}: {it.name}", style="dim")
+                timed[it.name].append(self._run(it, holder))
         return [_summary(it, warm[it.name][0], timed[it.name]) for it in all_]
 
     def back(self, size: int, runs: int) -> list[Row]:
@@ -104,14 +116,7 @@ class _Measured:
             self._screen.print(f"to be brought back: {it.name}", style="dim")
             it.out.mkdir(parents=True, exist_ok=True, mode=0o700)
             run(it.argv, folder=self._work, env=self._env, afterwards=self._end_agent)
-        all_ = restoring.ways_back(self._made, work, self._key)
-        warm = {it.name: self._run(it, sample=True) for it in all_}
-        timed: dict[str, list[tuple[Run, int]]] = {it.name: [] for it in all_}
-        for number in range(runs):
-            for it in all_:
-                self._screen.print(f"run {number + 1} of {runs}: {it.name}", style="dim")
-                timed[it.name].append(self._run(it))
-        return [_summary(it, warm[it.name][0], timed[it.name]) for it in all_]
+        return self._timed(restoring.ways_back(self._made, work, self._key), runs)
 
     def looks(self) -> list[Target]:
         """Time looks into the snapshots that :meth:`back` made."""
@@ -197,6 +202,14 @@ def _targets(rows: Sequence[Row]) -> list[Target]:
         Target("what is stored against the recipe", "smaller", f"{share:.0%} of it", share < 1),
         Target("the agent against the pipe with a copy", "<= 1.3 times its time", f"{slower:.2f} times", slower <= 1.3),
         Target("peak memory of the agent", "< 300 MB", f"{peak:.0f} MB", peak < 300),
+    ]
+
+
+def _targets_of_images(rows: Sequence[Row]) -> list[Target]:
+    ours, bare = _row(rows, imaging.IMAGE), _row(rows, imaging.BARE)
+    times = ours.seconds / bare.seconds
+    return [
+        Target("an image against mksquashfs of a copy", "<= 1.2 times its time", f"{times:.2f} times", times <= 1.2)
     ]
 
 

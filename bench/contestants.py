@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,11 +66,17 @@ def contestants(home: Path, work: Path, key: Key) -> tuple[Contestant, ...]:
 
 def agent(home: Path, work: Path, key: Key) -> Contestant:
     """This program on its host, without Ansible, with a rendered configuration."""
+    stages = ["sqlite", "archive", {"encrypt": {"recipients": [key.fingerprint]}}, {"store": {"path": f"{work}/store"}}]
+    return agent_with(stages, AGENT, home, work, key)
+
+
+def agent_with(stages: Sequence[object], name: str, home: Path, work: Path, key: Key) -> Contestant:
+    """This program on its host, with these stages."""
     config = work / "config"
     config.mkdir(parents=True)
-    (config / f"{HOST}.json").write_text(dump(_config(home, work, key)), encoding="utf-8")
+    (config / f"{HOST}.json").write_text(dump(_config(stages, home, work, key)), encoding="utf-8")
     argv = (PROGRAM, "agent", "run", PIPELINE, "--config", str(config), "--json")
-    return Contestant(AGENT, argv, work / "store", "also checks, counts, indexes, signs, syncs")
+    return Contestant(name, argv, work / "store", "also checks, counts, indexes, signs, syncs")
 
 
 def fleet(home: Path, work: Path, key: Key) -> Contestant:
@@ -108,11 +114,10 @@ def write_inventory(home: Path, work: Path, key: Key) -> Path:
     return inventory
 
 
-def _config(home: Path, work: Path, key: Key) -> HostConfig:
-    stages = ["sqlite", "archive", {"encrypt": {"recipients": [key.fingerprint]}}, {"store": {"path": f"{work}/store"}}]
+def _config(stages: Sequence[object], home: Path, work: Path, key: Key) -> HostConfig:
     made = parse_config({
         "host": HOST, "home": str(home), "state": f"{work}/state", "own_controller": True,
-        "public_keys": [key.public], "gnupghome": str(key.home), "pipelines": {PIPELINE: {"stages": stages}},
+        "public_keys": [key.public], "gnupghome": str(key.home), "pipelines": {PIPELINE: {"stages": list(stages)}},
     })  # fmt: skip
     if not isinstance(made, HostConfig):
         raise SystemExit(f"bench: the configuration is not valid any more: {made}")
