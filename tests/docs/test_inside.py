@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 from tests.docs.test_docs import ROOT, block, desk, shell
@@ -37,12 +36,12 @@ def test_the_page_works_as_it_is_written(desk: dict[str, str], tmp_path: Path) -
     assert said.endswith((tmp_path / ".hermes" / "SOUL.md").read_text())
     shell(block("one file back", PAGE), tmp_path, desk)
     assert (tmp_path / "as-it-was" / "memories" / "MEMORY.md").read_text() == before
-    child = subprocess.Popen(["bash", "-c", f"exec {block('mount', PAGE)}"], cwd=tmp_path, env=desk)
-    shown = tmp_path / "snapshot" / "memories" / "MEMORY.md"
-    end = time.monotonic() + 60
-    while not shown.exists() and time.monotonic() < end:
-        time.sleep(0.1)
-    assert shown.read_text() == memory.read_text()
-    os.kill(child.pid, signal.SIGTERM)
-    assert child.wait(30) == 0
+    words = ["bash", "-c", f"exec {block('mount', PAGE)}"]
+    child = subprocess.Popen(words, cwd=tmp_path, env=desk, stdout=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    assert "until Ctrl-C" in child.stdout.readline()
+    assert (tmp_path / "snapshot" / "memories" / "MEMORY.md").read_text() == memory.read_text()
+    child.send_signal(signal.SIGTERM)
+    assert child.communicate(timeout=30) == ("", None)
+    assert child.returncode == 0
     assert not os.path.lexists(tmp_path / "snapshot")

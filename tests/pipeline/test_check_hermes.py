@@ -63,12 +63,16 @@ def test_it_is_reached_also_where_the_sandbox_hides_what_lies_there(
     if sandbox(tmp_path) is None:
         pytest.skip("this machine gives no sandbox")
     real = hermes_python()
-    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
-        subprocess.run([str(real), "-m", "venv", "--without-pip", folder], check=True)
-        (packages,) = Path(folder).glob("lib/*/site-packages")
-        (packages / "agent.pth").write_text(f"{next(real.parent.parent.glob('lib/*/site-packages'))}\n")
-        (Path(folder) / "bin" / "hermes").write_text(f"#!{folder}/bin/python\n")
-        (Path(folder) / "bin" / "hermes").chmod(0o755)
+    with tempfile.TemporaryDirectory(dir="/tmp") as made_for_it:
+        folder = Path(made_for_it)
+        if real.is_relative_to("/tmp"):  # one environment there does not see the packages of another
+            folder = real.parent.parent
+        else:
+            subprocess.run([str(real), "-m", "venv", "--without-pip", folder], check=True)
+            (packages,) = folder.glob("lib/*/site-packages")
+            (packages / "agent.pth").write_text(f"{next(real.parent.parent.glob('lib/*/site-packages'))}\n")
+            (folder / "bin" / "hermes").write_text(f"#!{folder}/bin/python\n")
+            (folder / "bin" / "hermes").chmod(0o755)
         monkeypatch.setenv("PATH", f"{folder}/bin:/usr/bin:/bin")
         (tmp_path / "x").mkdir()
         made = database(tmp_path / "x" / "made.db")
