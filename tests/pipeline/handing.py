@@ -9,8 +9,8 @@ import sqlite3
 import stat
 import subprocess
 import sys
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,3 +86,14 @@ def spoil(site: Site) -> None:
     (site.home / "skills" / "new.md").write_text("new")
     with closing(sqlite3.connect(site.home / "state.db")) as database, database:
         database.execute("DELETE FROM messages WHERE rowid <= 50")
+
+
+@contextmanager
+def held_open(path: Path) -> Iterator[int]:
+    """Let a process hold a file open meanwhile; its number is given."""
+    with path.open("rb") as file, subprocess.Popen(["sleep", "60"], stdin=file) as holder:
+        file.close()
+        try:
+            yield holder.pid
+        finally:
+            holder.kill()

@@ -17,7 +17,7 @@ from hermes_backup.errors import Fault
 from hermes_backup.home import swapping
 from hermes_backup.pipeline.replacing import NOTE
 from hermes_backup.pipeline.swaps import Note, Swap, settle
-from tests.pipeline.handing import Sent, asides, picture, sent, spoil
+from tests.pipeline.handing import Sent, asides, held_open, picture, sent, spoil
 from tests.site import Site, fill, messages_in
 
 
@@ -127,13 +127,11 @@ def test_who_has_the_home_open_is_named_and_nothing_is_changed(site: Site) -> No
     site.run()
     spoil(site)
     spoilt = picture(site.home)
-    with (site.home / "state.db").open("rb") as file, subprocess.Popen(["sleep", "60"], stdin=file) as holder:
-        file.close()
-        try:
-            with pytest.raises(Fault, match=rf"sleep \({holder.pid}\) has .*state\.db open") as caught:
-                sent(site).put()
-        finally:
-            holder.kill()
+    with (
+        held_open(site.home / "state.db") as holder,
+        pytest.raises(Fault, match=rf"sleep \({holder}\) has .*state\.db open") as caught,
+    ):
+        sent(site).put()
     assert (caught.value.kind.name, caught.value.kind.exit_code) == ("HB-HOME-HELD", 5)
     assert (picture(site.home), asides(site)) == (spoilt, [])
     sent(site).put()

@@ -13,7 +13,7 @@ import pytest
 
 from hermes_backup.errors import Fault
 from tests.pipeline.ground import needs_root
-from tests.pipeline.handing import picture, sent, spoil
+from tests.pipeline.handing import held_open, picture, sent, spoil
 from tests.site import Site, fill, messages_in
 
 
@@ -72,12 +72,8 @@ def test_no_link_in_the_home_leads_a_file_out_of_it(site: Site) -> None:
 def test_a_file_that_is_no_database_needs_nobody_to_stop(site: Site) -> None:
     site.run()
     spoil(site)
-    with (site.home / "state.db").open("rb") as file, subprocess.Popen(["sleep", "60"], stdin=file) as holder:
-        file.close()
-        try:
-            sent(site, ["SOUL.md"]).put()
-        finally:
-            holder.kill()
+    with held_open(site.home / "state.db"):
+        sent(site, ["SOUL.md"]).put()
     assert (site.home / "SOUL.md").read_text() == "I am the test.\n"
 
 
@@ -149,13 +145,8 @@ def test_a_database_that_only_the_live_home_has_is_not_taken_from_who_has_it_ope
     site.run()
     live.unlink()
     fill(live, 5)
-    with live.open("rb") as file, subprocess.Popen(["sleep", "60"], stdin=file) as holder:
-        file.close()
-        try:
-            with pytest.raises(Fault, match=rf"sleep \({holder.pid}\) has .*index\.db open") as caught:
-                sent(site, [only]).put()
-        finally:
-            holder.kill()
+    with held_open(live) as holder, pytest.raises(Fault, match=rf"sleep \({holder}\) has .*index\.db open") as caught:
+        sent(site, [only]).put()
     assert caught.value.kind.name == "HB-HOME-HELD"
     sent(site, [only]).put()
     assert live.read_text() == "no database yet"
@@ -177,13 +168,8 @@ def test_a_damaged_database_is_not_taken_from_who_has_it_open(site: Site, name: 
     site.run(site.usual()[1:])
     if logs:
         live.with_name(f"{live.name}-wal").write_bytes(b"a log")
-    with live.open("rb") as file, subprocess.Popen(["sleep", "60"], stdin=file) as holder:
-        file.close()
-        try:
-            with pytest.raises(Fault, match=rf"sleep \({holder.pid}\) has .*\.db open"):
-                sent(site, [only]).put()
-        finally:
-            holder.kill()
+    with held_open(live) as holder, pytest.raises(Fault, match=rf"sleep \({holder}\) has .*\.db open"):
+        sent(site, [only]).put()
     assert not list(site.home.rglob("*.before-*"))
 
 
@@ -192,13 +178,8 @@ def test_nor_is_a_database_put_there_that_was_archived_as_it_lay(site: Site) -> 
     fill(live, 5)
     site.run(site.usual()[1:])  # no stage says that it is one
     live.write_text("no database any more")
-    with live.open("rb") as file, subprocess.Popen(["sleep", "60"], stdin=file) as holder:
-        file.close()
-        try:
-            with pytest.raises(Fault, match=r"index\.db open"):
-                sent(site, ["skills/report"]).put()
-        finally:
-            holder.kill()
+    with held_open(live), pytest.raises(Fault, match=r"index\.db open"):
+        sent(site, ["skills/report"]).put()
     sent(site, ["skills/report"]).put()
     assert messages_in(live) == 5
 
@@ -211,13 +192,8 @@ def test_a_name_that_must_be_escaped_to_be_shown(site: Site) -> None:
     (odd / "new.md").write_text("new")
     (odd / "index.db").unlink()
     assert sent(site, ["skills/a\nb"], purpose="compare").compared().removed == ("skills/a\\nb/new.md",)
-    with (site.home / "state.db").open("rb") as file, subprocess.Popen(["sleep", "60"], stdin=file) as holder:
-        file.close()
-        try:
-            with pytest.raises(Fault, match=r"state\.db open"):
-                sent(site, ["skills/a\nb"]).put()
-        finally:
-            holder.kill()
+    with held_open(site.home / "state.db"), pytest.raises(Fault, match=r"state\.db open"):
+        sent(site, ["skills/a\nb"]).put()
 
 
 def test_what_the_backup_could_not_take_whole_is_told(site: Site) -> None:

@@ -68,8 +68,8 @@ def _jobs(
     """
     import platformdirs
 
+    from hermes_backup import APP
     from hermes_backup.errors import PIPELINE_MISSING, Fault
-    from hermes_backup.fleet.inventory import APP
     from hermes_backup.pipeline.config import pipeline_of
     from hermes_backup.pipeline.drilled import is_drill
     from hermes_backup.pipeline.drilling import Job

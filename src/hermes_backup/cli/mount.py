@@ -32,8 +32,8 @@ def mount(
     """Show a snapshot as a read-only folder until Ctrl-C: proven and checked first, gone without a trace at the end."""
     import platformdirs
 
+    from hermes_backup import APP
     from hermes_backup.cli.screen import console, print_json
-    from hermes_backup.fleet.inventory import APP
     from hermes_backup.pipeline.looking import Shelf
     from hermes_backup.pipeline.mounting import shown, until_stopped
     from hermes_backup.pipeline.unpacking import Source

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from hermes_backup import APP
 from hermes_backup.errors import CONFIG_INVALID, CONFIG_TEMPLATE, PIPELINE_ORDER, Fault, Kind
-from hermes_backup.fleet.inventory import APP
 from hermes_backup.fleet.means import Means
 from hermes_backup.pipeline.config import HostConfig, parse_config
 from hermes_backup.pipeline.locate import Spot

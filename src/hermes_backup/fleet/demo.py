@@ -8,8 +8,9 @@ from pathlib import Path
 
 import platformdirs
 
+from hermes_backup import APP
 from hermes_backup.errors import KEY_INVALID, Fault
-from hermes_backup.fleet.inventory import APP, Inventory
+from hermes_backup.fleet.inventory import Inventory
 from hermes_backup.home.sample import make_sample
 from hermes_backup.streams.private import write_private
 from hermes_backup.streams.process import Argument, run

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import platformdirs
 
+from hermes_backup import APP
 from hermes_backup.errors import INVENTORY_MISSING, Fault
 from hermes_backup.pipeline.locate import shown
 from hermes_backup.pipeline.model import nearest
@@ -21,7 +22,6 @@ from hermes_backup.pipeline.model import nearest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-APP = "hermes-backup"
 _SYSTEM = Path("/etc/hermes-backup/inventory")
 _HOSTS_FILES = ("hosts.yml", "hosts.yaml", "hosts", "hosts.ini", "inventory.yml", "inventory.yaml", "inventory.ini")
 

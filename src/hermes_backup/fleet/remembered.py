@@ -17,8 +17,8 @@ from pathlib import Path
 import platformdirs
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from hermes_backup import __version__
-from hermes_backup.fleet.inventory import APP, Inventory
+from hermes_backup import APP, __version__
+from hermes_backup.fleet.inventory import Inventory
 from hermes_backup.fleet.means import Means
 from hermes_backup.fleet.render import Fleet, FleetHost, defaults_file, render
 from hermes_backup.pipeline.config import HostConfig

@@ -17,9 +17,8 @@ from pathlib import Path
 
 import platformdirs
 
-from hermes_backup import __version__
+from hermes_backup import APP, __version__
 from hermes_backup.errors import PACKAGES_MISSING, Fault
-from hermes_backup.fleet.inventory import APP
 from hermes_backup.streams.process import Argument, run
 
 _GLIBC = (17, 24, 26, 28, 31, 34)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from hermes_backup.home.beginnings import beginning
 from hermes_backup.home.facts import HEADER
 from hermes_backup.home.layout import is_known_database
 
@@ -96,14 +96,7 @@ def _journal(start: bytes) -> Journal:
 
 
 def _start(path: bytes) -> bytes | None:
-    """Return a regular file's first bytes, None when there are none to be had; a link is never followed."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
-        return None
-    try:
-        return os.read(descriptor, _HEADER_BYTES) if stat.S_ISREG(os.fstat(descriptor).st_mode) else None
-    except OSError:
-        return None
-    finally:
-        os.close(descriptor)
+    """Return a file's first bytes, None when there are none to be had."""
+    with contextlib.suppress(OSError):
+        return beginning(path, _HEADER_BYTES)
+    return None

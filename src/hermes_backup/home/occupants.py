@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import stat
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from hermes_backup.errors import HOME_HELD, Fault
+from hermes_backup.home.beginnings import beginning
 from hermes_backup.home.discovery.accounts import host_at
 from hermes_backup.home.discovery.units import services
 from hermes_backup.home.facts import HEADER
@@ -117,18 +117,7 @@ def _files(root: bytes, name: bytes) -> Iterator[bytes]:
 def _is_database(root: bytes, name: bytes) -> bool:
     path = root + b"/" + name
     logs = any(os.path.lexists(path + side) for side in SIDECARS)
-    return logs or (is_known_database(name) and os.path.lexists(path)) or _starts_as_one(path)
-
-
-def _starts_as_one(path: bytes) -> bool:
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        return stat.S_ISREG(os.fstat(descriptor).st_mode) and os.read(descriptor, len(HEADER)) == HEADER
-    finally:
-        os.close(descriptor)
+    return logs or (is_known_database(name) and os.path.lexists(path)) or beginning(path, len(HEADER)) == HEADER
 
 
 def _refuse(left: Sequence[Occupant]) -> None:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import os
 import stat
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from hermes_backup.errors import HOME_EMPTY, HOME_MISSING, HOME_UNREADABLE, Fault
+from hermes_backup.home.beginnings import beginning
 from hermes_backup.home.layout import DEFAULT_EXCLUDES
 from hermes_backup.home.patterns import Matcher, Unseen, is_comment, parse
 from hermes_backup.home.printable import printable
@@ -232,13 +234,6 @@ def _children(path: bytes) -> list[os.DirEntry[bytes]]:
 
 def _is_cache_tag(path: bytes) -> bool:
     """Say whether a file carries the signature; a pipe or a link in its place is none."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        return os.read(descriptor, len(_TAG_SIGNATURE)) == _TAG_SIGNATURE
-    except OSError:
-        return False
-    finally:
-        os.close(descriptor)
+    with suppress(OSError):
+        return beginning(path, len(_TAG_SIGNATURE)) == _TAG_SIGNATURE
+    return False

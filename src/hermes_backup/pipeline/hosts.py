@@ -7,13 +7,14 @@ from pathlib import Path
 
 import platformdirs
 
+from hermes_backup import APP
 from hermes_backup.errors import AGENT_CONFIG_MISSING, HOST_MISSING, Fault
 from hermes_backup.pipeline.config import HostConfig, load
 
 
 def config_folder() -> Path:
     """Return where this user's configurations lie: ``/etc/hermes-backup`` for root."""
-    return Path("/etc/hermes-backup") if os.geteuid() == 0 else platformdirs.user_config_path("hermes-backup")
+    return Path("/etc/hermes-backup") if os.geteuid() == 0 else platformdirs.user_config_path(APP)
 
 
 def credentials_folder(config: Path, host: str) -> Path:
@@ -25,7 +26,7 @@ def state_folder(config: HostConfig) -> Path:
     """Return where a host keeps its state: as declared, else ``/var/lib/hermes-backup`` for root."""
     if config.state:
         return Path(config.state).expanduser()
-    return Path("/var/lib/hermes-backup") if os.geteuid() == 0 else platformdirs.user_state_path("hermes-backup")
+    return Path("/var/lib/hermes-backup") if os.geteuid() == 0 else platformdirs.user_state_path(APP)
 
 
 def configured(folder: Path | None, host: str = "") -> HostConfig:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import platformdirs
 
+from hermes_backup import APP
 from hermes_backup.streams import folders
 
 _PREFIX = "hb-scratch-"
@@ -43,7 +44,7 @@ def sweep() -> None:
 
 
 def _links() -> Path:
-    return platformdirs.user_state_path("hermes-backup") / "scratch"
+    return platformdirs.user_state_path(APP) / "scratch"
 
 
 def _remember(link: Path, folder: Path) -> None:

@@ -25,8 +25,8 @@ def make(lists: Sequence[NameList], *, stage: str, ended: Callable[[int, str], N
 
     Numeric owners, extended attributes, ACLs, holes and hard links are kept. A file that vanished or cannot be
     read is left out; whoever follows the stream sees that. Records have tar's usual size: a tar that extracts stops
-    reading after the record with the end mark, and a pipe before it would die of more. Without
-    ``holes`` these are zeros.
+    reading after the record with the end mark, and a pipe before it would die of more.
+    Without ``holes`` a sparse file's holes come as zeros.
     """
     argv: list[Argument] = [
         "tar", "--create", "--format=posix", "--pax-option=delete=atime,delete=ctime", "--numeric-owner",

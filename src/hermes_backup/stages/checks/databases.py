@@ -6,9 +6,11 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
+from hermes_backup.home.beginnings import beginning
 from hermes_backup.home.facts import HEADER, DatabaseBroken, facts, limited, reading
 from hermes_backup.home.printable import printable
 from hermes_backup.snapshots.manifest import Database
@@ -89,16 +91,14 @@ def _others(tree: Tree) -> Iterator[Finding]:
         printable(it.name)
         for it in tree.members
         if it.kind == "file" and it.size >= len(HEADER) and printable(it.name) not in counted
-        if _starts_as_database(tree.root / os.fsdecode(it.name))
+        if _starts_as_one(tree.root / os.fsdecode(it.name))
     ]
     if alike:
         many = "database has" if len(alike) == 1 else "databases have"
         yield Finding("databases", "unproven", f"{len(alike)} more {many} no counts in the manifest", tuple(alike))
 
 
-def _starts_as_database(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            return file.read(len(HEADER)) == HEADER
-    except OSError:
-        return False
+def _starts_as_one(path: Path) -> bool:
+    with suppress(OSError):
+        return beginning(path, len(HEADER)) == HEADER
+    return False

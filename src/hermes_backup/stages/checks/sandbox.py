@@ -12,6 +12,7 @@ from shutil import which
 
 import platformdirs
 
+from hermes_backup import APP
 from hermes_backup.errors import Fault
 from hermes_backup.streams.process import Completed, run
 
@@ -19,7 +20,6 @@ _INTERFACES = "/proc/self/net/dev"
 _HEADINGS = 2
 _TRIAL_SECONDS = 10.0
 _STAGE = "check"
-_APP = "hermes-backup"
 _SHARED = ("/run", "/tmp", "/var/tmp", "/etc/hermes-backup", "/var/lib/hermes-backup")  # noqa: S108 - to be hidden
 _OF_USERS = ("~/.gnupg", "~/.ssh", "~/.config/rclone", "~/.rclone.conf")
 # root keeps its user namespace, or files of a home's owner are nobody's; it keeps what opens them, and cannot unmount
@@ -101,9 +101,9 @@ def _secret(gnupghome: Path | None) -> Iterator[Path]:
     """Give where keys, credentials and sockets lie: sockets answer also where nothing can be written."""
     yield from map(Path, _SHARED)
     yield from (Path(it).expanduser() for it in _OF_USERS)
-    yield platformdirs.user_state_path(_APP)  # the key by which evidence is signed
-    yield platformdirs.user_config_path(_APP)
-    yield platformdirs.user_cache_path(_APP)
+    yield platformdirs.user_state_path(APP)  # the key by which evidence is signed
+    yield platformdirs.user_config_path(APP)
+    yield platformdirs.user_cache_path(APP)
     yield platformdirs.user_config_path("rclone")
     if named := os.environ.get("RCLONE_CONFIG"):
         yield Path(named)
