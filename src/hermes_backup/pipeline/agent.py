@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import traceback
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -16,27 +15,19 @@ from hermes_backup.errors import BUG, INTERRUPTED, PIPELINE_ORDER, STAGE_FAILED,
 from hermes_backup.home.layout import DEFAULT_EXCLUDES
 from hermes_backup.home.printable import printable
 from hermes_backup.home.selection import Rules, select
-from hermes_backup.pipeline.config import KEY_FOLDER, RCLONE_CREDENTIAL, HostConfig, pipeline_of
+from hermes_backup.pipeline.config import KEY_FOLDER, HostConfig, pipeline_of
 from hermes_backup.pipeline.events import Recorder
 from hermes_backup.pipeline.executor import execute, preflight
 from hermes_backup.pipeline.homes import home_of, named, remember_home, saved_home
-from hermes_backup.pipeline.hosts import state_folder
 from hermes_backup.pipeline.interruption import interruptible
 from hermes_backup.pipeline.lock import locked
 from hermes_backup.pipeline.model import Pipeline
 from hermes_backup.pipeline.order import misplaced
+from hermes_backup.pipeline.preparing import host_key, pipeline_folder, prepared, private, sweep
 from hermes_backup.pipeline.status import State, Status
-from hermes_backup.snapshots.signing import HostKey
-from hermes_backup.stages.context import Context, Teardown
-from hermes_backup.stages.credentials import credential
-from hermes_backup.stages.ledger import Ledger
+from hermes_backup.stages.context import Context
 from hermes_backup.stages.stage import Stage
 from hermes_backup.stages.things import Home, Snapshot
-from hermes_backup.streams import folders, scratch
-from hermes_backup.streams.keys import private_keyring
-from hermes_backup.streams.private import write_private
-
-_RUN = "run-"
 
 
 @dataclass(frozen=True)
@@ -59,7 +50,7 @@ def run_pipeline(config: HostConfig, name: str, options: Options) -> Status:
     """
     pipeline = pipeline_of(config, name)
     stages = chosen(pipeline, options)
-    folder = _private(_state(config, name))
+    folder = private(pipeline_folder(config, name))
     with interruptible(), _naming(folder), locked(folder / "lock"):
         now = datetime.now(timezone.utc)
         status = Status(
@@ -69,7 +60,7 @@ def run_pipeline(config: HostConfig, name: str, options: Options) -> Status:
         try:
             return _recorded(config, pipeline, stages, options, recorder, folder)
         except KeyboardInterrupt:
-            _sweep(folder)  # the signal may have come in the middle of a cleaning up
+            sweep(folder)  # the signal may have come in the middle of a cleaning up
             return _failed(recorder, Fault(INTERRUPTED, "stopped by a signal", where=recorder.status.stage))
         except Fault as fault:
             return _failed(recorder, fault)
@@ -83,12 +74,6 @@ def run_pipeline(config: HostConfig, name: str, options: Options) -> Status:
             raise
 
 
-def _sweep(folder: Path) -> None:
-    """Remove what killed runs left."""
-    scratch.sweep()
-    folders.sweep(folder, _RUN)
-
-
 def _failed(recorder: Recorder, fault: Fault) -> Status:
     state: State = "interrupted" if fault.kind is INTERRUPTED else "failed"
     return recorder.finish(state, fault.kind.exit_code, fault)
@@ -100,19 +85,15 @@ def signing_key(config: HostConfig) -> tuple[bool, str]:
     Raises:
         Fault: KEY_INVALID, DISK_FULL, or a state folder that cannot be written.
     """
-    folder = _private(state_folder(config) / config.host / KEY_FOLDER)
-    made = not any(folder.iterdir())
-    with HostKey.ensure(folder, config.host) as key:
+    folder = pipeline_folder(config, KEY_FOLDER)
+    made = not folder.is_dir() or not any(folder.iterdir())
+    with host_key(config) as key:
         return made, key.public()
 
 
 def status_path(config: HostConfig, name: str) -> Path:
     """Return where a pipeline's status file lies."""
-    return _state(config, name) / "status.json"
-
-
-def _state(config: HostConfig, name: str) -> Path:
-    return state_folder(config) / config.host / name
+    return pipeline_folder(config, name) / "status.json"
 
 
 @contextmanager
@@ -152,7 +133,11 @@ def _recorded(
     recorder: Recorder,
     folder: Path,
 ) -> Status:
-    with _context(config, pipeline, options, recorder, folder) as context:
+    if_changed = options.if_changed or pipeline.if_changed
+    now = recorder.status.started
+    with prepared(config, pipeline, folder, now, recorder, if_changed=if_changed) as context:
+        if context.host_key is not None:
+            recorder.key(context.host_key.public())
         home = Home(_home(config, recorder, folder), rules_of(config))
         if options.dry_run:
             plan = _plan(stages, home, context)
@@ -166,36 +151,6 @@ def _recorded(
         if isinstance(value, Snapshot):
             remember_home(folder, home.root)
     return _conclude(value, recorder)
-
-
-@contextmanager
-def _context(
-    config: HostConfig, pipeline: Pipeline, options: Options, recorder: Recorder, folder: Path
-) -> Iterator[Context]:
-    """Make the private folder, the keyring and the host's key of a run; all but the key go when the run goes."""
-    with ExitStack() as stack:
-        _sweep(folder)
-        private = stack.enter_context(folders.private_folder(folder, _RUN))
-        keyring = stack.enter_context(private_keyring(config.public_keys))
-        host_key = stack.enter_context(HostKey.ensure(folder.parent / KEY_FOLDER, config.host))
-        recorder.key(host_key.public())
-        yield Context(
-            host=config.host,
-            pipeline=pipeline.name,
-            now=recorder.status.started,
-            folder=private,
-            ledger=Ledger(folder),
-            keyring=keyring,
-            gnupghome=Path(config.gnupghome).expanduser() if config.gnupghome else None,
-            host_key=host_key,
-            pinned=None,
-            rclone_config=_rclone_config(config, private),
-            own_controller=config.own_controller,
-            if_changed=options.if_changed or pipeline.if_changed,
-            settings=_settings(config, pipeline),
-            listener=recorder,
-            teardown=Teardown(),
-        )
 
 
 def _plan(stages: tuple[Stage, ...], home: Home, context: Context) -> tuple[str, ...]:
@@ -233,30 +188,3 @@ def _home(config: HostConfig, recorder: Recorder, folder: Path) -> Path:
 def rules_of(config: HostConfig) -> Rules:
     """Return what is left out of every backup of this host."""
     return Rules(patterns=(DEFAULT_EXCLUDES if config.exclude is None else config.exclude) + config.exclude_extra)
-
-
-def _rclone_config(config: HostConfig, folder: Path) -> Path | None:
-    """Return a copy of the rclone.conf, for rclone writes new tokens into it; None for the user's own."""
-    given = credential(RCLONE_CREDENTIAL)
-    if not config.rclone_config and not given.is_file():
-        return None
-    path = folder / "rclone.conf"
-    write_private(path, config.rclone_config.encode() or given.read_bytes())
-    return path
-
-
-def _settings(config: HostConfig, pipeline: Pipeline) -> str:
-    """Hash what is declared: a snapshot made under other settings never counts as the same."""
-    stages = [(stage.name, stage.model_dump_json()) for stage in pipeline.stages]
-    said = (config.home, config.exclude, config.exclude_extra, stages)
-    return hashlib.sha256(repr(said).encode()).hexdigest()
-
-
-def _private(folder: Path) -> Path:
-    try:
-        for it in (folder.parent, folder):
-            it.mkdir(parents=True, exist_ok=True, mode=0o700)
-            it.chmod(0o700)
-    except OSError as error:
-        raise from_system(error, str(folder)) from None
-    return folder

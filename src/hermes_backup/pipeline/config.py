@@ -16,6 +16,7 @@ from hermes_backup.stages.units import Duration
 
 RCLONE_CREDENTIAL = "rclone.conf"
 NOTIFY_CREDENTIAL = "notify"
+SIGNING_CREDENTIAL = "signing-key"
 """The credentials that every agent knows; others are named by pipelines."""
 KEY_FOLDER = "gnupg"
 """Beside the folders of the pipelines, in a host's state: its signing key."""

@@ -51,8 +51,10 @@ class HostKey:
         self.fingerprint = fingerprint
 
     @classmethod
-    def ensure(cls, folder: Path, host: str) -> HostKey:
-        """Return the key in ``folder`` (a GNUPGHOME, 0700), made for ``host`` when there is none yet.
+    def ensure(cls, folder: Path, host: str, given: Path | None = None) -> HostKey:
+        """Return the key in ``folder`` (a GNUPGHOME, 0700); if there is none yet, it is ``given`` or made for ``host``.
+
+        ``given`` is a file with the armored key, for hosts that come and go.
 
         Raises:
             Fault: KEY_INVALID when gpg cannot make a key or the folder holds several, DISK_FULL, TOOL_MISSING.
@@ -62,9 +64,11 @@ class HostKey:
         with _alone(folder), _gpg(folder) as gpg:
             _end_agents(Path(gpg.gnupghome))  # one that a killed run left looks where its own link to the folder was
             if not _listed(gpg, folder, secret=False):  # those need no agent, which might be what fails
-                made = gpg.gen_key(_KEY.format(host=host))
-                if not made.fingerprint:
-                    raise _refused("gpg made no key", made.stderr, folder)
+                made = gpg.import_keys_file(str(given)) if given else gpg.gen_key(_KEY.format(host=host))
+                if not getattr(made, "fingerprint", "") and not getattr(made, "fingerprints", ()):
+                    raise _refused(
+                        "gpg takes not the key that is given" if given else "gpg made no key", made.stderr, folder
+                    )
             return cls(folder, _only(_listed(gpg, folder, secret=True), folder))
 
     @classmethod
@@ -83,6 +87,11 @@ class HostKey:
         """Return the public key, armored: what is pinned."""
         with _alone(self.folder), _gpg(self.folder) as gpg:
             return str(gpg.export_keys(self.fingerprint, minimal=True))
+
+    def secret(self) -> str:
+        """Return the private key, armored: what a host that comes and goes is given."""
+        with _alone(self.folder), _gpg(self.folder) as gpg:
+            return str(gpg.export_keys(self.fingerprint, secret=True, expect_passphrase=False))
 
     def sign(self, text: str) -> bytes:
         """Return the text signed in clear; it ends in a newline, and no line is longer than gpg signs whole.
