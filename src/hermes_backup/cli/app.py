@@ -16,6 +16,7 @@ from hermes_backup import __version__
 from hermes_backup.cli import (
     agent,
     agent_restore,
+    bundle,
     deploy,
     diff,
     drill,
@@ -52,6 +53,7 @@ for command in (
     run.run, deploy.deploy, deploy.remove, status.status, logs.logs, snapshots.list_snapshots, snapshots.verify,
     restore.restore, inside.ls, inside.find, diff.diff, inside.cat, inside.history, mount.mount,
     drill.drill, prune.prune, schedule.schedule, validate.validate, validate.show, init.init,
+    bundle.bundle,
 ):  # fmt: skip
     app.command(command.__name__.removesuffix("_snapshots"), epilog=_EPILOG)(command)
 app.add_typer(_agent, name="agent")
