@@ -130,6 +130,18 @@ HOME_EMPTY = Kind(
     "Nothing of the home is left to back up.",
     "Set hermes_backup_home, or loosen the exclusions: they leave nothing.",
 )
+HOME_OCCUPIED = Kind(
+    "HB-HOME-OCCUPIED",
+    _C.STAGE,
+    "Something lies where the home is to be brought, and nothing says that it is older than the snapshots.",
+    "Move it away to begin with the newest snapshot, or go on with it: --keep-home.",
+)
+HOME_DIVERGED = Kind(
+    "HB-HOME-DIVERGED",
+    _C.STAGE,
+    "This machine has written to the home after another machine went on with it.",
+    "Move the folder named away to begin with the newest snapshot, or go on with this one: --keep-home.",
+)
 HOME_UNREADABLE = Kind(
     "HB-HOME-UNREADABLE", _C.STAGE, "The Hermes home cannot be read.", "Run as the home's owner or as root."
 )
@@ -200,6 +212,12 @@ LOCKED = Kind(
     _C.LOCKED,
     "Another run of this pipeline is under way.",
     "Wait for it to end; the lock frees itself when the run ends, however it ends.",
+)
+LEASE_HELD = Kind(
+    "HB-LEASE-HELD",
+    _C.LOCKED,
+    "Another machine writes this home.",
+    "Stop the other one; what ended without a word is taken over when its lease has run out.",
 )
 INTERRUPTED = Kind(
     "HB-INTERRUPTED",

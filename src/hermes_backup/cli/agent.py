@@ -21,6 +21,7 @@ def run(
     skip: Annotated[list[str] | None, typer.Option(help="Leave this stage out; may be given again.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Examine everything, change nothing.")] = False,
     if_changed: Annotated[bool, typer.Option("--if-changed", help="End early if the home is as last time.")] = False,
+    keep: Annotated[bool, typer.Option("--keep", hidden=True)] = False,
     run_id: Annotated[str, typer.Option(hidden=True)] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
@@ -44,7 +45,7 @@ def run(
         chosen = configured(config, host)
         use_credentials_of(credentials_folder(config or config_folder(), chosen.host))
     os.umask(0o077)  # what the host writes is nobody else's, also in a remote that is a folder
-    options = Options(run_id or secrets.token_hex(16), tuple(only or ()), tuple(skip or ()), dry_run, if_changed)
+    options = Options(run_id or secrets.token_hex(16), tuple(only or ()), tuple(skip or ()), dry_run, if_changed, keep)
     with watcher([chosen.host], quiet=as_json) as seen, following(status_path(chosen, pipeline), seen):
         status = run_pipeline(chosen, pipeline, options)
     if as_json:
@@ -66,6 +67,17 @@ def key(host: Annotated[str, HOST] = "", config: Annotated[Path | None, CONFIG] 
     os.umask(0o077)
     made, public = signing_key(configured(config, host))
     print_json({"made": made, "public_key": public})
+
+
+def renew(
+    pipeline: Annotated[str, PIPELINE], host: Annotated[str, HOST] = "", config: Annotated[Path | None, CONFIG] = None
+) -> None:
+    """Say once more that this machine writes the home that it brought."""
+    from hermes_backup.cli.mount_latest import here
+    from hermes_backup.cli.speaking import Speaker
+    from hermes_backup.pipeline.shift import renew_lease
+
+    renew_lease(here(config, host), pipeline, Speaker())
 
 
 def homes(as_json: Annotated[bool, typer.Option("--json", help="Print them as JSON.")] = False) -> None:

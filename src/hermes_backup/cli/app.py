@@ -24,6 +24,7 @@ from hermes_backup.cli import (
     inside,
     logs,
     mount,
+    mount_latest,
     prune,
     restore,
     run,
@@ -31,6 +32,7 @@ from hermes_backup.cli import (
     snapshots,
     status,
     validate,
+    wrap,
 )
 from hermes_backup.cli.screen import tell
 from hermes_backup.errors import BUG, INTERRUPTED, MEANINGS, Fault
@@ -47,15 +49,16 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 _agent = typer.Typer(help="Run pipelines on this host, without Ansible.", no_args_is_help=True)
-for agent_command in (agent.run, agent.homes, agent.key, agent.notify, agent_restore.restore):
+for agent_command in (agent.run, agent.homes, agent.key, agent.notify, agent.renew, agent_restore.restore):
     _agent.command(agent_command.__name__, epilog=_EPILOG)(agent_command)
 for command in (
     run.run, deploy.deploy, deploy.remove, status.status, logs.logs, snapshots.list_snapshots, snapshots.verify,
     restore.restore, inside.ls, inside.find, diff.diff, inside.cat, inside.history, mount.mount,
+    mount_latest.mount_latest, wrap.wrap,
     drill.drill, prune.prune, schedule.schedule, validate.validate, validate.show, init.init,
     bundle.bundle,
 ):  # fmt: skip
-    app.command(command.__name__.removesuffix("_snapshots"), epilog=_EPILOG)(command)
+    app.command(command.__name__.removesuffix("_snapshots").replace("_", "-"), epilog=_EPILOG)(command)
 app.add_typer(_agent, name="agent")
 
 

@@ -15,6 +15,8 @@ from hermes_backup.errors import BUG, INTERRUPTED, PIPELINE_ORDER, STAGE_FAILED,
 from hermes_backup.home.layout import DEFAULT_EXCLUDES
 from hermes_backup.home.printable import printable
 from hermes_backup.home.selection import Rules, select
+from hermes_backup.pipeline import keeping, leasing
+from hermes_backup.pipeline.attachment import attachment
 from hermes_backup.pipeline.config import KEY_FOLDER, HostConfig, pipeline_of
 from hermes_backup.pipeline.events import Recorder
 from hermes_backup.pipeline.executor import execute, preflight
@@ -39,6 +41,8 @@ class Options:
     skip: tuple[str, ...] = ()
     dry_run: bool = False
     if_changed: bool = False
+    keep: bool = False
+    """Keep the snapshot on this machine where a remote does not take it, until one does."""
 
 
 def run_pipeline(config: HostConfig, name: str, options: Options) -> Status:
@@ -49,8 +53,10 @@ def run_pipeline(config: HostConfig, name: str, options: Options) -> Status:
             is in the status. What nobody foresaw is raised, and in the status too.
     """
     pipeline = pipeline_of(config, name)
-    stages = chosen(pipeline, options)
     folder = private(pipeline_folder(config, name))
+    stages = chosen(pipeline, options)
+    if options.keep:
+        stages = keeping.with_kept(stages, folder)
     with interruptible(), _naming(folder), locked(folder / "lock"):
         now = datetime.now(timezone.utc)
         status = Status(
@@ -142,7 +148,12 @@ def _recorded(
         if options.dry_run:
             plan = _plan(stages, home, context)
             return recorder.finish("planned", ExitCode.OK, plan=plan)
+        brought = attachment(folder) is not None
+        if brought:
+            leasing.require_alone(pipeline, context, folder)
         value = execute(stages, home, context, recorder)
+        if brought:
+            keeping.push_kept(pipeline, context, folder)
         left_out = [stage.name for stage in pipeline.stages if stage not in stages]
         if left_out:
             recorder.warn("run", f"left out as told: {', '.join(left_out)}")

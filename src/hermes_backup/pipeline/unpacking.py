@@ -20,7 +20,7 @@ from hermes_backup.snapshots.signing import Pinned
 from hermes_backup.stages.check import Check
 from hermes_backup.stages.context import Context, Teardown
 from hermes_backup.stages.decrypt import Decrypt
-from hermes_backup.stages.encrypt import Encrypt
+from hermes_backup.stages.encrypt import passphrase_of
 from hermes_backup.stages.extract import Extract
 from hermes_backup.stages.fetch import Fetch, fetched
 from hermes_backup.stages.ledger import Ledger
@@ -51,8 +51,7 @@ class Source:
     @property
     def decrypt(self) -> Decrypt:
         """The stage that opens it, with the passphrase that its pipeline declares."""
-        stages = (it for it in self.pipeline.stages if isinstance(it, Encrypt))
-        return Decrypt(passphrase_credential=next((it.passphrase_credential for it in stages), None))
+        return Decrypt(passphrase_credential=passphrase_of(self.pipeline.stages))
 
     def fetched(self, context: Context, follower: Follower) -> Snapshot:
         """Find it and prove its manifest.

@@ -85,7 +85,16 @@ def _open(part: Part, secret: Path | None, context: Context) -> Chunks:
 
 def _decrypted(part: Part, secret: Path | None, context: Context) -> Chunks:
     path = context.folder / part.name
-    return GpgDecrypt(context.gnupghome, secret).file(path) if part.name.endswith(".gpg") else _read(path)
+    if not part.name.endswith(".gpg"):
+        return _read(path)
+    return GpgDecrypt(context.gnupghome if secret is None else _no_keys(context), secret).file(path)
+
+
+def _no_keys(context: Context) -> Path:
+    """With a passphrase gpg needs no keys, but a folder: with --no-options it makes none, and fails (2.2, seen)."""
+    folder = context.folder / "no-keys"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
 
 
 def unpacked(chunks: Chunks, part: Part) -> Chunks:

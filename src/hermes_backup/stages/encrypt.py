@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from pydantic import Field, field_validator, model_validator
@@ -61,3 +62,8 @@ class Encrypt(Stage):
             coder = EncryptWith(credential(self.passphrase_credential), homedir)
             return stream.then(coder, Encryption("passphrase"))
         return stream.then(EncryptTo(self.recipients, homedir), Encryption("recipients", self.recipients))
+
+
+def passphrase_of(stages: Iterable[Stage]) -> str | None:
+    """Return the credential whose passphrase opens what these stages encrypt; None where keys do."""
+    return next((it.passphrase_credential for it in stages if isinstance(it, Encrypt)), None)

@@ -33,7 +33,8 @@ _KEPT_VARIABLES = (
 )  # fmt: skip
 _PACKAGES = {
     "gpg": "gnupg", "gpgconf": "gnupg", "tar": "tar", "rclone": "rclone", "mksquashfs": "squashfs-tools",
-    "unsquashfs": "squashfs-tools", "prlimit": "util-linux",
+    "unsquashfs": "squashfs-tools", "prlimit": "util-linux", "squashfuse": "squashfuse",
+    "fuse-overlayfs": "fuse-overlayfs", "mount": "mount", "umount": "mount",
     "systemctl": "systemd", "systemd-analyze": "systemd", "setpriv": "util-linux",
 }  # fmt: skip
 

@@ -1,0 +1,125 @@
+"""``hermes-backup wrap``: a command in its home, with snapshots beside it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hermes_backup.cli.mount_latest import (
+    CONFIG,
+    HOST,
+    KEEP_HOME,
+    LEASE,
+    METHOD,
+    PIPELINE,
+    START_EMPTY,
+    Way,
+    here,
+    seconds,
+    sentence,
+)  # fmt: skip
+from hermes_backup.cli.speaking import Speaker, say
+
+if TYPE_CHECKING:
+    from hermes_backup.pipeline.config import HostConfig
+    from hermes_backup.pipeline.supervising import Ended, Work
+
+_SAVED = (0, 4)  # ExitCode.OK and PARTIAL
+
+
+GRACE = typer.Option(
+    help="How long the container has to end after SIGTERM; docker and podman give 10s.", parser=seconds
+)
+COMMAND = typer.Argument(metavar="-- COMMAND", help="What runs in the home; none: snapshots alone.")
+
+
+def wrap(
+    command: Annotated[list[str] | None, COMMAND] = None,
+    pipeline: Annotated[str, PIPELINE] = "snapshot",
+    grace: Annotated[float, GRACE] = "10s",  # type: ignore[assignment]  # typer parses the default, too
+    method: Annotated[Way, METHOD] = Way.auto,
+    lease: Annotated[float, LEASE] = "5m",  # type: ignore[assignment]  # typer parses the default, too
+    start_empty: Annotated[bool, START_EMPTY] = False,
+    keep_home: Annotated[bool, KEEP_HOME] = False,
+    host: Annotated[str, HOST] = "",
+    config: Annotated[Path | None, CONFIG] = None,
+) -> None:
+    """Bring the home, run a command in it with snapshots beside it, and take a last one when it ends.
+
+    Ends with the command's exit status; with the last snapshot's where that failed and the command did not.
+    """
+    from hermes_backup.pipeline.attaching import Wanted, attach, detach
+    from hermes_backup.pipeline.shift import Measure, every
+    from hermes_backup.pipeline.supervising import Supervisor
+    from hermes_backup.streams.process import find
+
+    chosen = here(config, host)
+    interval = every(chosen, pipeline)
+    if command:
+        find(command[0], "wrap")
+    say(sentence(attach(chosen, pipeline, Wanted(method.value, lease, start_empty, keep_home), Speaker())))
+    measure = Measure(chosen, pipeline)
+    work = _work(command or [], chosen.host, config, pipeline, (interval, lease, grace))
+    warned = _warn_of(grace, measure(), already=False)
+
+    def ran(code: int) -> None:
+        nonlocal warned
+        _report(chosen, pipeline, code)
+        warned = _warn_of(grace, measure(), already=warned)
+
+    ended = Supervisor(work, measure, ran, _skipped).run()
+    _report(chosen, pipeline, ended.last)
+    detach(chosen, pipeline, saved=ended.last in _SAVED, follower=Speaker())
+    raise typer.Exit(_code(ended))
+
+
+def _work(command: list[str], host: str, config: Path | None, pipeline: str, times: tuple[float, float, float]) -> Work:
+    from hermes_backup.pipeline.supervising import Work, original_environment
+
+    every, lease, grace = times
+    where = ["--host", host, *(["--config", str(config)] if config else [])]
+    agent = [sys.executable, "-m", "hermes_backup", "agent"]
+    run = [*agent, "run", pipeline, *where]
+    renew = [*agent, "renew", pipeline, *where]
+    return Work(command, original_environment(), run, [*run, "--keep"], renew, every, lease / 3, grace)
+
+
+def _warn_of(grace: float, seconds: float | None, *, already: bool) -> bool:
+    from hermes_backup.pipeline.supervising import fits
+
+    if seconds is None or fits(grace, seconds):
+        return False
+    if not already:
+        say(
+            f"warning: the last snapshot took {seconds:.1f} s, and a last one may not fit into the grace of "
+            f"{grace:.0f} s: give the container a longer one, and say so with --grace"
+        )
+    return True
+
+
+def _skipped(count: int) -> None:
+    say(f"warning: the snapshot before is still under way, so this one is skipped ({count} so far)")
+
+
+def _report(config: HostConfig, pipeline: str, code: int) -> None:
+    from hermes_backup.pipeline.shift import last_status
+
+    status = last_status(config, pipeline)
+    if status is None or status.finished is None:
+        say(f"warning: a snapshot ended with {code}, and left no word")
+    elif status.error is not None:
+        say(f"warning: no snapshot: {status.error.what} [{status.error.name}] {status.error.mend}")
+    elif status.state == "unchanged":
+        say(f"nothing has changed since {status.snapshot}")
+    else:
+        seconds = (status.finished - status.started).total_seconds()
+        say(f"snapshot {status.snapshot} of {status.files} files was made in {seconds:.1f} s")
+
+
+def _code(ended: Ended) -> int:
+    if ended.command:
+        return ended.command
+    return 0 if ended.last in _SAVED else ended.last

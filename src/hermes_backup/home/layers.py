@@ -1,0 +1,110 @@
+"""A home of two layers: a squashfs image below, which nobody changes, and a local folder above, which takes writes.
+
+Seen on Linux 5.10 with util-linux 2.38: without ``index=on`` a hard link of the image is broken by the first write to
+one of its names, and without ``xino=auto`` files of the two layers lie on different devices. fuse-overlayfs 1.10 breaks
+such links whatever it is told.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from hermes_backup.errors import STAGE_FAILED, Fault
+from hermes_backup.home.mounts import mounts_in
+from hermes_backup.streams.process import Argument, run
+
+Method = Literal["overlay", "fuse"]
+METHODS: tuple[Method, ...] = ("overlay", "fuse")
+_STAGE = "mount"
+_KERNEL = "index=on,xino=auto,nosuid,nodev"
+
+
+@dataclass(frozen=True)
+class Layers:
+    """Where the layers of a home lie.
+
+    Attributes:
+        at: where the home is seen; a folder that is empty.
+        folder: private (0700), on a disk of this machine: the image, and everything that is written to the home.
+    """
+
+    at: Path
+    folder: Path
+
+    @property
+    def image(self) -> Path:
+        """The squashfs image."""
+        return self.folder / "image.sqsh"
+
+    @property
+    def lower(self) -> Path:
+        """Where the image alone is mounted."""
+        return self.folder / "lower"
+
+    @property
+    def upper(self) -> Path:
+        """What was written since."""
+        return self.folder / "upper"
+
+    @property
+    def mounted(self) -> bool:
+        """Whether something is mounted where the home is seen."""
+        return os.fsencode(self.at.resolve()) in mounts_in(self.at)
+
+    def mount(self, method: Method) -> None:
+        """Show the home; what an earlier mount of these layers wrote is there again.
+
+        Raises:
+            Fault: STAGE_FAILED where this machine or container does not allow it, TOOL_MISSING; nothing is shown then.
+        """
+        self.lower.mkdir(exist_ok=True, mode=0o700)
+        (self.folder / "work").mkdir(exist_ok=True, mode=0o700)
+        try:
+            if method == "overlay":
+                _demand("mount", "-t", "squashfs", "-o", "loop,ro,nosuid,nodev", "--", self.image, self.lower)
+                self._make_upper()
+                _demand("mount", "-t", "overlay", "-o", f"{self._options()},{_KERNEL}", "--", "hermes-backup", self.at)
+            else:
+                _demand("squashfuse", "-o", "ro,nosuid,nodev,allow_other", self.image, self.lower)
+                self._make_upper()
+                _demand("fuse-overlayfs", "-o", self._options(), self.at)
+        except Fault:
+            self.unmount()
+            raise
+
+    def unmount(self) -> None:
+        """Take the home away as far as it is mounted; its layers stay.
+
+        Raises:
+            Fault: STAGE_FAILED when somebody stands in it.
+        """
+        for point in (self.at, self.lower):
+            while point.is_dir() and os.fsencode(point.resolve()) in mounts_in(point):
+                _demand("umount", "--", point)
+
+    def _make_upper(self) -> None:
+        """The root of the merged view has the owner and mode of the upper layer's."""
+        if not self.upper.is_dir():
+            info = self.lower.stat()
+            making = self.folder / "making"
+            making.mkdir(exist_ok=True)
+            os.chown(making, info.st_uid, info.st_gid)
+            making.chmod(stat.S_IMODE(info.st_mode))
+            making.rename(self.upper)
+
+    def _options(self) -> str:
+        for path in (self.lower, self.upper):
+            if any(it in str(path) for it in ",:\\"):  # mount(8) and overlayfs take these for their own
+                raise Fault(STAGE_FAILED, "no layer can lie in a folder with , : or \\ in its name", where=str(path))
+        return f"lowerdir={self.lower},upperdir={self.upper},workdir={self.folder / 'work'}"
+
+
+def _demand(*argv: Argument) -> None:
+    done = run(argv, stage=_STAGE)
+    if done.returncode:
+        said = done.stderr.strip().splitlines() or [f"it ended with {done.returncode}"]
+        raise Fault(STAGE_FAILED, f"{argv[0]!s}: {said[0]}", where=_STAGE)

@@ -1,0 +1,70 @@
+"""What a machine remembers of the home that it brought: where it is, of which snapshot, and in which way."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from hermes_backup.home.layers import Layers
+from hermes_backup.streams.private import write_private
+
+Way = Literal["overlay", "fuse", "unpack", "empty", "kept"]
+"""How a home came to be where it is; ``kept``: it was there before."""
+
+_RECORD = "attached.json"
+_HOLDER = "holder"
+
+
+class Attachment(BaseModel):
+    """A home that was brought, written down before anything of it is seen.
+
+    Attributes:
+        snapshot: of which it was made; None for a home that began empty or was there.
+        whole: False while it is being unpacked: what lies there then is nobody's.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    at: Path
+    way: Way
+    snapshot: str | None = None
+    whole: bool = True
+
+
+def attachment(folder: Path) -> Attachment | None:
+    """Read the record of a pipeline's state folder; None when no home is brought."""
+    try:
+        return Attachment.model_validate_json((folder / _RECORD).read_bytes())
+    except (FileNotFoundError, ValidationError):
+        return None
+
+
+def remember(folder: Path, it: Attachment) -> None:
+    """Write the record."""
+    write_private(folder / _RECORD, it.model_dump_json().encode(), durable=True)
+
+
+def forget(folder: Path) -> None:
+    """Remove the record: the home may be brought anew."""
+    (folder / _RECORD).unlink(missing_ok=True)
+
+
+def layers_of(folder: Path, at: Path) -> Layers:
+    """Return where the layers of a home lie, in a pipeline's state folder."""
+    return Layers(at, folder / "layers")
+
+
+def kept_folder(folder: Path) -> Path:
+    """Return where snapshots lie that no remote took yet."""
+    return folder / "kept"
+
+
+def holder_of(folder: Path) -> str:
+    """Return who this machine is to others that might write the same home: random, and kept with its state."""
+    path = folder / _HOLDER
+    if not path.is_file():
+        write_private(path, secrets.token_hex(16).encode(), durable=True)
+    return path.read_text(encoding="ascii")

@@ -1,0 +1,95 @@
+"""Which snapshots a machine may bring its home from, the newest first, as its own places tell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from hermes_backup.errors import Fault
+from hermes_backup.pipeline.model import Pipeline
+from hermes_backup.snapshots.catalog import Known, load_manifests, read_catalog
+from hermes_backup.snapshots.names import SnapshotName
+from hermes_backup.snapshots.place import Place
+from hermes_backup.snapshots.signing import Pinned
+from hermes_backup.stages.context import Context
+from hermes_backup.stages.copying import Target
+from hermes_backup.stages.destination import Destination
+
+_LOOKED_AT = 40  # of the newest; retention keeps fewer
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A finished snapshot with a manifest that our own key signed, and a place that holds it."""
+
+    place: Place
+    known: Known
+
+
+@dataclass(frozen=True)
+class Newest:
+    """What the places tell.
+
+    Attributes:
+        candidates: the newest first; one that several places hold is there several times.
+        passed_over: finished snapshots that are newer than the first candidate, and why they cannot be believed.
+        unreachable: places that did not answer.
+        reachable: how many did.
+    """
+
+    candidates: tuple[Candidate, ...]
+    passed_over: tuple[Fault, ...]
+    unreachable: tuple[Fault, ...]
+    reachable: int
+
+    @property
+    def name(self) -> SnapshotName | None:
+        """The newest that can be believed."""
+        return self.candidates[0].known.name if self.candidates else None
+
+
+def targets_of(pipeline: Pipeline, context: Context) -> tuple[Target, ...]:
+    """Return where a pipeline's snapshots go from this machine."""
+    stages = (it for it in pipeline.stages if isinstance(it, Destination))
+    return tuple(target for stage in stages for target in stage.targets(context))
+
+
+def newest(places: Iterable[Place], context: Context) -> Newest:
+    """Look into places; only what the host's own key signed counts.
+
+    Raises:
+        Fault: KEY_INVALID, DISK_FULL.
+    """
+    candidates: list[Candidate] = []
+    refused: list[tuple[SnapshotName, Fault]] = []
+    unreachable: list[Fault] = []
+    reachable = 0
+    if context.host_key is None:
+        raise ValueError("this run has no key of its own")
+    with Pinned.load(context.host_key.public(), context.folder) as own:
+        for place in places:
+            try:
+                found, wrong = _of(place, context, own)
+            except Fault as fault:
+                unreachable.append(fault)
+                continue
+            reachable += 1
+            candidates += found
+            refused += wrong
+    candidates.sort(key=lambda it: it.known.name, reverse=True)
+    best = candidates[0].known.name if candidates else None
+    passed = tuple(fault for name, fault in sorted(refused, reverse=True, key=_by_name) if best is None or name > best)
+    return Newest(tuple(candidates), passed, tuple(unreachable), reachable)
+
+
+def _of(place: Place, context: Context, own: Pinned) -> tuple[list[Candidate], list[tuple[SnapshotName, Fault]]]:
+    listed = read_catalog(place, context.host, context.pipeline).listed
+    finished = sorted((it for it in listed if it.complete), key=lambda it: it.name, reverse=True)[:_LOOKED_AT]
+    loaded: Sequence[Known | Fault] = load_manifests(place, context.host, context.pipeline, finished, own)
+    known = [Candidate(place, it) for it in loaded if isinstance(it, Known)]
+    wrong = [(one.name, it) for one, it in zip(finished, loaded, strict=True) if isinstance(it, Fault)]
+    return known, wrong
+
+
+def _by_name(pair: tuple[SnapshotName, Fault]) -> SnapshotName:
+    return pair[0]
