@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -237,6 +238,36 @@ def test_the_probe_waits_for_a_whole_home(tmp_path: Path) -> None:
     assert not passes()
     record.write_text('{"at":"/opt/data","way":"unpack","snapshot":"000001-20261121T033000Z","whole":true}')
     assert passes()
+
+
+def test_the_sidecar_of_the_next_pod_goes_on_with_the_chain(documented: Ground) -> None:
+    assert documented.call("bundle", "./prod", "hermes", "bundle").code == 0
+    (pod,) = pods(FOLDER / "kubernetes" / "sidecar.yaml")
+    (words,) = ours(pod)
+    home, state = documented.root / "home", documented.root / "state"
+    *probe, path = pod["initContainers"][0]["startupProbe"]["exec"]["command"]
+    record = state / Path(path).relative_to("/var/lib/hermes-backup")
+    soul = (home / "SOUL.md").read_text()
+    for life in range(2):
+        with documented.start(*words, "--config", str(documented.root / "bundle")) as sidecar:
+            assert sidecar.stderr is not None
+            try:
+                while f"the home at {home}" not in sidecar.stderr.readline():
+                    assert sidecar.poll() is None
+                assert subprocess.run([*probe, str(record)], capture_output=True).returncode == 0
+                assert (home / "SOUL.md").read_text() == soul
+                soul = f"life {life}"
+                (home / "SOUL.md").write_text(soul)
+                time.sleep(1)  # it has said so just before it waits for signals
+            finally:
+                sidecar.terminate()
+                said = sidecar.communicate(timeout=60)
+        assert sidecar.returncode == 0, said
+        shutil.rmtree(home)
+        shutil.rmtree(state)
+    checked = documented.call("verify", "./prod", "--json", CREDENTIALS_DIRECTORY=str(documented.root / "none"))
+    assert checked.code == 0, checked.out
+    assert len(list((documented.root / "remote").rglob("*.manifest.asc"))) == 2
 
 
 def test_the_drill_of_the_manifest_passes(documented: Ground, tmp_path: Path) -> None:
