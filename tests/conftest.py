@@ -1,3 +1,3 @@
 """What all tests share."""
 
-pytest_plugins = ["tests.keys", "tests.servers", "tests.site"]
+pytest_plugins = ["tests.keys", "tests.servers", "tests.site", "tests.coming"]

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
-import sqlite3
+import shutil
+import threading
+from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
 
 from hermes_backup.errors import Fault
-from tests.pipeline.coming import Cloud, Machine, cloud, signing  # noqa: F401 - fixtures
+from hermes_backup.snapshots.signing import HostKey
+from tests.coming import Cloud, Machine
 from tests.site import fill, make_home, messages_in
 
 WAYS = ("overlay", "fuse", "unpack")
@@ -32,7 +36,7 @@ def settled(cloud: Cloud) -> Machine:
 
 @root_only
 @pytest.mark.parametrize("way", WAYS)
-def test_what_one_machine_wrote_another_goes_on_with(cloud: Cloud, way: str) -> None:  # noqa: F811
+def test_what_one_machine_wrote_another_goes_on_with(cloud: Cloud, way: str) -> None:
     first = settled(cloud)
     second = cloud.machine()
     attached = second.come(way=way)
@@ -54,3 +58,241 @@ def test_what_one_machine_wrote_another_goes_on_with(cloud: Cloud, way: str) -> 
     assert (third.home / "memories" / "MEMORY.md").read_text() == "learned\n"
     assert not (third.home / "SOUL.md").exists()
     assert first.home != third.home
+
+
+def test_the_first_start_of_all(cloud: Cloud) -> None:
+    machine = cloud.machine()
+    attached = machine.come()
+    assert (attached.way, attached.snapshot) == ("empty", None)
+    assert not any(machine.home.iterdir())
+    assert "begins empty" in machine.heard.text
+
+
+def refused(machine: Machine, name: str, **wanted: object) -> Fault:
+    """Expect that the home is not brought."""
+    with pytest.raises(Fault) as seen:
+        machine.come(**wanted)
+    assert seen.value.kind.name == name, seen.value
+    return seen.value
+
+
+@root_only
+def test_a_remote_that_is_gone_is_not_an_empty_one(cloud: Cloud) -> None:
+    settled(cloud)
+    cloud.remote.rename(cloud.folder / "elsewhere")
+    cloud.remote.write_text("not a folder\n")
+    machine = cloud.machine()
+    assert "--start-empty" in refused(machine, "HB-REMOTE-UNREACHABLE").mend
+    assert not machine.home.exists()
+    assert machine.come(start_empty=True).way == "empty"
+
+
+@root_only
+@pytest.mark.parametrize("damage", ["data", "manifest", "cut"])
+def test_the_one_before_where_the_newest_is_damaged(cloud: Cloud, damage: str) -> None:
+    settled(cloud)
+    second = cloud.machine()
+    second.come()
+    (second.home / "SOUL.md").write_text("newer\n")
+    assert second.save().state == "done"
+    second.go()
+    newest = cloud.images()[-1]
+    if damage == "manifest":
+        (it,) = (it for it in cloud.snapshots.iterdir() if it.name.startswith("000002") and "manifest" in it.name)
+        it.write_text(it.read_text().replace('"sequence": 2', '"sequence": 3').replace("agent", "tnega"))
+    else:
+        data = bytearray(newest.read_bytes())
+        data[len(data) // 2] ^= 1
+        newest.write_bytes(data if damage == "data" else data[:-100])
+    third = cloud.machine()
+    attached = third.come()
+    assert str(attached.snapshot)[:6] == "000001"
+    assert (third.home / "SOUL.md").read_text() == "I am the test.\n"
+    assert "000002" in third.heard.text
+    assert "warning" in third.heard.text
+    (third.home / "SOUL.md").write_text("after\n")
+    status = third.save()
+    assert status.state == "done", status.error
+    third.go()
+    fourth = cloud.machine()
+    fourth.come()
+    assert (fourth.home / "SOUL.md").read_text() == "after\n"
+
+
+@root_only
+def test_no_whole_snapshot_is_no_reason_to_begin_empty(cloud: Cloud) -> None:
+    settled(cloud)
+    (image,) = cloud.images()
+    image.write_bytes(bytes(image.stat().st_size))
+    machine = cloud.machine()
+    refused(machine, "HB-DATA-DAMAGED")
+    assert not machine.home.exists() or not any(machine.home.iterdir())
+
+
+def test_snapshots_that_another_key_signed_are_no_empty_remote(cloud: Cloud, tmp_path: Path) -> None:
+    settled(cloud)
+    (tmp_path / "credentials" / "signing-key").unlink()
+    refused(cloud.machine(), "HB-SIGNATURE-BAD")
+
+
+@root_only
+@pytest.mark.parametrize("way", WAYS)
+def test_killed_and_started_again_on_the_same_disk_nothing_is_lost(cloud: Cloud, way: str) -> None:
+    settled(cloud)
+    machine = cloud.machine()
+    machine.come(way=way)
+    fill(machine.home / "state.db", 7)
+    (machine.home / "new").write_text("not yet saved\n")
+    machine.die()
+    attached = machine.come(way=way)
+    assert attached.resumed
+    assert (machine.home / "new").read_text() == "not yet saved\n"
+    assert messages_in(machine.home / "state.db") == 207
+    assert machine.save().state == "done"
+
+
+@root_only
+@pytest.mark.parametrize("way", WAYS)
+def test_a_disk_that_comes_back_after_another_machine_went_on(cloud: Cloud, way: str) -> None:
+    settled(cloud)
+    first, second = cloud.machine(), cloud.machine()
+    first.come(way=way)
+    (first.home / "mine").write_text("of the first\n")
+    first.die()
+    second.come(way=way)
+    (second.home / "yours").write_text("of the second\n")
+    assert second.save().state == "done"
+    second.go()
+    second.die()
+    fault = refused(first, "HB-HOME-DIVERGED")
+    assert "000002" in fault.what
+    assert first.come(keep_home=True).resumed
+    assert (first.home / "mine").read_text() == "of the first\n"
+
+
+def test_a_home_that_lies_there_is_not_overwritten(cloud: Cloud) -> None:
+    settled(cloud)
+    machine = cloud.machine()
+    make_home(machine.home)
+    (machine.home / "SOUL.md").write_text("mine\n")
+    assert "--keep-home" in refused(machine, "HB-HOME-OCCUPIED").mend
+    assert machine.come(keep_home=True).way == "kept"
+    assert (machine.home / "SOUL.md").read_text() == "mine\n"
+
+
+def test_a_home_that_is_there_and_was_never_saved_is_used(cloud: Cloud) -> None:
+    machine = cloud.machine()
+    make_home(machine.home)
+    assert machine.come().way == "kept"
+    assert machine.save().state == "done"
+    assert len(cloud.images()) == 1
+
+
+@root_only
+def test_a_killed_unpacking_is_begun_anew(cloud: Cloud) -> None:
+    settled(cloud)
+    machine = cloud.machine()
+    machine.come(way="unpack")
+    record = machine.state / "attached.json"
+    record.write_text(record.read_text().replace('"whole":true', '"whole":false'))
+    (machine.home / "half").write_text("of a file\n")
+    (machine.home / "SOUL.md").unlink()
+    assert not machine.come(way="unpack").resumed
+    assert (machine.home / "SOUL.md").exists()
+    assert not (machine.home / "half").exists()
+
+
+@root_only
+def test_what_no_remote_takes_is_kept_and_sent_at_the_next_start(cloud: Cloud) -> None:
+    settled(cloud)
+    machine = cloud.machine()
+    machine.come()
+    (machine.home / "last").write_text("words\n")
+    cloud.remote.rename(cloud.folder / "elsewhere")
+    cloud.remote.write_text("not a folder\n")
+    assert machine.save(keep=True).state == "failed"
+    machine.go(saved=False)
+    machine.die()
+    assert any((machine.state / "kept").rglob("000002-*.manifest.asc"))
+    cloud.remote.unlink()
+    (cloud.folder / "elsewhere").rename(cloud.remote)
+    assert machine.come().resumed
+    assert [it.name[:6] for it in cloud.images()] == ["000001", "000002"]
+    assert not any(it.is_file() for it in (machine.state / "kept").rglob("0*"))
+    machine.die()
+    other = cloud.machine()
+    other.come(lease=0.5)
+    assert (other.home / "last").read_text() == "words\n"
+
+
+@root_only
+def test_two_machines_do_not_write_one_home(cloud: Cloud) -> None:
+    settled(cloud)
+    first, second = cloud.machine(), cloud.machine()
+    first.come(lease=1.0)
+    second.come(lease=0.5)  # the first says nothing for its time: it counts as dead
+    assert "seen whether it goes on" in second.heard.text
+    (first.home / "mine").write_text("late\n")
+    status = first.save()
+    assert status.error is not None
+    assert status.error.name == "HB-LEASE-HELD"
+    assert (status.exit_code, len(cloud.images())) == (7, 1)
+    (second.home / "mine").write_text("in time\n")
+    assert second.save().state == "done"
+
+
+@root_only
+def test_numbers_tell_of_another_writer_where_a_lease_does_not(cloud: Cloud) -> None:
+    settled(cloud)
+    first, second = cloud.machine(), cloud.machine()
+    first.come()
+    (cloud.remote / "agent" / "snapshot.lease").unlink()
+    second.come()
+    (second.home / "mine").write_text("in time\n")
+    assert second.save().state == "done"
+    (cloud.remote / "agent" / "snapshot.lease").unlink()
+    status = first.save()
+    assert status.error is not None
+    assert "000002" in status.error.what
+
+
+@root_only
+def test_a_lease_that_is_renewed_is_respected(cloud: Cloud) -> None:
+    settled(cloud)
+    first = cloud.machine()
+    first.come(lease=1.0)
+    stop = threading.Event()
+
+    def live() -> None:
+        while not stop.wait(0.3):
+            lease = json.loads((cloud.remote / "agent" / "snapshot.lease").read_text())
+            lease["renewed"] = datetime.now(timezone.utc).isoformat()
+            (cloud.remote / "agent" / "snapshot.lease").write_text(json.dumps(lease))
+
+    thread = threading.Thread(target=live)
+    thread.start()
+    try:
+        refused(cloud.machine(), "HB-LEASE-HELD")
+    finally:
+        stop.set()
+        thread.join()
+    first.go(saved=False)
+    assert str(cloud.machine().come().snapshot)[:6] == "000001"
+
+
+def test_another_signing_key_than_the_one_that_signed_here_is_refused(cloud: Cloud, tmp_path: Path) -> None:
+    machine = settled(cloud)
+    with HostKey.ensure(tmp_path / "other", "agent") as other:
+        (tmp_path / "credentials" / "signing-key").write_text(other.secret())
+    refused(machine, "HB-KEY-INVALID")
+
+
+@root_only
+def test_a_lost_memory_of_the_chain_is_found_again(cloud: Cloud) -> None:
+    machine = settled(cloud)
+    machine.come()
+    shutil.rmtree(machine.state)
+    (machine.home / "SOUL.md").write_text("newer\n")
+    status = machine.save()
+    assert status.state == "done", status.error
+    machine.die()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,8 +14,9 @@ def say(text: str) -> None:
     """Say a line."""
     from hermes_backup.pipeline.amounts import harmless
 
-    sys.stderr.write(f"hermes-backup: {harmless(text)}\n")
-    sys.stderr.flush()
+    with suppress(OSError):  # who stopped listening shall not keep the last snapshot from being made
+        sys.stderr.write(f"hermes-backup: {harmless(text)}\n")
+        sys.stderr.flush()
 
 
 class Speaker:

@@ -53,14 +53,15 @@ def wrap(
     """
     from hermes_backup.pipeline.attaching import Wanted, attach, detach
     from hermes_backup.pipeline.shift import Measure, every
-    from hermes_backup.pipeline.supervising import Supervisor
+    from hermes_backup.pipeline.supervising import Supervisor, hold_signals
     from hermes_backup.streams.process import find
 
     chosen = here(config, host)
     interval = every(chosen, pipeline)
     if command:
         find(command[0], "wrap")
-    say(sentence(attach(chosen, pipeline, Wanted(method.value, lease, start_empty, keep_home), Speaker())))
+    wanted = Wanted(method.value, lease, start_empty, keep_home, hold_signals)
+    say(sentence(attach(chosen, pipeline, wanted, Speaker())))
     measure = Measure(chosen, pipeline)
     work = _work(command or [], chosen.host, config, pipeline, (interval, lease, grace))
     warned = _warn_of(grace, measure(), already=False)
@@ -72,6 +73,7 @@ def wrap(
 
     ended = Supervisor(work, measure, ran, _skipped).run()
     _report(chosen, pipeline, ended.last)
+    measure()
     detach(chosen, pipeline, saved=ended.last in _SAVED, follower=Speaker())
     raise typer.Exit(_code(ended))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -39,7 +39,6 @@ from hermes_backup.pipeline.preparing import pipeline_folder, prepared, private
 from hermes_backup.snapshots.folder import FolderPlace
 from hermes_backup.snapshots.names import SnapshotName
 from hermes_backup.stages.context import Context
-from hermes_backup.stages.ledger import Entry
 from hermes_backup.streams.folders import remove
 
 _STAGE = "mount"
@@ -55,12 +54,14 @@ class Wanted:
         lease: for how many seconds nobody else may write this home, from each time that we say so.
         start_empty: begin with an empty home where nothing can be brought.
         keep_home: begin with the home that lies there, whatever the places hold.
+        settled: called before anybody can see the home: from then on it may be written.
     """
 
     way: Literal["auto", "overlay", "fuse", "unpack"] = "auto"
     lease: float = 300.0
     start_empty: bool = False
     keep_home: bool = False
+    settled: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True)
@@ -82,13 +83,14 @@ def attach(config: HostConfig, name: str, wanted: Wanted, follower: Follower) ->
     """
     with _run(config, name, follower) as (pipeline, folder, context):
         at = declared_home(config).absolute()
-        with leasing.held(pipeline, context, folder, wanted.lease):
-            found = _look(pipeline, context, folder)
+        with leasing.held(pipeline, context, folder, wanted.lease) as without:
+            found = _look(pipeline, context, folder, without)
             record = attachment(folder)
             attached = _resumed(record, found, folder, at, wanted, context)
             if attached is None:
                 attached = _begun(found, folder, at, wanted, context, pipeline)
-            _count_on(found, context)
+            # also where the newest is damaged: its number is taken
+            context.ledger.go_on([(it.known.manifest, it.known.manifest_sha256) for it in found.candidates])
             push_kept(pipeline, context, folder)
             return attached
 
@@ -127,8 +129,11 @@ def _run(config: HostConfig, name: str, follower: Follower) -> Iterator[tuple[Pi
             raise from_system(error, _STAGE) from None
 
 
-def _look(pipeline: Pipeline, context: Context, folder: Path) -> Newest:
-    """See what can be brought; a snapshot that no remote took counts unless another machine went on since."""
+def _look(pipeline: Pipeline, context: Context, folder: Path, without: tuple[Fault, ...]) -> Newest:
+    """See what can be brought; a snapshot that no remote took counts unless another machine went on since.
+
+    A remote that takes no lease may be no remote: an absent folder looks empty.
+    """
     context.listener.progress("fetch", 0, 0)
     remote = newest((it.place for it in targets_of(pipeline, context)), context)
     kept = newest((FolderPlace(kept_folder(folder)),), context)
@@ -138,7 +143,7 @@ def _look(pipeline: Pipeline, context: Context, folder: Path) -> Newest:
         if remote.name is not None and one.known.name.sequence <= remote.name.sequence:
             context.listener.note("fetch", f"{one.known.name} in {one.place.label} is not newer than {remote.name}")
     newer = tuple(it for it in kept.candidates if remote.name is None or it.known.name.sequence > remote.name.sequence)
-    return Newest((*newer, *remote.candidates), remote.passed_over, remote.unreachable, remote.reachable)
+    return Newest((*newer, *remote.candidates), remote.passed_over, (*remote.unreachable, *without))
 
 
 def _resumed(
@@ -157,6 +162,7 @@ def _resumed(
             return None
     elif not occupied(at):
         return None
+    wanted.settled()
     if not layers.mounted:
         _require_alone(found, context, layers.folder if record.way in ("overlay", "fuse") else at, wanted)
         if record.way in ("overlay", "fuse"):
@@ -182,10 +188,10 @@ def _begun(found: Newest, folder: Path, at: Path, wanted: Wanted, context: Conte
     if occupied(at):
         if found.name is not None and not wanted.keep_home:
             raise Fault(HOME_OCCUPIED, f"a home lies there already, and {found.name} is to be brought", where=str(at))
-        return _done(folder, Attachment(at=at, way="kept"))
+        return _done(folder, Attachment(at=at, way="kept"), wanted)
     if not found.candidates:
         return _empty(found, folder, at, wanted, context)
-    way, name = Laying(pipeline, context, folder, at).newest(found.candidates, wanted.way)
+    way, name = Laying(pipeline, context, folder, at, wanted.settled).newest(found.candidates, wanted.way)
     return Attached(at, way, name, resumed=False)
 
 
@@ -195,21 +201,10 @@ def _empty(found: Newest, folder: Path, at: Path, wanted: Wanted, context: Conte
             raise Fault(fault.kind, fault.what, where=fault.where, mend=f"{fault.mend} {_EMPTY}")
     context.listener.note("fetch", "no place holds a snapshot of this home: it begins empty")
     at.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return _done(folder, Attachment(at=at, way="empty"))
+    return _done(folder, Attachment(at=at, way="empty"), wanted)
 
 
-def _done(folder: Path, record: Attachment) -> Attached:
+def _done(folder: Path, record: Attachment, wanted: Wanted) -> Attached:
+    wanted.settled()
     remember(folder, record)
     return Attached(record.at, record.way, None, resumed=False)
-
-
-def _count_on(found: Newest, context: Context) -> None:
-    """Let the next snapshot follow the newest that we signed, also where that one is damaged."""
-    if not found.candidates:
-        return
-    best = found.candidates[0].known
-    last = context.ledger.last()
-    if last is None or last.manifest.name < best.name:
-        context.ledger.record(
-            Entry(manifest=best.manifest, manifest_sha256=best.manifest_sha256, content="", settings="", places=())
-        )

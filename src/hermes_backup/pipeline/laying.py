@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -42,12 +42,19 @@ _OF_THE_DISK = "lost+found"
 
 @dataclass(frozen=True)
 class Laying:
-    """Lays a snapshot of a pipeline out at ``at``; ``folder`` is the pipeline's state, where the layers lie."""
+    """Lays a snapshot of a pipeline out.
+
+    Attributes:
+        folder: the pipeline's state, where the layers lie.
+        at: where the home is to be.
+        settled: called before anybody can see the home: from then on it may be written.
+    """
 
     pipeline: Pipeline
     context: Context
     folder: Path
     at: Path
+    settled: Callable[[], None]
 
     def newest(
         self, candidates: Sequence[Candidate], way: Literal["auto", "overlay", "fuse", "unpack"]
@@ -96,6 +103,7 @@ class Laying:
             image_of(plain, layers.image, self.context)
         self.at.mkdir(parents=True, exist_ok=True, mode=0o700)
         refused: list[str] = []
+        self.settled()
         for method in methods:
             remember(self.folder, Attachment(at=self.at, way=method, snapshot=str(plain.manifest.name)))
             try:
@@ -117,6 +125,7 @@ class Laying:
         remember(self.folder, record)
         with private_folder(self.at, QUARANTINE) as room:
             tree = Extract().run(plain, replace(self.context, folder=room))
+            self.settled()
             for entry in tree.root.iterdir():
                 entry.rename(self.at / entry.name)
             info = tree.root.stat()

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 
-from hermes_backup.errors import LEASE_HELD, Fault
+from hermes_backup.errors import LEASE_HELD, REMOTE_UNREACHABLE, Fault
 from hermes_backup.pipeline.attachment import holder_of
 from hermes_backup.pipeline.model import Pipeline
 from hermes_backup.pipeline.newest import newest
@@ -25,8 +25,10 @@ _STAGE = "lease"
 
 
 @contextmanager
-def held(pipeline: Pipeline, context: Context, folder: Path, seconds: float) -> Iterator[None]:
+def held(pipeline: Pipeline, context: Context, folder: Path, seconds: float) -> Iterator[tuple[Fault, ...]]:
     """Take the lease in every remote, for the time after the block, too; a block that fails gives it back.
+
+    Gives why a remote does not hold it.
 
     Another machine's is waited for: one that is not renewed meanwhile is taken over.
 
@@ -34,6 +36,7 @@ def held(pipeline: Pipeline, context: Context, folder: Path, seconds: float) -> 
         Fault: LEASE_HELD.
     """
     holder = holder_of(folder)
+    without: list[Fault] = []
     for place in _remotes(pipeline, context):
         try:
             _await(place, holder, context)
@@ -43,8 +46,9 @@ def held(pipeline: Pipeline, context: Context, folder: Path, seconds: float) -> 
             if fault.kind is LEASE_HELD:
                 raise
             context.listener.warn(_STAGE, f"{place.label}: {fault.what}")
+            without.append(Fault(REMOTE_UNREACHABLE, fault.what, where=place.label))
     try:
-        yield
+        yield tuple(without)
     except BaseException:
         release(pipeline, context, folder)
         raise

@@ -34,13 +34,11 @@ class Newest:
         candidates: the newest first; one that several places hold is there several times.
         passed_over: finished snapshots that are newer than the first candidate, and why they cannot be believed.
         unreachable: places that did not answer.
-        reachable: how many did.
     """
 
     candidates: tuple[Candidate, ...]
     passed_over: tuple[Fault, ...]
     unreachable: tuple[Fault, ...]
-    reachable: int
 
     @property
     def name(self) -> SnapshotName | None:
@@ -63,7 +61,6 @@ def newest(places: Iterable[Place], context: Context) -> Newest:
     candidates: list[Candidate] = []
     refused: list[tuple[SnapshotName, Fault]] = []
     unreachable: list[Fault] = []
-    reachable = 0
     if context.host_key is None:
         raise ValueError("this run has no key of its own")
     with Pinned.load(context.host_key.public(), context.folder) as own:
@@ -73,13 +70,12 @@ def newest(places: Iterable[Place], context: Context) -> Newest:
             except Fault as fault:
                 unreachable.append(fault)
                 continue
-            reachable += 1
             candidates += found
             refused += wrong
     candidates.sort(key=lambda it: it.known.name, reverse=True)
     best = candidates[0].known.name if candidates else None
     passed = tuple(fault for name, fault in sorted(refused, reverse=True, key=_by_name) if best is None or name > best)
-    return Newest(tuple(candidates), passed, tuple(unreachable), reachable)
+    return Newest(tuple(candidates), passed, tuple(unreachable))
 
 
 def _of(place: Place, context: Context, own: Pinned) -> tuple[list[Candidate], list[tuple[SnapshotName, Fault]]]:

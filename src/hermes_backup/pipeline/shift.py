@@ -12,6 +12,7 @@ from hermes_backup.pipeline.config import HostConfig, pipeline_of
 from hermes_backup.pipeline.executor import Follower
 from hermes_backup.pipeline.preparing import pipeline_folder, prepared, private
 from hermes_backup.pipeline.status import Status
+from hermes_backup.streams.private import write_private
 
 _EVERY = 900.0
 _MADE = ("done", "partial")
@@ -33,19 +34,24 @@ def every(config: HostConfig, name: str) -> float:
 
 
 class Measure:
-    """How many seconds a snapshot of a pipeline takes here: the last that was made, None before the first."""
+    """How many seconds a snapshot of a pipeline takes here: the last that was made, None before the first.
+
+    It is remembered beyond runs that find nothing changed, and beyond this process.
+    """
 
     def __init__(self, config: HostConfig, name: str) -> None:
         self._config = config
         self._name = name
-        self._seconds: float | None = None
+        self._path = pipeline_folder(config, name) / "measured"
 
     def __call__(self) -> float | None:
         """Look whether there is a newer one."""
         status = last_status(self._config, self._name)
         if status is not None and status.finished is not None and status.state in _MADE:
-            self._seconds = (status.finished - status.started).total_seconds()
-        return self._seconds
+            write_private(self._path, str((status.finished - status.started).total_seconds()).encode())
+        with suppress(OSError, ValueError):
+            return float(self._path.read_bytes())
+        return None
 
 
 def last_status(config: HostConfig, name: str) -> Status | None:

@@ -19,7 +19,7 @@ _ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 _PASSED_ON = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH)
 _HEARD = (*_ENDING, *_PASSED_ON, signal.SIGCHLD)
 _SURPLUS = 1.5  # of what the last snapshot took, for the last one
-_START = 2.0  # seconds for the last one to begin and to be written down
+_START = 3.0  # seconds for the last one to begin and to be written down
 _UNMEASURED = 0.5  # of the grace, where no snapshot was measured yet
 _BY_SIGNAL = 128
 
@@ -52,6 +52,11 @@ class Ended:
     command: int | None
     last: int
     skipped: int
+
+
+def hold_signals() -> None:
+    """Keep every signal that a supervisor hears until there is one."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, _HEARD)
 
 
 def patience(grace: float, measured: float | None) -> float:
@@ -92,7 +97,7 @@ class Supervisor:
         Raises:
             OSError: the command cannot be started.
         """
-        signal.pthread_sigmask(signal.SIG_BLOCK, _HEARD)
+        hold_signals()
         terminal = _terminal()
         try:
             if self.work.command:

@@ -69,7 +69,10 @@ class HostKey:
                     raise _refused(
                         "gpg takes not the key that is given" if given else "gpg made no key", made.stderr, folder
                     )
-            return cls(folder, _only(_listed(gpg, folder, secret=True), folder))
+            key = _only(_listed(gpg, folder, secret=True), folder)
+            if given is not None and key not in gpg.scan_keys(str(given)).fingerprints:
+                raise Fault(KEY_INVALID, f"the key that is given is not {key}, which has signed here", where=str(given))
+            return cls(folder, key)
 
     @classmethod
     def load(cls, folder: Path) -> HostKey:

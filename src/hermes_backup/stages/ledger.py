@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -47,3 +48,14 @@ class Ledger:
     def record(self, entry: Entry) -> None:
         """Remember a committed snapshot."""
         write_private(self._path, entry.model_dump_json(by_alias=True).encode(), durable=True)
+
+    def go_on(self, signed: Iterable[tuple[Manifest, str]]) -> None:
+        """Let the next snapshot follow the newest of those that our own key signed, where it is newer than the last.
+
+        Each comes with the SHA-256 of its manifest as signed. What it was made of is not known, so that it never
+        counts as unchanged.
+        """
+        last = self.last()
+        best = max(signed, key=lambda it: it[0].name, default=None)
+        if best is not None and (last is None or last.manifest.name < best[0].name):
+            self.record(Entry(manifest=best[0], manifest_sha256=best[1], content="", settings="", places=()))

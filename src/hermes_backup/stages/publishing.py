@@ -182,14 +182,13 @@ def _has(place: Place, last: Entry, context: Context) -> bool:
 
 
 def _next_name(targets: Sequence[Target], context: Context) -> SnapshotName:
-    """Count on from the ledger; where it is lost, from the highest number that our own key signed anywhere."""
-    last = context.ledger.last()
-    highest = 0 if last is None else last.manifest.sequence
-    if last is None and context.host_key is not None:
+    """Count on from the ledger; where it is lost, from the newest that our own key signed anywhere."""
+    if context.ledger.last() is None and context.host_key is not None:
         with Pinned.load(context.host_key.public(), context.folder) as own:
             for target in targets:
                 with suppress(Fault):
                     listed = read_catalog(target.place, context.host, context.pipeline).listed
                     loaded = load_manifests(target.place, context.host, context.pipeline, listed, own)
-                    highest = max([highest, *(it.name.sequence for it in loaded if isinstance(it, Known))])
-    return SnapshotName(highest + 1, context.now.replace(microsecond=0))
+                    context.ledger.go_on([(it.manifest, it.manifest_sha256) for it in loaded if isinstance(it, Known)])
+    last = context.ledger.last()
+    return SnapshotName(1 if last is None else last.manifest.sequence + 1, context.now.replace(microsecond=0))

@@ -39,7 +39,7 @@ class Heard:
         """A note."""
         self.said.append(f"{stage}: {text}")
 
-    def published(self, manifest: Any, places: tuple[str, ...]) -> None:
+    def published(self, manifest: Any, places: tuple[str, ...]) -> None:  # noqa: ARG002 - a listener's
         """A snapshot lies in these places."""
         self.said.append(f"published {manifest.name}")
 
