@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from hermes_backup.errors import Fault
@@ -12,7 +13,7 @@ from hermes_backup.pipeline.newest import newest
 from hermes_backup.snapshots.folder import FolderPlace
 from hermes_backup.snapshots.names import folder_of, manifest_name
 from hermes_backup.stages.context import Context
-from hermes_backup.stages.copying import copy_to
+from hermes_backup.stages.copying import Target, copy_to
 from hermes_backup.stages.push import Push
 from hermes_backup.stages.stage import Stage
 from hermes_backup.stages.store import Store
@@ -21,10 +22,18 @@ from hermes_backup.stages.things import Snapshot
 _STAGE = "push"
 
 
+class Kept(Store):
+    """This machine, until the remotes have the snapshot."""
+
+    def targets(self, context: Context) -> tuple[Target, ...]:
+        """The folder."""
+        return tuple(replace(it, spare=True) for it in super().targets(context))
+
+
 def with_kept(stages: Sequence[Stage], folder: Path) -> tuple[Stage, ...]:
     """Return the stages with this machine as one more place, before the first that sends anything away."""
     first = next((number for number, it in enumerate(stages) if isinstance(it, Push)), len(stages))
-    return (*stages[:first], *([Store(path=kept_folder(folder))] if first < len(stages) else []), *stages[first:])
+    return (*stages[:first], *([Kept(path=kept_folder(folder))] if first < len(stages) else []), *stages[first:])
 
 
 def push_kept(pipeline: Pipeline, context: Context, folder: Path) -> None:

@@ -20,11 +20,15 @@ _PAUSE = 2.0  # seconds before the second attempt; doubled each time
 
 @dataclass(frozen=True)
 class Target:
-    """A place to write to, for a stage; ``attempts`` counts the first one too."""
+    """A place to write to, for a stage; ``attempts`` counts the first one too.
+
+    A ``spare`` one holds a snapshot only until the others do.
+    """
 
     stage: str
     place: Place
     attempts: int = 1
+    spare: bool = False
 
 
 @dataclass(frozen=True)

@@ -158,7 +158,7 @@ def _unchanged(stream: Stream, targets: Sequence[Target], context: Context) -> S
     last = context.ledger.last()
     if not context.if_changed or last is None or last.settings != context.settings or last.manifest.partial:
         return None
-    places = tuple(target.place for target in targets)
+    places = tuple(target.place for target in targets if not target.spare)
     if not {place.label for place in places} <= set(last.places) or not all(_has(it, last, context) for it in places):
         return None
     for chunk in stream.archive.chunks():
