@@ -53,7 +53,8 @@ def test_whatever_is_declared_otherwise_has_another_digest(ground: Ground, line:
 
 def test_only_pipelines_of_images_need_the_tools_of_images(ground: Ground) -> None:
     usual = programs(ground.fleet().host("vps1").sound)
-    ground.settings("hermes_backup_pipelines: {p: {stages: [{archive: {format: squashfs}}, {store: {path: /s}}]}}")
+    stages = "[{archive: {format: squashfs}}, {store: {path: /s}}]"
+    ground.settings(f"hermes_backup_pipelines: {{p: {{schedule: {{every: 15m}}, stages: {stages}}}}}")
     assert (usual, programs(ground.fleet().host("vps1").sound)) == ({}, {"mksquashfs": "squashfs-tools"})
 
 

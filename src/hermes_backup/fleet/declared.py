@@ -100,9 +100,9 @@ def declared(host: FleetHost, fleet: Collection[str]) -> Declared:
 
 
 def programs(config: HostConfig) -> Mapping[str, str]:
-    """Return the programs that only some pipelines need on their host, with the Debian packages that bring them."""
+    """Return the programs that only some of the pipelines with a schedule need, with their Debian packages."""
     made = (pipeline_of(config, name) for name in config.pipelines)
-    stages = (stage for it in made if it.runs_on == "host" for stage in it.stages)
+    stages = (stage for it in made if it.runs_on == "host" and it.schedule for stage in it.stages)
     images = any(isinstance(it, Archive) and it.format == "squashfs" for it in stages)
     return {"mksquashfs": "squashfs-tools"} if images else {}
 
