@@ -20,8 +20,8 @@ from pathlib import Path
 
 from rich.console import Console
 
+from bench import coming, imaging, restoring
 from bench import contestants as field
-from bench import imaging, restoring
 from bench.contestants import Contestant, Key
 from bench.home import build, held_open
 from bench.measure import Run, adopt_orphans, run
@@ -60,6 +60,9 @@ def main() -> None:
         targets += measured.commands()
         images = measured.images(given.size, given.runs)
         targets += _targets_of_images(images)
+        screen.print("brought to another machine", style="dim")
+        at = folder / f"home-{given.size}"
+        targets += coming.measure(at, Path(name) / "coming", lambda said: screen.print(said, style="dim")).targets()
         back = measured.back(given.size, given.runs)
         targets += _targets_back(back) + measured.looks()
     screen.print()
