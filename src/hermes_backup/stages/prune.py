@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 
 from hermes_backup.errors import CHAIN_BROKEN, DATA_DAMAGED, Fault
+from hermes_backup.home.in_use import in_use
 from hermes_backup.snapshots.catalog import Known, check_chain, load_manifests, read_catalog
 from hermes_backup.snapshots.folder import FolderPlace
 from hermes_backup.snapshots.names import SnapshotName, folder_of
@@ -21,7 +22,9 @@ from hermes_backup.snapshots.signing import Pinned
 from hermes_backup.stages.context import Context
 from hermes_backup.stages.stage import Stage
 from hermes_backup.stages.things import Snapshot
+from hermes_backup.streams.squashfs import SUFFIX as IMAGE
 
+_MOUNTED = "mounted"
 Count = Annotated[int, Field(ge=0)]
 Within = Annotated[str, BeforeValidator(lambda text: parse_within(text) and text), PlainSerializer(str)]
 
@@ -29,7 +32,8 @@ Within = Annotated[str, BeforeValidator(lambda text: parse_within(text) and text
 class Prune(Stage):
     """Thin out old snapshots. On a host this touches its local store; its remotes only where it is its own controller.
 
-    A snapshot that any rule keeps is kept, and so is the newest that is verified.
+    A snapshot that any rule keeps is kept, and so are the newest that is verified and an image that is mounted from
+    where it lies.
     """
 
     name: ClassVar[str] = "prune"
@@ -91,6 +95,8 @@ class Prune(Stage):
                     context.listener.note(
                         self.name, f"{place.label}: {gone} deleted, {thinned.pruned.freed} bytes freed"
                     )
+                    for it in thinned.mounted:
+                        context.listener.note(self.name, f"{place.label}: {it} stays, for it is mounted")
         return snapshot
 
 
@@ -102,6 +108,11 @@ class Thinned:
     decisions: tuple[Decision, ...]
     pruned: Pruned
     unproven: tuple[Fault, ...]
+
+    @property
+    def mounted(self) -> tuple[SnapshotName, ...]:
+        """Those that no rule keeps, and that stay because their image is mounted."""
+        return tuple(it.name for it in self.decisions if it.reasons == (_MOUNTED,))
 
 
 def thin(
@@ -117,7 +128,7 @@ def thin(
     """Decide for one place, host and pipeline, and delete what is let go unless ``dry_run``.
 
     ``proven`` is a snapshot whose bytes were seen to be right there just now; without one, the newest that is whole
-    is looked for by reading before anything is deleted.
+    is looked for by reading before anything is deleted. An image that is mounted from where it lies stays.
 
     Raises:
         Fault: PRUNE_CLOCK, REMOTE_UNREACHABLE; CHAIN_BROKEN or DATA_DAMAGED when there is reason to touch nothing.
@@ -136,8 +147,21 @@ def thin(
         if proven is None:
             raise Fault(DATA_DAMAGED, "no snapshot here is whole; nothing is pruned", where=place.label)
         decisions = decide([Candidate(it.name, verified=it.name == proven) for it in known], rules, now)
+    decisions = _sparing_mounted(place, folder_of(host, pipeline), decisions, known)
     pruned = Pruned((), 0, ()) if dry_run else prune(place, host, pipeline, decisions, known)
     return Thinned(place.label, decisions, pruned, unproven)
+
+
+def _sparing_mounted(
+    place: Place, folder: str, decisions: tuple[Decision, ...], known: Sequence[Known]
+) -> tuple[Decision, ...]:
+    if not isinstance(place, FolderPlace):
+        return decisions
+    going = {it.name for it in decisions if not it.keep}
+    images = {it.name: place.root / folder / it.manifest.data.name for it in known if it.name in going}
+    mounted = in_use([it for it in images.values() if it.name.endswith(IMAGE)])
+    spared = {name for name, image in images.items() if image in mounted}
+    return tuple(replace(it, keep=True, reasons=(_MOUNTED,)) if it.name in spared else it for it in decisions)
 
 
 def _newest_whole(place: Place, folder: str, known: Sequence[Known]) -> SnapshotName | None:
