@@ -108,12 +108,14 @@ class Machine:
         for point in (self.home, self.state / "layers" / "lower"):
             subprocess.run(["umount", "--", point], check=False, capture_output=True)
 
-    def start(self, *words: str, command: tuple[str, ...] = (), **settings: Any) -> subprocess.Popen[str]:
-        """Start ``hermes-backup wrap``."""
+    def start(
+        self, *words: str, command: tuple[str, ...] = (), before: tuple[str, ...] = (), **settings: Any
+    ) -> subprocess.Popen[str]:
+        """Start ``hermes-backup wrap``, by a program that comes before it."""
         config = self.folder / "config"
         config.mkdir(exist_ok=True)
         (config / "agent.json").write_text(dump(self.config(**settings)))
-        argv = [*PROGRAM, "wrap", "--config", str(config), "--lease", "1s", *words, "--", *command]
+        argv = [*before, *PROGRAM, "wrap", "--config", str(config), "--lease", "1s", *words, "--", *command]
         env = {**os.environ, "CREDENTIALS_DIRECTORY": str(self.folder / "credentials")}
         return subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
 

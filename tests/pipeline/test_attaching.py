@@ -296,3 +296,14 @@ def test_a_lost_memory_of_the_chain_is_found_again(cloud: Cloud) -> None:
     status = machine.save()
     assert status.state == "done", status.error
     machine.die()
+
+
+def test_where_nothing_can_be_mounted_it_is_unpacked(cloud: Cloud) -> None:
+    settled(cloud)
+    machine = cloud.machine()
+    process = machine.start(command=("true",), before=("setpriv", "--bounding-set=-sys_admin", "--inh-caps=-all"))
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 0, said
+    assert "snapshot 000001-" in said
+    assert f"is the home at {machine.home}, unpacked" in said
+    assert (machine.home / "SOUL.md").exists()

@@ -15,12 +15,28 @@ from typing import Literal
 
 from hermes_backup.errors import STAGE_FAILED, Fault
 from hermes_backup.home.mounts import mounts_in
-from hermes_backup.streams.process import Argument, run
+from hermes_backup.streams.process import Argument, find, run
 
 Method = Literal["overlay", "fuse"]
 METHODS: tuple[Method, ...] = ("overlay", "fuse")
 _STAGE = "mount"
+_SYS_ADMIN = 21  # CAP_SYS_ADMIN of linux/capability.h
 _KERNEL = "index=on,xino=auto,nosuid,nodev"
+
+
+def plausible(method: Method) -> bool:
+    """Say whether a method is worth a try here; where it is not, the image need not be fetched for it."""
+    try:
+        if method == "fuse":
+            return os.access("/dev/fuse", os.W_OK) and bool(find("squashfuse") and find("fuse-overlayfs"))
+        return os.access("/dev/loop-control", os.W_OK) and bool(_capabilities() >> _SYS_ADMIN & 1)
+    except Fault:
+        return False
+
+
+def _capabilities() -> int:
+    lines = Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
+    return next((int(it.split()[1], 16) for it in lines if it.startswith("CapEff:")), 0)
 
 
 @dataclass(frozen=True)

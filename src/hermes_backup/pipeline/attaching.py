@@ -136,7 +136,8 @@ def _look(pipeline: Pipeline, context: Context, folder: Path, without: tuple[Fau
     """
     context.listener.progress("fetch", 0, 0)
     remote = newest((it.place for it in targets_of(pipeline, context)), context)
-    kept = newest((FolderPlace(kept_folder(folder)),), context)
+    here = kept_folder(folder)
+    kept = newest((FolderPlace(here),) if here.exists() else (), context)
     for fault in (*remote.passed_over, *remote.unreachable):
         context.listener.warn("fetch", str(fault))
     for one in kept.candidates:

@@ -45,6 +45,8 @@ def push_kept(pipeline: Pipeline, context: Context, folder: Path) -> None:
         Fault: DISK_FULL, KEY_INVALID.
     """
     place = FolderPlace(kept_folder(folder))
+    if not place.root.exists():
+        return
     targets = tuple(it for stage in pipeline.stages if isinstance(stage, Push) for it in stage.targets(context))
     for one in reversed(newest((place,), context).candidates):
         seen = newest((it.place for it in targets), context)

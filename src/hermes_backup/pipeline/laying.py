@@ -20,7 +20,7 @@ from hermes_backup.errors import (
     TOOL_MISSING,
     Fault,
 )
-from hermes_backup.home.layers import METHODS, Method
+from hermes_backup.home.layers import METHODS, Method, plausible
 from hermes_backup.pipeline.attachment import Attachment, Way, layers_of, remember
 from hermes_backup.pipeline.executor import naming
 from hermes_backup.pipeline.model import Pipeline
@@ -32,7 +32,6 @@ from hermes_backup.stages.decrypt import Decrypt
 from hermes_backup.stages.encrypt import passphrase_of
 from hermes_backup.stages.extract import Extract
 from hermes_backup.stages.things import Plaintext, Snapshot
-from hermes_backup.stages.unsquashing import image_of
 from hermes_backup.streams.folders import private_folder, remove, sweep
 
 _DAMAGE = (DATA_DAMAGED, RESTORE_CHECK, MANIFEST_BAD, SNAPSHOT_MISSING)
@@ -84,28 +83,33 @@ class Laying:
 
     def _lay(self, one: Candidate, way: Literal["auto", "overlay", "fuse", "unpack"]) -> Way:
         snapshot = Snapshot(one.known.name, one.known.manifest, (one.place,))
-        with naming("fetch"):
-            plain = Decrypt(passphrase_credential=passphrase_of(self.pipeline.stages)).run(snapshot, self.context)
-        methods: tuple[Method, ...] = METHODS if way == "auto" else tuple(it for it in METHODS if it == way)
-        if plain.manifest.format == "squashfs" and methods:
-            mounted = self._mounted(plain, methods, must=way != "auto")
+        decrypt = Decrypt(passphrase_credential=passphrase_of(self.pipeline.stages))
+        methods = [it for it in METHODS if it == way or (way == "auto" and plausible(it))]
+        if snapshot.manifest.format == "squashfs" and methods:
+            mounted = self._mounted(snapshot, decrypt, methods, must=way != "auto")
             if mounted is not None:
                 return mounted
+        with naming("fetch"):
+            plain = decrypt.run(snapshot, self.context)
         with naming("extract"):
             self._unpack(plain)
         return "unpack"
 
-    def _mounted(self, plain: Plaintext, methods: Sequence[Method], *, must: bool) -> Way | None:
+    def _mounted(self, snapshot: Snapshot, decrypt: Decrypt, methods: Sequence[Method], *, must: bool) -> Way | None:
+        """Show the image; None where nothing can be mounted, and it need not be.
+
+        Its hash is enough: what this home's own key signed was made by this program, from this home.
+        """
         layers = layers_of(self.folder, self.at)
         remove(layers.folder)
         layers.folder.mkdir(mode=0o700)
-        with naming("check"):
-            image_of(plain, layers.image, self.context)
+        with naming("fetch"):
+            decrypt.image(snapshot, layers.image, self.context)
         self.at.mkdir(parents=True, exist_ok=True, mode=0o700)
         refused: list[str] = []
         self.settled()
         for method in methods:
-            remember(self.folder, Attachment(at=self.at, way=method, snapshot=str(plain.manifest.name)))
+            remember(self.folder, Attachment(at=self.at, way=method, snapshot=str(snapshot.name)))
             try:
                 layers.mount(method)
             except Fault as fault:

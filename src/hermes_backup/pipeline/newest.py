@@ -61,6 +61,9 @@ def newest(places: Iterable[Place], context: Context) -> Newest:
     candidates: list[Candidate] = []
     refused: list[tuple[SnapshotName, Fault]] = []
     unreachable: list[Fault] = []
+    places = tuple(places)
+    if not places:
+        return Newest((), (), ())
     if context.host_key is None:
         raise ValueError("this run has no key of its own")
     with Pinned.load(context.host_key.public(), context.folder) as own:

@@ -58,6 +58,27 @@ class Decrypt(Stage):
         _fetch(snapshot, part, context)
         return from_bytes(b"".join(_open(part, self._secret(snapshot.manifest), context)))
 
+    def image(self, snapshot: Snapshot, target: Path, context: Context) -> None:
+        """Bring an image into a file that is not there yet, decrypted as it comes.
+
+        Nobody may look at the file before this returns: only then are size and hash proven.
+
+        Raises:
+            Fault: DATA_DAMAGED, KEY_PASSPHRASE, KEY_SECRET_MISSING, REMOTE_UNREACHABLE; the file is gone then.
+        """
+        part = snapshot.manifest.data
+        chunks = _arriving(snapshot, part, context)
+        if part.name.endswith(".gpg"):
+            secret = self._secret(snapshot.manifest)
+            chunks = GpgDecrypt(context.gnupghome if secret is None else _no_keys(context), secret).code(chunks)
+        try:
+            with target.open("xb") as file:
+                for chunk in capped(chunks, part):
+                    file.write(chunk)
+        except BaseException:
+            target.unlink(missing_ok=True)
+            raise
+
     def begin(self, manifest: Manifest, part: Part, context: Context) -> Chunks:
         """Prove a part that was brought into the run's folder before, and start to decrypt it.
 
@@ -107,15 +128,21 @@ def unpacked(chunks: Chunks, part: Part) -> Chunks:
 
 
 def _fetch(snapshot: Snapshot, part: Part, context: Context) -> None:
+    with (context.folder / part.name).open("wb") as file:
+        for chunk in _arriving(snapshot, part, context):
+            file.write(chunk)
+
+
+def _arriving(snapshot: Snapshot, part: Part, context: Context) -> Chunks:
+    """Yield what a place holds, and raise at the end where it is not what the manifest says."""
     place = snapshot.places[0]
     path = f"{folder_of(snapshot.manifest.host, snapshot.manifest.pipeline)}/{part.name}"
     done = 0
     try:
-        with (context.folder / part.name).open("wb") as file:
-            for chunk in matching(place.read(path), part):
-                done += len(chunk)
-                file.write(chunk)
-                context.listener.progress("fetch", done, part.size)
+        for chunk in matching(place.read(path), part):
+            done += len(chunk)
+            yield chunk
+            context.listener.progress("fetch", done, part.size)
     except Fault as fault:
         raise Fault(fault.kind, fault.what, where=place.label, mend=fault.mend) from None
 

@@ -26,7 +26,11 @@ def unsquashed(plain: Plaintext, root: Path, doorkeeper: Doorkeeper, context: Co
         doorkeeper.admit(member)
     image = context.folder / f"image{SUFFIX}"
     try:
-        image_of(plain, image, context)
+        _fetch(plain, image, context)
+        inodes, expected = inodes_of(image), _inodes(plain.members)
+        if inodes != expected:
+            what = f"the image has {inodes} inodes, its list of files makes {expected}"
+            raise Fault(RESTORE_CHECK, what, where="extract")
         unsquash(image, root, max((it.size for it in plain.members), default=0))
     finally:
         image.unlink(missing_ok=True)
@@ -65,21 +69,12 @@ def narrow(root: Path, members: Sequence[Member], wanted: Sequence[Member]) -> N
             path.rmdir()
 
 
-def image_of(plain: Plaintext, image: Path, context: Context) -> None:
-    """Write the decrypted image to a file, and compare what it says of itself with its list of files.
-
-    Raises:
-        Fault: RESTORE_CHECK, DATA_DAMAGED, DISK_FULL, KEY_PASSPHRASE.
-    """
+def _fetch(plain: Plaintext, image: Path, context: Context) -> None:
     done = 0
     with image.open("wb") as file:
         for chunk in plain.chunks():
             done += file.write(chunk)
             context.listener.progress("extract", done, plain.manifest.data.plain_size)
-    inodes, expected = inodes_of(image), _inodes(plain.members)
-    if inodes != expected:
-        what = f"the image has {inodes} inodes, its list of files makes {expected}"
-        raise Fault(RESTORE_CHECK, what, where="extract")
 
 
 def _inodes(members: Sequence[Member]) -> int:
