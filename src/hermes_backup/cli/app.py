@@ -22,6 +22,7 @@ from hermes_backup.cli import (
     drill,
     init,
     inside,
+    leave,
     logs,
     mount,
     mount_latest,
@@ -54,7 +55,7 @@ for agent_command in (agent.run, agent.homes, agent.key, agent.notify, agent.ren
 for command in (
     run.run, deploy.deploy, deploy.remove, status.status, logs.logs, snapshots.list_snapshots, snapshots.verify,
     restore.restore, inside.ls, inside.find, diff.diff, inside.cat, inside.history, mount.mount,
-    mount_latest.mount_latest, wrap.wrap,
+    mount_latest.mount_latest, leave.leave, wrap.wrap,
     drill.drill, prune.prune, schedule.schedule, validate.validate, validate.show, init.init,
     bundle.bundle,
 ):  # fmt: skip

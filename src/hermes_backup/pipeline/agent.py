@@ -154,6 +154,7 @@ def _recorded(
         value = execute(stages, home, context, recorder)
         if brought:
             keeping.push_kept(pipeline, context, folder)
+            leasing.renew(pipeline, context, folder)
         left_out = [stage.name for stage in pipeline.stages if stage not in stages]
         if left_out:
             recorder.warn("run", f"left out as told: {', '.join(left_out)}")
