@@ -22,6 +22,7 @@ from hermes_backup.cli.mount_latest import (
     sentence,
 )  # fmt: skip
 from hermes_backup.cli.speaking import Speaker, say
+from hermes_backup.errors import Fault
 
 if TYPE_CHECKING:
     from hermes_backup.pipeline.config import HostConfig
@@ -74,7 +75,10 @@ def wrap(
     ended = Supervisor(work, measure, ran, _skipped).run()
     _report(chosen, pipeline, ended.last)
     measure()
-    detach(chosen, pipeline, saved=ended.last in _SAVED, follower=Speaker())
+    try:
+        detach(chosen, pipeline, saved=ended.last in _SAVED, follower=Speaker())
+    except Fault as fault:  # what was to be saved is; the exit status is the command's
+        say(f"warning: the home stays where it is: {fault}")
     raise typer.Exit(_code(ended))
 
 

@@ -106,6 +106,9 @@ class Supervisor:
             self._watch()
         finally:
             _give_terminal(terminal, os.getpgrp())
+        if self._command:
+            with suppress(ProcessLookupError):  # what it left behind would write on after the last snapshot
+                os.killpg(self._command, signal.SIGKILL)
         for pid in self._of("snapshot", "renew"):
             os.kill(pid, signal.SIGTERM)  # it cleans up, and what it would have saved is older
         self._until_gone("snapshot", "renew")
