@@ -57,6 +57,7 @@ class Machine:
     remote: str
     archive: Mapping[str, Any] = field(default_factory=lambda: {"format": "squashfs"})
     encrypt: Mapping[str, Any] | None = None
+    rclone_config: str = ""
     heard: Heard = field(default_factory=Heard)
 
     @property
@@ -84,6 +85,7 @@ class Machine:
             "home": str(self.home),
             "state": str(self.folder / "state"),
             "own_controller": True,
+            "rclone_config": self.rclone_config,
             "pipelines": {"snapshot": {"stages": stages, "schedule": {"every": "1s"}, "if_changed": True}},
             **settings,
         }

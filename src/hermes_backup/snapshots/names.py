@@ -21,6 +21,7 @@ _STEM = re.compile(r"([0-9]{6,12})-([0-9]{4})([0-9]{2})([0-9]{2})T([0-9]{2})([0-
 _STEM_LENGTH = len("000123-20261121T033000Z")
 _DATA_SUFFIX = re.compile(r"\.(?:tar(?:\.(?:zst|lz4|gz))?|sqsh)(?:\.gpg)?", re.ASCII)
 _INDEX_SUFFIX = re.compile(r"\.index(?:\.(?:zst|lz4|gz))?(?:\.gpg)?", re.ASCII)
+_IMAGE = ".sqsh"
 _COMPRESSION_SUFFIXES = {"zstd": ".zst", "lz4": ".lz4", "gzip": ".gz", "none": ""}
 _MAX_SEQUENCE = 10**12 - 1
 
@@ -74,7 +75,7 @@ def data_suffix(archive: Literal["tar", "squashfs"], compression: str, *, encryp
     Raises:
         KeyError: a compression of tar that this program does not write.
     """
-    body = ".sqsh" if archive == "squashfs" else ".tar" + _COMPRESSION_SUFFIXES[compression]
+    body = _IMAGE if archive == "squashfs" else ".tar" + _COMPRESSION_SUFFIXES[compression]
     return body + (".gpg" if encrypted else "")
 
 
@@ -108,6 +109,12 @@ def role_of(suffix: str) -> Role | None:
     if _DATA_SUFFIX.fullmatch(suffix):
         return "data"
     return "index" if _INDEX_SUFFIX.fullmatch(suffix) else None
+
+
+def is_image(filename: str) -> bool:
+    """Tell whether a file's name is that of a squashfs image."""
+    parsed = parse_file(filename)
+    return parsed is not None and parsed[1].startswith(_IMAGE)
 
 
 def parse_file(filename: str) -> tuple[SnapshotName, str] | None:

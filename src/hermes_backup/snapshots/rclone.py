@@ -38,6 +38,9 @@ PUT_ONLY = ("--s3-no-check-bucket", "--s3-no-head", "--s3-no-head-object")
 APPEND_ONLY = ("--sftp-set-modtime=false",)
 # of unknown length: 10,000 parts of 16 MiB make 156 GiB; two in flight are 32 MiB of memory
 STREAMED = ("--s3-chunk-size=16Mi", "--s3-upload-concurrency=2")
+# an image is there as a whole before its first byte is sent, so nothing is lost by reading this much before a single
+# request begins; what is longer is sent in parts, and is one object all the same
+WHOLE = ("--streaming-upload-cutoff=64Mi",)
 _BANDWIDTH = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,3})?[BKMGT]?", re.ASCII)
 _LOG_LINE = re.compile(r"^[0-9/]{10} [0-9:]{8} (?P<level>[A-Z]+) *: (?P<text>.*)$")
 _FAILED = re.compile(r"^Failed to [a-z]+(?: with \d+ errors)?: (?:last error was: )?")

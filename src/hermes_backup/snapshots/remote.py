@@ -17,6 +17,7 @@ from hermes_backup.errors import (
     Fault,
 )
 from hermes_backup.snapshots import gate
+from hermes_backup.snapshots.names import is_image
 from hermes_backup.snapshots.place import CHUNK, UNPROVEN, StoredFile, check_path, is_temporary, temporary_name
 from hermes_backup.snapshots.rclone import (
     APPEND_ONLY,
@@ -24,6 +25,7 @@ from hermes_backup.snapshots.rclone import (
     PUT_ONLY,
     STREAMED,
     TRANSFER,
+    WHOLE,
     Features,
     Rclone,
     RcloneError,
@@ -190,7 +192,7 @@ class RemoteSink:
         self._staged = gate.join(place.remote, hidden) if aside else self._final
         self._size = 0
         self._open = True
-        more = APPEND_ONLY if place.append_only else ()
+        more = (*(APPEND_ONLY if place.append_only else ()), *(WHOLE if is_image(name) else ()))
         argv = self._rclone.argv("rcat", self._staged, flags=(*PUT_ONLY, *STREAMED, *TRANSFER, *more))
         self._child = process.spawn(argv, stage="push", stdin=process.PIPE)
 
