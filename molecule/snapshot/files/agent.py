@@ -13,7 +13,7 @@ import sys
 import time
 
 os.environ["HERMES_DISABLE_LAZY_INSTALLS"] = "1"
-from hermes_state import SessionDB  # noqa: E402 - hermes-agent reads its environment then
+from hermes_state import SessionDB
 
 PAUSE = 0.05
 
