@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from hermes_backup.errors import Fault
+from hermes_backup.pipeline.attaching import Wanted, attach
 from hermes_backup.snapshots.signing import HostKey
 from tests.coming import Cloud, Machine
 from tests.site import fill, make_home, messages_in
@@ -307,3 +308,37 @@ def test_where_nothing_can_be_mounted_it_is_unpacked(cloud: Cloud) -> None:
     assert "snapshot 000001-" in said
     assert f"is the home at {machine.home}, unpacked" in said
     assert (machine.home / "SOUL.md").exists()
+
+
+@root_only
+@pytest.mark.parametrize("way", WAYS)
+def test_the_home_belongs_to_whom_it_belonged_to(cloud: Cloud, way: str) -> None:
+    first = settled(cloud)
+    first.come()
+    for path in (first.home, *first.home.rglob("*")):
+        os.chown(path, 1234, 1235, follow_symlinks=False)
+    assert first.save().state == "done"
+    first.go()
+    second = cloud.machine()
+    second.come(way=way)
+    assert (second.home.stat().st_uid, second.home.stat().st_gid) == (1234, 1235)
+    assert (second.home / "SOUL.md").stat().st_uid == 1234
+
+
+@root_only
+def test_an_empty_home_belongs_to_the_declared_owner(cloud: Cloud) -> None:
+    machine = cloud.machine()
+    attach(machine.config(owner="nobody"), "snapshot", Wanted(lease=1.0), machine.heard)
+    assert machine.home.owner() == "nobody"
+
+
+@root_only
+def test_a_home_that_is_not_mounted_is_no_empty_home(cloud: Cloud) -> None:
+    settled(cloud)
+    machine = cloud.machine()
+    machine.come(way="overlay")
+    machine.die()
+    status = machine.save()
+    assert status.error is not None
+    assert status.error.name == "HB-HOME-MISSING"
+    assert len(cloud.images()) == 1

@@ -29,16 +29,18 @@ def leave(
     from hermes_backup.errors import ExitCode
     from hermes_backup.pipeline.agent import Options, run_pipeline
     from hermes_backup.pipeline.attaching import detach
+    from hermes_backup.pipeline.lock import locked
+    from hermes_backup.pipeline.preparing import supervised
 
     chosen = here(config, host)
-    status = run_pipeline(chosen, pipeline, Options(run_id or secrets.token_hex(16), keep=True))
+    with locked(supervised(chosen, pipeline)):
+        status = run_pipeline(chosen, pipeline, Options(run_id or secrets.token_hex(16), keep=True))
+        detach(chosen, pipeline, saved=status.exit_code == ExitCode.OK, follower=Speaker())
     if status.error is not None:
         say(f"warning: no last snapshot: {status.error.what} [{status.error.name}] {status.error.mend}")
     elif not as_json:
         said = f"nothing has changed since {status.snapshot}" if status.state == "unchanged" else status.snapshot
         say(f"the last snapshot: {said}")
-    saved = status.exit_code in (ExitCode.OK, ExitCode.PARTIAL)
-    detach(chosen, pipeline, saved=saved, follower=Speaker())
     if as_json:
         print_json(status.model_dump(mode="json"))
     raise typer.Exit(ExitCode.BUG if status.exit_code is None else status.exit_code)

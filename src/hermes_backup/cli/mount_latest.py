@@ -57,10 +57,13 @@ def mount_latest(
     """Bring this machine's home back from its newest whole snapshot: proven, then mounted under local writes."""
     from hermes_backup.cli.screen import print_json
     from hermes_backup.pipeline.attaching import Wanted, attach
+    from hermes_backup.pipeline.lock import locked
+    from hermes_backup.pipeline.preparing import supervised
 
     chosen = here(config, host)
     wanted = Wanted(method.value, lease, start_empty, keep_home)
-    attached = attach(chosen, pipeline, wanted, Speaker())
+    with locked(supervised(chosen, pipeline)):
+        attached = attach(chosen, pipeline, wanted, Speaker())
     if as_json:
         said = str(attached.snapshot) if attached.snapshot else None
         print_json({"at": str(attached.at), "snapshot": said, "way": attached.way, "resumed": attached.resumed})

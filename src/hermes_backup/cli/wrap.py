@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -28,8 +30,6 @@ if TYPE_CHECKING:
     from hermes_backup.pipeline.config import HostConfig
     from hermes_backup.pipeline.supervising import Ended, Work
 
-_SAVED = (0, 4)  # ExitCode.OK and PARTIAL
-
 
 GRACE = typer.Option(
     help="How long the container has to end after SIGTERM; docker and podman give 10s.", parser=seconds
@@ -53,36 +53,51 @@ def wrap(
     Ends with the command's exit status; with the last snapshot's where that failed and the command did not.
     """
     from hermes_backup.pipeline.attaching import Wanted, attach, detach
-    from hermes_backup.pipeline.shift import Measure, every
-    from hermes_backup.pipeline.supervising import Supervisor, hold_signals
+    from hermes_backup.pipeline.lock import locked
+    from hermes_backup.pipeline.preparing import supervised
+    from hermes_backup.pipeline.shift import every
+    from hermes_backup.pipeline.supervising import hold_signals
     from hermes_backup.streams.process import find
 
+    umask = os.umask(0o077)
     chosen = here(config, host)
-    interval = every(chosen, pipeline)
-    if command:
-        find(command[0], "wrap")
-    wanted = Wanted(method.value, lease, start_empty, keep_home, hold_signals)
-    say(sentence(attach(chosen, pipeline, wanted, Speaker())))
-    measure = Measure(chosen, pipeline)
-    work = _work(command or [], chosen.host, config, pipeline, (interval, lease, grace))
-    warned = _warn_of(grace, measure(), already=False)
+    times = (every(chosen, pipeline), lease, grace)
+    found = [find(command[0], "wrap"), *command[1:]] if command else []
+    with locked(supervised(chosen, pipeline)):
+        wanted = Wanted(method.value, lease, start_empty, keep_home, hold_signals)
+        say(sentence(attach(chosen, pipeline, wanted, Speaker())))
+        with suppress(OSError):
+            os.chdir(os.getcwd())  # noqa: PTH109 - what is mounted there now, if that is the home
+        ended = _run(chosen, pipeline, _work(found, umask, chosen.host, config, pipeline, times))
+        os.chdir("/")
+        try:
+            detach(chosen, pipeline, saved=ended.last == 0, follower=Speaker())
+        except Fault as fault:  # what was to be saved is; the exit status is the command's
+            say(f"warning: the home stays where it is: {fault}")
+    raise typer.Exit(ended.command or ended.last)
+
+
+def _run(config: HostConfig, pipeline: str, work: Work) -> Ended:
+    from hermes_backup.pipeline.shift import Measure
+    from hermes_backup.pipeline.supervising import Supervisor
+
+    measure = Measure(config, pipeline)
+    warned = _warn_of(work.grace, measure(), already=False)
 
     def ran(code: int) -> None:
         nonlocal warned
-        _report(chosen, pipeline, code)
-        warned = _warn_of(grace, measure(), already=warned)
+        _report(config, pipeline, code)
+        warned = _warn_of(work.grace, measure(), already=warned)
 
-    ended = Supervisor(work, measure, ran, _skipped).run()
-    _report(chosen, pipeline, ended.last)
+    ended = Supervisor(work, measure, ran, _skipped, _not_started).run()
+    _report(config, pipeline, ended.last)
     measure()
-    try:
-        detach(chosen, pipeline, saved=ended.last in _SAVED, follower=Speaker())
-    except Fault as fault:  # what was to be saved is; the exit status is the command's
-        say(f"warning: the home stays where it is: {fault}")
-    raise typer.Exit(_code(ended))
+    return ended
 
 
-def _work(command: list[str], host: str, config: Path | None, pipeline: str, times: tuple[float, float, float]) -> Work:
+def _work(
+    command: list[str], umask: int, host: str, config: Path | None, pipeline: str, times: tuple[float, float, float]
+) -> Work:
     from hermes_backup.pipeline.supervising import Work, original_environment
 
     every, lease, grace = times
@@ -90,7 +105,13 @@ def _work(command: list[str], host: str, config: Path | None, pipeline: str, tim
     agent = [sys.executable, "-m", "hermes_backup", "agent"]
     run = [*agent, "run", pipeline, *where]
     renew = [*agent, "renew", pipeline, *where]
-    return Work(command, original_environment(), run, [*run, "--keep"], renew, every, lease / 3, grace)
+    # an agent runs what it thinks of: it is not shown the way to the passphrase and the signing key
+    environment = {name: it for name, it in original_environment().items() if name != "CREDENTIALS_DIRECTORY"}
+    return Work(command, environment, umask, run, [*run, "--keep"], renew, every, lease / 3, grace)
+
+
+def _not_started(error: OSError) -> None:
+    say(f"warning: the command cannot be started: {error.strerror}")
 
 
 def _warn_of(grace: float, seconds: float | None, *, already: bool) -> bool:
@@ -107,6 +128,8 @@ def _warn_of(grace: float, seconds: float | None, *, already: bool) -> bool:
 
 
 def _skipped(count: int) -> None:
+    if count & (count - 1):
+        return  # told once, and then ever more seldom
     say(f"warning: the snapshot before is still under way, so this one is skipped ({count} so far)")
 
 
@@ -123,9 +146,3 @@ def _report(config: HostConfig, pipeline: str, code: int) -> None:
     else:
         seconds = (status.finished - status.started).total_seconds()
         say(f"snapshot {status.snapshot} of {status.files} files was made in {seconds:.1f} s")
-
-
-def _code(ended: Ended) -> int:
-    if ended.command:
-        return ended.command
-    return 0 if ended.last in _SAVED else ended.last

@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import os
 import stat
+import time
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from hermes_backup.errors import STAGE_FAILED, Fault
-from hermes_backup.home.mounts import mounts_in
+from hermes_backup.home.mounts import mounted_at
+from hermes_backup.home.owners import owner_of
+from hermes_backup.streams.folders import remove
 from hermes_backup.streams.process import Argument, find, run
 
 Method = Literal["overlay", "fuse"]
@@ -68,8 +72,12 @@ class Layers:
 
     @property
     def mounted(self) -> bool:
-        """Whether something is mounted where the home is seen."""
-        return os.fsencode(self.at.resolve()) in mounts_in(self.at)
+        """Whether these layers are mounted where the home is seen; a volume that somebody mounted there is not."""
+        there = mounted_at(self.at)
+        if there is None:
+            return False
+        upper = b"upperdir=" + os.fsencode(self.upper)
+        return there.kind == b"fuse.fuse-overlayfs" or (there.kind == b"overlay" and upper in there.options.split(b","))
 
     def mount(self, method: Method) -> None:
         """Show the home; what an earlier mount of these layers wrote is there again.
@@ -98,17 +106,37 @@ class Layers:
         Raises:
             Fault: STAGE_FAILED when somebody stands in it.
         """
-        for point in (self.at, self.lower):
-            while point.is_dir() and os.fsencode(point.resolve()) in mounts_in(point):
-                _demand("umount", "--", point)
+        if self.mounted:
+            _demand("umount", "--", self.at)
+        while self.lower.is_dir() and mounted_at(self.lower) is not None:
+            _demand("umount", "--", self.lower)
+
+    def discard(self) -> Path | None:
+        """Remove the layers; where something was written, they are moved aside instead, and where to is returned.
+
+        Raises:
+            Fault: STAGE_FAILED when somebody stands in the home.
+        """
+        self.unmount()
+        if self.upper.is_dir() and any(self.upper.iterdir()):
+            aside = self.folder.with_name(f"{self.folder.name}.left-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}")
+            self.folder.rename(aside)
+            return aside
+        remove(self.folder)
+        return None
 
     def _make_upper(self) -> None:
-        """The root of the merged view has the owner and mode of the upper layer's."""
+        """The root of the merged view has the owner and mode of the upper layer's.
+
+        The image's own root belongs to root, whoever it belonged to (mksquashfs 4.5.1 of a tar stream, seen), so that
+        the owner is who owns most of what lies in it.
+        """
         if not self.upper.is_dir():
             info = self.lower.stat()
             making = self.folder / "making"
             making.mkdir(exist_ok=True)
-            os.chown(making, info.st_uid, info.st_gid)
+            owners = Counter((it.uid, it.gid) for it in map(owner_of, self.lower.iterdir()) if it is not None)
+            os.chown(making, *(owners.most_common(1)[0][0] if owners else (info.st_uid, info.st_gid)))
             making.chmod(stat.S_IMODE(info.st_mode))
             making.rename(self.upper)
 

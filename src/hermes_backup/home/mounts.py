@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 _ESCAPED = re.compile(rb"\\([0-7]{3})")
@@ -15,6 +16,27 @@ def mounts_in(folder: Path) -> tuple[bytes, ...]:
     lines = Path("/proc/self/mountinfo").read_bytes().splitlines()
     points = (_ESCAPED.sub(lambda it: bytes([int(it[1], 8)]), line.split(b" ")[4]) for line in lines)
     return tuple(it for it in points if it == root or it.startswith(root + b"/"))
+
+
+@dataclass(frozen=True)
+class Mounted:
+    """What is mounted somewhere: its file system, what it calls its source, and its own options."""
+
+    kind: bytes
+    source: bytes
+    options: bytes
+
+
+def mounted_at(folder: Path) -> Mounted | None:
+    """Return what is mounted at a folder, the last where there are several; None where nothing is (proc(5))."""
+    point = bytes(folder.resolve())
+    found = None
+    for line in Path("/proc/self/mountinfo").read_bytes().splitlines():
+        before, _, after = line.partition(b" - ")
+        if _ESCAPED.sub(lambda it: bytes([int(it[1], 8)]), before.split(b" ")[4]) == point:
+            kind, source, options = after.split(b" ", 2)
+            found = Mounted(kind, source, _ESCAPED.sub(lambda it: bytes([int(it[1], 8)]), options))
+    return found
 
 
 def ground_of(home: Path, path: str) -> Path:

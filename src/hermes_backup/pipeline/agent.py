@@ -16,7 +16,7 @@ from hermes_backup.home.layout import DEFAULT_EXCLUDES
 from hermes_backup.home.printable import printable
 from hermes_backup.home.selection import Rules, select
 from hermes_backup.pipeline import keeping, leasing
-from hermes_backup.pipeline.attachment import attachment
+from hermes_backup.pipeline.attachment import attachment, require_there
 from hermes_backup.pipeline.config import KEY_FOLDER, HostConfig, pipeline_of
 from hermes_backup.pipeline.events import Recorder
 from hermes_backup.pipeline.executor import execute, preflight
@@ -148,13 +148,14 @@ def _recorded(
         if options.dry_run:
             plan = _plan(stages, home, context)
             return recorder.finish("planned", ExitCode.OK, plan=plan)
-        brought = attachment(folder) is not None
-        if brought:
+        brought = attachment(folder)
+        if brought is not None:
+            require_there(brought, folder)
             leasing.require_alone(pipeline, context, folder)
         value = execute(stages, home, context, recorder)
-        if brought:
+        if brought is not None:
             keeping.push_kept(pipeline, context, folder)
-            leasing.renew(pipeline, context, folder)
+            leasing.renew(pipeline, context, folder, brought.lease)
         left_out = [stage.name for stage in pipeline.stages if stage not in stages]
         if left_out:
             recorder.warn("run", f"left out as told: {', '.join(left_out)}")

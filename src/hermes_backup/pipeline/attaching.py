@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,9 +14,11 @@ from hermes_backup.errors import (
     HOME_DIVERGED,
     HOME_OCCUPIED,
     INTERRUPTED,
+    SNAPSHOT_MISSING,
     Fault,
     from_system,
 )
+from hermes_backup.home.owners import account
 from hermes_backup.pipeline import leasing
 from hermes_backup.pipeline.attachment import (
     Attachment,
@@ -34,7 +37,7 @@ from hermes_backup.pipeline.keeping import push_kept
 from hermes_backup.pipeline.laying import Laying, clear, occupied
 from hermes_backup.pipeline.lock import locked
 from hermes_backup.pipeline.model import Pipeline
-from hermes_backup.pipeline.newest import Newest, newest, targets_of
+from hermes_backup.pipeline.newest import Newest, is_newer, newest, targets_of
 from hermes_backup.pipeline.preparing import pipeline_folder, prepared, private
 from hermes_backup.snapshots.folder import FolderPlace
 from hermes_backup.snapshots.names import SnapshotName
@@ -89,6 +92,8 @@ def attach(config: HostConfig, name: str, wanted: Wanted, follower: Follower) ->
             attached = _resumed(record, found, folder, at, wanted, context)
             if attached is None:
                 attached = _begun(found, folder, at, wanted, context, pipeline)
+            if attached.way == "empty" and not attached.resumed:
+                _give(at, config.owner)
             # also where the newest is damaged: its number is taken
             context.ledger.go_on([(it.known.manifest, it.known.manifest_sha256) for it in found.candidates])
             push_kept(pipeline, context, folder)
@@ -107,8 +112,9 @@ def detach(config: HostConfig, name: str, *, saved: bool, follower: Follower) ->
         record = attachment(folder)
         if record is not None and record.way in ("overlay", "fuse"):
             layers = layers_of(folder, record.at)
+            there = layers.mounted
             layers.unmount()
-            if saved:
+            if saved and there:
                 remove(layers.folder)
                 forget(folder)
         leasing.release(pipeline, context, folder)
@@ -139,9 +145,9 @@ def _look(pipeline: Pipeline, context: Context, folder: Path, without: tuple[Fau
     here = kept_folder(folder)
     kept = newest((FolderPlace(here),) if here.exists() else (), context)
     for fault in (*remote.passed_over, *remote.unreachable):
-        context.listener.warn("fetch", str(fault))
+        context.listener.warn("fetch", f"{fault}; what is newer there is not known")
     for one in kept.candidates:
-        if remote.name is not None and one.known.name.sequence <= remote.name.sequence:
+        if remote.name is not None and not one.known.name.sequence > remote.name.sequence:
             context.listener.note("fetch", f"{one.known.name} in {one.place.label} is not newer than {remote.name}")
     newer = tuple(it for it in kept.candidates if remote.name is None or it.known.name.sequence > remote.name.sequence)
     return Newest((*newer, *remote.candidates), remote.passed_over, (*remote.unreachable, *without))
@@ -153,59 +159,81 @@ def _resumed(
     """Go on with what lies on this machine, where nobody else went on since; None where nothing does."""
     layers = layers_of(folder, at)
     if record is None or not record.whole:
-        if layers.mounted and record is None:
-            raise Fault(HOME_OCCUPIED, "something is mounted there, and not by this pipeline", where=str(at))
         return None
     if record.at != at:
         raise Fault(HOME_OCCUPIED, f"this pipeline's home was brought to {record.at} before", where=str(at))
     if record.way in ("overlay", "fuse"):
-        if not layers.mounted and not layers.image.is_file():
+        if not layers.mounted and not (layers.image.is_file() and layers.upper.is_dir()):
             return None
     elif not occupied(at):
         return None
+    elif record.inode != at.stat().st_ino:
+        raise Fault(HOME_OCCUPIED, "another folder lies there than this machine's home", where=str(at))
     wanted.settled()
     if not layers.mounted:
-        _require_alone(found, context, layers.folder if record.way in ("overlay", "fuse") else at, wanted)
+        _require_alone(record, found, context, layers.folder if record.way in ("overlay", "fuse") else at, wanted)
         if record.way in ("overlay", "fuse"):
             layers.mount("overlay" if record.way == "overlay" else "fuse")
     base = SnapshotName.parse(record.snapshot) if record.snapshot else None
     return Attached(at, record.way, base, resumed=True)
 
 
-def _require_alone(found: Newest, context: Context, where: Path, wanted: Wanted) -> None:
+def _require_alone(record: Attachment, found: Newest, context: Context, where: Path, wanted: Wanted) -> None:
     last = context.ledger.last()
-    if wanted.keep_home or found.name is None or (last is not None and found.name <= last.manifest.name):
+    own = {last.manifest.name} if last is not None else set()
+    own |= {SnapshotName.parse(record.snapshot)} if record.snapshot else set()
+    base = max(own, default=None)
+    if wanted.keep_home or found.name is None or not is_newer(found.name, base):
         return
-    what = f"what was written here after {last.manifest.name if last else 'its beginning'} is in no snapshot, and "
+    what = f"what was written here after {base or 'its beginning'} is in no snapshot, and "
     raise Fault(HOME_DIVERGED, f"{what}another machine went on to {found.name}", where=str(where))
 
 
 def _begun(found: Newest, folder: Path, at: Path, wanted: Wanted, context: Context, pipeline: Pipeline) -> Attached:
     record = attachment(folder)
-    if record is not None and not record.whole and record.at == at:
+    if record is not None and not record.whole and record.at == at and not wanted.keep_home:
         clear(at)
+    aside = layers_of(folder, at).discard()
+    if aside is not None:
+        context.listener.warn(_STAGE, f"what was written here before lies in {aside}")
     forget(folder)
-    remove(folder / "layers")
     if occupied(at):
+        if not wanted.keep_home:
+            _require_asked(found)
         if found.name is not None and not wanted.keep_home:
             raise Fault(HOME_OCCUPIED, f"a home lies there already, and {found.name} is to be brought", where=str(at))
         return _done(folder, Attachment(at=at, way="kept"), wanted)
     if not found.candidates:
         return _empty(found, folder, at, wanted, context)
-    way, name = Laying(pipeline, context, folder, at, wanted.settled).newest(found.candidates, wanted.way)
+    way, name = Laying(pipeline, context, folder, at, wanted.settled, wanted.lease).newest(found.candidates, wanted.way)
     return Attached(at, way, name, resumed=False)
 
 
 def _empty(found: Newest, folder: Path, at: Path, wanted: Wanted, context: Context) -> Attached:
     if not wanted.start_empty:
-        for fault in (*found.passed_over, *found.unreachable):
-            raise Fault(fault.kind, fault.what, where=fault.where, mend=f"{fault.mend} {_EMPTY}")
+        _require_asked(found)
+        last = context.ledger.last()
+        if last is not None:
+            what = f"no place holds a snapshot, and this machine made {last.manifest.name}"
+            raise Fault(SNAPSHOT_MISSING, what, mend=f"Look whether the remotes are the right ones. {_EMPTY}")
     context.listener.note("fetch", "no place holds a snapshot of this home: it begins empty")
     at.mkdir(parents=True, exist_ok=True, mode=0o700)
     return _done(folder, Attachment(at=at, way="empty"), wanted)
 
 
+def _require_asked(found: Newest) -> None:
+    """Nothing follows from an answer that was not given, or cannot be believed."""
+    for fault in (*found.passed_over, *found.unreachable):
+        raise Fault(fault.kind, fault.what, where=fault.where, mend=f"{fault.mend} {_EMPTY}")
+
+
+def _give(at: Path, owner: str) -> None:
+    found = account(owner) if owner else None
+    if found is not None and os.geteuid() == 0:
+        os.chown(at, found.uid, found.gid)
+
+
 def _done(folder: Path, record: Attachment, wanted: Wanted) -> Attached:
     wanted.settled()
-    remember(folder, record)
+    remember(folder, record.model_copy(update={"inode": record.at.stat().st_ino, "lease": wanted.lease}))
     return Attached(record.at, record.way, None, resumed=False)

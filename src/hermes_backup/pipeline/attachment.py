@@ -8,6 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from hermes_backup.errors import HOME_DIVERGED, HOME_MISSING, Fault
 from hermes_backup.home.layers import Layers
 from hermes_backup.streams.private import write_private
 
@@ -24,6 +25,8 @@ class Attachment(BaseModel):
     Attributes:
         snapshot: of which it was made; None for a home that began empty or was there.
         whole: False while it is being unpacked: what lies there then is nobody's.
+        inode: of the folder, where it is no mount of ours: another folder at its place is another home.
+        lease: for how many seconds each word of this machine holds.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -32,14 +35,25 @@ class Attachment(BaseModel):
     way: Way
     snapshot: str | None = None
     whole: bool = True
+    inode: int | None = None
+    lease: float = 300.0
 
 
 def attachment(folder: Path) -> Attachment | None:
-    """Read the record of a pipeline's state folder; None when no home is brought."""
+    """Read the record of a pipeline's state folder; None when no home is brought.
+
+    Raises:
+        Fault: HOME_DIVERGED for a record that cannot be read: what it tells of may be in no snapshot.
+    """
     try:
         return Attachment.model_validate_json((folder / _RECORD).read_bytes())
-    except (FileNotFoundError, ValidationError):
+    except FileNotFoundError:
         return None
+    except ValidationError:
+        mend = "Save what lies in layers/upper beside it, or in the home, if it is wanted; then remove this file."
+        raise Fault(
+            HOME_DIVERGED, "the record of the home cannot be read", where=str(folder / _RECORD), mend=mend
+        ) from None
 
 
 def remember(folder: Path, it: Attachment) -> None:
@@ -55,6 +69,17 @@ def forget(folder: Path) -> None:
 def layers_of(folder: Path, at: Path) -> Layers:
     """Return where the layers of a home lie, in a pipeline's state folder."""
     return Layers(at, folder / "layers")
+
+
+def require_there(it: Attachment, folder: Path) -> None:
+    """Make sure that a home that is mounted where it is used is mounted now: an empty folder is not its new state.
+
+    Raises:
+        Fault: HOME_MISSING.
+    """
+    if it.way in ("overlay", "fuse") and not layers_of(folder, it.at).mounted:
+        mend = "Bring it: hermes-backup mount-latest."
+        raise Fault(HOME_MISSING, "this machine's home is not mounted", where=str(it.at), mend=mend)
 
 
 def kept_folder(folder: Path) -> Path:

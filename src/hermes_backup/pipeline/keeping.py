@@ -9,7 +9,7 @@ from pathlib import Path
 from hermes_backup.errors import Fault
 from hermes_backup.pipeline.attachment import kept_folder
 from hermes_backup.pipeline.model import Pipeline
-from hermes_backup.pipeline.newest import newest
+from hermes_backup.pipeline.newest import is_newer, newest
 from hermes_backup.snapshots.folder import FolderPlace
 from hermes_backup.snapshots.names import folder_of, manifest_name
 from hermes_backup.stages.context import Context
@@ -52,7 +52,7 @@ def push_kept(pipeline: Pipeline, context: Context, folder: Path) -> None:
         seen = newest((it.place for it in targets), context)
         held = {it.place.label for it in seen.candidates if it.known.name == one.known.name}
         missing = tuple(it for it in targets if it.place.label not in held)
-        if missing and seen.name is not None and not held and seen.name > one.known.name:
+        if missing and seen.name is not None and not held and is_newer(seen.name, one.known.name):
             context.listener.warn(
                 _STAGE, f"{one.known.name} stays in {place.label}: the remotes went on to {seen.name}"
             )

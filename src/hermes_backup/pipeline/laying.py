@@ -21,7 +21,7 @@ from hermes_backup.errors import (
     Fault,
 )
 from hermes_backup.home.layers import METHODS, Method, plausible
-from hermes_backup.pipeline.attachment import Attachment, Way, layers_of, remember
+from hermes_backup.pipeline.attachment import Attachment, Way, forget, layers_of, remember
 from hermes_backup.pipeline.executor import naming
 from hermes_backup.pipeline.model import Pipeline
 from hermes_backup.pipeline.newest import Candidate
@@ -54,6 +54,7 @@ class Laying:
     folder: Path
     at: Path
     settled: Callable[[], None]
+    lease: float
 
     def newest(
         self, candidates: Sequence[Candidate], way: Literal["auto", "overlay", "fuse", "unpack"]
@@ -101,7 +102,7 @@ class Laying:
         Its hash is enough: what this home's own key signed was made by this program, from this home.
         """
         layers = layers_of(self.folder, self.at)
-        remove(layers.folder)
+        layers.discard()
         layers.folder.mkdir(mode=0o700)
         with naming("fetch"):
             decrypt.image(snapshot, layers.image, self.context)
@@ -109,33 +110,39 @@ class Laying:
         refused: list[str] = []
         self.settled()
         for method in methods:
-            remember(self.folder, Attachment(at=self.at, way=method, snapshot=str(snapshot.name)))
+            record = Attachment(at=self.at, way=method, snapshot=str(snapshot.name), lease=self.lease)
+            remember(self.folder, record)
             try:
                 layers.mount(method)
             except Fault as fault:
                 if fault.kind not in _NOT_HERE or must:
+                    forget(self.folder)
+                    layers.discard()
                     raise
                 refused.append(fault.what)
             else:
                 return method
         self.context.listener.note("mount", f"nothing can be mounted here, so it is unpacked: {'; '.join(refused)}")
-        remove(layers.folder)
+        forget(self.folder)
+        layers.discard()
         return None
 
     def _unpack(self, plain: Plaintext) -> None:
         """Unpack beside its final names, within the home's own folder: that may be a volume."""
         self.at.mkdir(parents=True, exist_ok=True, mode=0o700)
-        record = Attachment(at=self.at, way="unpack", snapshot=str(plain.manifest.name), whole=False)
-        remember(self.folder, record)
+        record = Attachment(
+            at=self.at, way="unpack", snapshot=str(plain.manifest.name), whole=False, lease=self.lease
+        )  # fmt: skip
         with private_folder(self.at, QUARANTINE) as room:
             tree = Extract().run(plain, replace(self.context, folder=room))
             self.settled()
+            remember(self.folder, record)
             for entry in tree.root.iterdir():
                 entry.rename(self.at / entry.name)
             info = tree.root.stat()
             os.chown(self.at, info.st_uid, info.st_gid)
             self.at.chmod(stat.S_IMODE(info.st_mode))
-        remember(self.folder, record.model_copy(update={"whole": True}))
+        remember(self.folder, record.model_copy(update={"whole": True, "inode": self.at.stat().st_ino}))
 
 
 def occupied(at: Path) -> bool:

@@ -12,13 +12,15 @@ from pathlib import Path
 
 from hermes_backup.errors import LEASE_HELD, REMOTE_UNREACHABLE, Fault
 from hermes_backup.pipeline.attachment import holder_of
+from hermes_backup.pipeline.lock import locked
 from hermes_backup.pipeline.model import Pipeline
-from hermes_backup.pipeline.newest import newest
+from hermes_backup.pipeline.newest import is_newer, newest
 from hermes_backup.snapshots.lease import Lease, read_lease, write_lease
 from hermes_backup.snapshots.place import Place
 from hermes_backup.stages.context import Context
 from hermes_backup.stages.push import Push
 
+_LONGEST = 3600.0  # seconds; who can write a lease can write any number
 _LOOKS = 10  # while another's lease runs out
 _NOT_PLAIN = re.compile(r"[^A-Za-z0-9_.-]")
 _STAGE = "lease"
@@ -35,27 +37,26 @@ def held(pipeline: Pipeline, context: Context, folder: Path, seconds: float) -> 
     Raises:
         Fault: LEASE_HELD.
     """
-    holder = holder_of(folder)
     without: list[Fault] = []
-    for place in _remotes(pipeline, context):
-        try:
-            _await(place, holder, context)
-            _say(place, holder, seconds, context)
-            _require_ours(place, holder, context)
-        except Fault as fault:
-            if fault.kind is LEASE_HELD:
-                raise
-            context.listener.warn(_STAGE, f"{place.label}: {fault.what}")
-            without.append(Fault(REMOTE_UNREACHABLE, fault.what, where=place.label))
+    ours = False
     try:
+        for place in _remotes(pipeline, context):
+            try:
+                ours |= _take(place, holder_of(folder), seconds, context)
+            except Fault as fault:
+                if fault.kind is LEASE_HELD:
+                    raise
+                context.listener.warn(_STAGE, f"{place.label}: {fault.what}")
+                without.append(Fault(REMOTE_UNREACHABLE, fault.what, where=place.label))
         yield tuple(without)
     except BaseException:
-        release(pipeline, context, folder)
+        if not ours:  # what another process of this machine took is not given back for it
+            release(pipeline, context, folder)
         raise
 
 
-def renew(pipeline: Pipeline, context: Context, folder: Path) -> None:
-    """Say again that this machine writes the home, for as long as before.
+def renew(pipeline: Pipeline, context: Context, folder: Path, seconds: float) -> None:
+    """Say again that this machine writes the home, for as long as before, or so many seconds where nothing is said.
 
     Raises:
         Fault: LEASE_HELD when another does by now.
@@ -63,9 +64,10 @@ def renew(pipeline: Pipeline, context: Context, folder: Path) -> None:
     holder = holder_of(folder)
     for place in _remotes(pipeline, context):
         try:
-            found = _require_ours(place, holder, context)
-            if found is not None and not found.released:
-                _say(place, holder, found.seconds, context)
+            # of two uploads at one time rclone takes one back, because it finds the other's bytes (S3, seen)
+            with locked(folder / "lease.lock"):
+                found = _require_ours(place, holder, context)
+                _say(place, holder, seconds if found is None else found.seconds, context)
         except Fault as fault:
             if fault.kind is LEASE_HELD:
                 raise
@@ -99,7 +101,7 @@ def require_alone(pipeline: Pipeline, context: Context, folder: Path) -> None:
                 raise  # a remote that is gone will fail the push itself
     last = context.ledger.last()
     seen = newest(_remotes(pipeline, context), context).name
-    if seen is not None and (last is None or seen > last.manifest.name):
+    if seen is not None and is_newer(seen, None if last is None else last.manifest.name):
         mine = last.manifest.name if last is not None else "none"
         raise Fault(LEASE_HELD, f"{seen} is there, the last of this machine is {mine}", where=context.pipeline)
 
@@ -110,15 +112,23 @@ def _remotes(pipeline: Pipeline, context: Context) -> tuple[Place, ...]:
     return tuple(target.place for stage in stages for target in stage.targets(context))
 
 
-def _await(place: Place, holder: str, context: Context) -> None:
-    first = read_lease(place, context.host, context.pipeline)
+def _take(place: Place, holder: str, seconds: float, context: Context) -> bool:
+    """Take it in one place; return whether this machine had it before."""
+    found = read_lease(place, context.host, context.pipeline)
+    _await(place, found, holder, context)
+    _say(place, holder, seconds, context)
+    _require_ours(place, holder, context)
+    return found is not None and found.verdict(holder, _now()) == "ours"
+
+
+def _await(place: Place, first: Lease | None, holder: str, context: Context) -> None:
     if first is None or first.verdict(holder, _now()) != "held":
         return
     said = f"{_who(first)} wrote this home at {first.renewed:%H:%M:%S} UTC"
     context.listener.warn(
         _STAGE, f"{place.label}: {said}; for {first.seconds:.0f} seconds it is seen whether it goes on"
     )
-    until = time.monotonic() + first.seconds
+    until = time.monotonic() + min(first.seconds, _LONGEST)
     while (left := until - time.monotonic()) > 0:
         time.sleep(min(left, first.seconds / _LOOKS))
         seen = read_lease(place, context.host, context.pipeline)

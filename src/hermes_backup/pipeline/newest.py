@@ -46,6 +46,11 @@ class Newest:
         return self.candidates[0].known.name if self.candidates else None
 
 
+def is_newer(seen: SnapshotName, own: SnapshotName | None) -> bool:
+    """Say whether a snapshot is none of this machine's history up to ``own``: another of the same number is not."""
+    return own is None or (seen.sequence >= own.sequence and seen != own)
+
+
 def targets_of(pipeline: Pipeline, context: Context) -> tuple[Target, ...]:
     """Return where a pipeline's snapshots go from this machine."""
     stages = (it for it in pipeline.stages if isinstance(it, Destination))

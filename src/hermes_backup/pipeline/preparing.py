@@ -44,6 +44,15 @@ def private(folder: Path) -> Path:
     return folder
 
 
+def supervised(config: HostConfig, name: str) -> Path:
+    """Return the lock that is held while a command has the home of a pipeline.
+
+    Raises:
+        Fault: DISK_FULL, STAGE_FAILED.
+    """
+    return private(pipeline_folder(config, name)) / "supervised"
+
+
 def sweep(folder: Path) -> None:
     """Remove what killed runs left."""
     scratch.sweep()

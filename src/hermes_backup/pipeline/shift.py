@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 from hermes_backup.errors import CONFIG_INVALID, Fault
 from hermes_backup.pipeline import leasing
 from hermes_backup.pipeline.agent import status_path
+from hermes_backup.pipeline.attachment import attachment
 from hermes_backup.pipeline.config import HostConfig, pipeline_of
 from hermes_backup.pipeline.executor import Follower
 from hermes_backup.pipeline.preparing import pipeline_folder, prepared, private
@@ -43,15 +44,18 @@ class Measure:
         self._config = config
         self._name = name
         self._path = pipeline_folder(config, name) / "measured"
+        self._seconds: float | None = None
+        with suppress(OSError, ValueError):
+            self._seconds = float(self._path.read_bytes())
 
     def __call__(self) -> float | None:
         """Look whether there is a newer one."""
         status = last_status(self._config, self._name)
         if status is not None and status.finished is not None and status.state in _MADE:
-            write_private(self._path, str((status.finished - status.started).total_seconds()).encode())
-        with suppress(OSError, ValueError):
-            return float(self._path.read_bytes())
-        return None
+            self._seconds = (status.finished - status.started).total_seconds()
+            with suppress(OSError):  # a full disk costs the memory, and not the command
+                write_private(self._path, str(self._seconds).encode())
+        return self._seconds
 
 
 def last_status(config: HostConfig, name: str) -> Status | None:
@@ -71,4 +75,6 @@ def renew_lease(config: HostConfig, name: str, follower: Follower) -> None:
     now = datetime.now(timezone.utc)
     pipeline = pipeline_of(config, name)
     with prepared(config, pipeline, folder, now, follower) as context:
-        leasing.renew(pipeline, context, folder)
+        record = attachment(folder)
+        if record is not None:
+            leasing.renew(pipeline, context, folder, record.lease)

@@ -6,9 +6,9 @@ long it may take to stop. All signals are blocked and waited for (sigwaitinfo(2)
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -22,6 +22,11 @@ _SURPLUS = 1.5  # of what the last snapshot took, for the last one
 _START = 3.0  # seconds for the last one to begin and to be written down
 _UNMEASURED = 0.5  # of the grace, where no snapshot was measured yet
 _BY_SIGNAL = 128
+_NOT_STARTED = 126
+_LEFT = 2.0  # seconds for what the command left running, where it ended by itself
+_CLEANING = 5.0  # seconds for a snapshot that is ended to clean up
+_PR_SET_CHILD_SUBREAPER = 36
+_SHOWING = ("(squashfuse", "(fuse-overlayfs")
 
 
 @dataclass(frozen=True)
@@ -30,13 +35,14 @@ class Work:
 
     Attributes:
         command: the command; empty: snapshots alone, until a signal.
-        environment: of the command.
+        environment: of the command; ``umask`` is, too.
         snapshot: the argv of a snapshot on schedule; ``last`` of the last one, ``renew`` of what is run in between.
         grace: how long this process has to end after SIGTERM.
     """
 
     command: Sequence[str]
     environment: Mapping[str, str]
+    umask: int
     snapshot: Sequence[str]
     last: Sequence[str]
     renew: Sequence[str]
@@ -77,6 +83,7 @@ class Supervisor:
     Attributes:
         measured: how many seconds the last snapshot took; None before the first.
         ran: is told the exit status of each snapshot on schedule.
+        failed: is told why the command cannot be started.
         skipped: is told of each time at which the snapshot before was still under way.
     """
 
@@ -84,36 +91,60 @@ class Supervisor:
     measured: Callable[[], float | None]
     ran: Callable[[int], None]
     skipped: Callable[[int], None]
+    failed: Callable[[OSError], None]
     _command: int = 0
     _status: int | None = None
     _running: dict[int, str] = field(default_factory=dict)
     _deadline: float | None = None
     _skips: int = 0
+    _over: bool = False
     _last: int = 0
 
     def run(self) -> Ended:
-        """Run the command to its end, and take the last snapshot.
-
-        Raises:
-            OSError: the command cannot be started.
-        """
+        """Run the command to its end, and take the last snapshot."""
         hold_signals()
+        _adopt_orphans()
         terminal = _terminal()
         try:
             if self.work.command:
-                self._command = _spawn(self.work.command, self.work.environment)
+                self._begin()
                 _give_terminal(terminal, self._command)
             self._watch()
         finally:
             _give_terminal(terminal, os.getpgrp())
-        if self._command:
-            with suppress(ProcessLookupError):  # what it left behind would write on after the last snapshot
-                os.killpg(self._command, signal.SIGKILL)
+        self._over = True
         for pid in self._of("snapshot", "renew"):
             os.kill(pid, signal.SIGTERM)  # it cleans up, and what it would have saved is older
-        self._until_gone("snapshot", "renew")
-        self._running[_spawn(self.work.last, os.environ)] = "last"
+        self._until_gone("snapshot", "renew", patience=_CLEANING)
+        self._end_what_is_left()
+        self._running[_spawn(self.work.last, os.environ, quiet=True)] = "last"
         return Ended(self._status if self.work.command else None, self._until_gone("last"), self._skips)
+
+    def _begin(self) -> None:
+        before = os.umask(self.work.umask)
+        try:
+            self._command = _spawn(self.work.command, self.work.environment)
+        except OSError as error:  # the home is there by now, and is taken away as after any end
+            self._status = _NOT_STARTED
+            self.failed(error)
+        finally:
+            os.umask(before)
+
+    def _end_what_is_left(self) -> None:
+        """End what the command left running: it would write on after the last snapshot."""
+        begun = time.monotonic()
+        until = begun + _LEFT if self._deadline is None else max(self._deadline, begun)
+        sign = signal.SIGTERM
+        while left := _descendants() - self._running.keys():
+            if time.monotonic() >= until:
+                sign = signal.SIGKILL
+            for pid in left:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, sign)
+            signal.sigtimedwait((signal.SIGCHLD,), 0.2)
+            self._reap()
+            if sign == signal.SIGKILL and time.monotonic() >= until + _LEFT:
+                return  # in a system call that does not end: it writes nothing either
 
     def _watch(self) -> None:
         begun = time.monotonic()
@@ -127,12 +158,12 @@ class Supervisor:
             if self._deadline is None and now >= renew:
                 renew = now + self.work.renew_every
                 if not self._of("renew"):
-                    self._running[_spawn(self.work.renew, os.environ)] = "renew"
+                    self._running[_spawn(self.work.renew, os.environ, quiet=True)] = "renew"
+            until = min(tick, renew) if self._deadline is None else self._deadline
             if self._deadline is not None and now >= self._deadline:
                 with suppress(ProcessLookupError):
                     os.killpg(self._command, signal.SIGKILL)
-                self._deadline = float("inf")
-            until = min(tick, renew) if self._deadline is None else self._deadline
+                until = now + 1.0
             self._hear(min(max(until - time.monotonic(), 0.0), 3600.0))
 
     def _tick(self) -> None:
@@ -140,7 +171,7 @@ class Supervisor:
             self._skips += 1
             self.skipped(self._skips)
         else:
-            self._running[_spawn(self.work.snapshot, os.environ)] = "snapshot"
+            self._running[_spawn(self.work.snapshot, os.environ, quiet=True)] = "snapshot"
 
     def _hear(self, seconds: float) -> None:
         heard = signal.sigtimedwait(_HEARD, seconds)
@@ -171,15 +202,20 @@ class Supervisor:
             if pid == self._command:
                 self._status = code
             role = self._running.pop(pid, "")
-            if role == "snapshot":
+            if role == "snapshot" and not self._over:
                 self.ran(code)
             elif role == "last":
                 self._last = code
 
-    def _until_gone(self, *roles: str) -> int:
-        while self._of(*roles):
-            signal.sigtimedwait(_HEARD, 1.0)  # what ends us has been heard
+    def _until_gone(self, *roles: str, patience: float = float("inf")) -> int:
+        until = time.monotonic() + patience
+        while left := self._of(*roles):
+            signal.sigtimedwait(_HEARD, 0.5)  # what ends us has been heard
             self._reap()
+            if time.monotonic() >= until:
+                for pid in left:
+                    with suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
         return self._last
 
     def _of(self, *roles: str) -> list[int]:
@@ -192,10 +228,29 @@ def original_environment() -> dict[str, str]:
     return {os.fsdecode(name): os.fsdecode(value) for name, mark, value in pairs if mark}
 
 
-def _spawn(argv: Sequence[str], environment: Mapping[str, str]) -> int:
+def _adopt_orphans() -> None:
+    """Become the parent of every orphan below (prctl(2)), as the first process of a container is anyway."""
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def _descendants() -> set[int]:
+    """Every process that this one, or a child of it, started, but for those that show the home."""
+    parents: dict[int, int] = {}
+    for entry in Path("/proc").iterdir():
+        with suppress(OSError, ValueError, IndexError):
+            name, _, rest = (entry / "stat").read_text(errors="replace").rpartition(")")
+            state, parent = rest.split()[:2]
+            if state != "Z" and not name.endswith(_SHOWING):
+                parents[int(entry.name)] = int(parent)
+    below = {os.getpid()}
+    while more := {pid for pid, parent in parents.items() if parent in below} - below:
+        below |= more
+    return below - {os.getpid()}
+
+
+def _spawn(argv: Sequence[str], environment: Mapping[str, str], *, quiet: bool = False) -> int:
     """Start a child in a group of its own, with no signal blocked, as it would find them at a shell."""
-    ours = argv[0] == sys.executable
-    actions = [(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)] if ours else []
+    actions = [(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)] if quiet else []
     return os.posix_spawnp(
         argv[0], list(argv), environment, file_actions=actions, setpgroup=0, setsigmask=(), setsigdef=_HEARD
     )

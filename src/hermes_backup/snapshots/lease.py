@@ -45,7 +45,7 @@ class Lease(BaseModel):
             return "free"
         if self.holder == holder:
             return "ours"
-        over = self.renewed + timedelta(seconds=self.seconds * _SKEW) < now
+        over = now - self.renewed > timedelta(seconds=self.seconds * _SKEW)
         return "expired" if over else "held"
 
 
