@@ -62,7 +62,8 @@ class Figures:
 def measure(home: Path, work: Path, say: Callable[[str], None]) -> Figures:
     """Save a home in S3, bring it back in each way, and use it."""
     work.mkdir(parents=True)
-    with S3Server(work / "server") as server:
+    server = S3Server(work / "server")
+    with server:
         machine = _Machine(home, work, server)
         say("a snapshot of the home in S3")
         machine.save()
