@@ -22,7 +22,7 @@ from hermes_backup.cli.mount_latest import (
     here,
     seconds,
     sentence,
-)  # fmt: skip
+)
 from hermes_backup.cli.speaking import Speaker, say
 from hermes_backup.errors import Fault
 
@@ -32,7 +32,9 @@ if TYPE_CHECKING:
 
 
 GRACE = typer.Option(
-    help="How long the container has to end after SIGTERM; docker and podman give 10s.", parser=seconds
+    help="How long the container has to end after SIGTERM; docker and podman give 10s.",
+    parser=seconds,
+    metavar="DURATION",
 )
 COMMAND = typer.Argument(metavar="-- COMMAND", help="What runs in the home; none: snapshots alone.")
 

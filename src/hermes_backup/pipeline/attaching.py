@@ -91,7 +91,7 @@ def attach(config: HostConfig, name: str, wanted: Wanted, follower: Follower) ->
             record = attachment(folder)
             attached = _resumed(record, found, folder, at, wanted, context)
             if attached is None:
-                attached = _begun(found, folder, at, wanted, context, pipeline)
+                attached = _begun(record, found, folder, at, wanted, context, pipeline)
             if attached.way == "empty" and not attached.resumed:
                 _give(at, config.owner)
             # also where the newest is damaged: its number is taken
@@ -110,7 +110,7 @@ def detach(config: HostConfig, name: str, *, saved: bool, follower: Follower) ->
     """
     with _run(config, name, follower) as (pipeline, folder, context):
         record = attachment(folder)
-        if record is not None and record.way in ("overlay", "fuse"):
+        if record is not None and record.layered:
             layers = layers_of(folder, record.at)
             there = layers.mounted
             layers.unmount()
@@ -162,7 +162,7 @@ def _resumed(
         return None
     if record.at != at:
         raise Fault(HOME_OCCUPIED, f"this pipeline's home was brought to {record.at} before", where=str(at))
-    if record.way in ("overlay", "fuse"):
+    if record.layered:
         if not layers.mounted and not (layers.image.is_file() and layers.upper.is_dir()):
             return None
     elif not occupied(at):
@@ -171,8 +171,8 @@ def _resumed(
         raise Fault(HOME_OCCUPIED, "another folder lies there than this machine's home", where=str(at))
     wanted.settled()
     if not layers.mounted:
-        _require_alone(record, found, context, layers.folder if record.way in ("overlay", "fuse") else at, wanted)
-        if record.way in ("overlay", "fuse"):
+        _require_alone(record, found, context, layers.folder if record.layered else at, wanted)
+        if record.layered:
             layers.mount("overlay" if record.way == "overlay" else "fuse")
     base = SnapshotName.parse(record.snapshot) if record.snapshot else None
     return Attached(at, record.way, base, resumed=True)
@@ -189,8 +189,15 @@ def _require_alone(record: Attachment, found: Newest, context: Context, where: P
     raise Fault(HOME_DIVERGED, f"{what}another machine went on to {found.name}", where=str(where))
 
 
-def _begun(found: Newest, folder: Path, at: Path, wanted: Wanted, context: Context, pipeline: Pipeline) -> Attached:
-    record = attachment(folder)
+def _begun(
+    record: Attachment | None,
+    found: Newest,
+    folder: Path,
+    at: Path,
+    wanted: Wanted,
+    context: Context,
+    pipeline: Pipeline,
+) -> Attached:
     if record is not None and not record.whole and record.at == at and not wanted.keep_home:
         clear(at)
     aside = layers_of(folder, at).discard()
@@ -200,8 +207,9 @@ def _begun(found: Newest, folder: Path, at: Path, wanted: Wanted, context: Conte
     if occupied(at):
         if not wanted.keep_home:
             _require_asked(found)
-        if found.name is not None and not wanted.keep_home:
-            raise Fault(HOME_OCCUPIED, f"a home lies there already, and {found.name} is to be brought", where=str(at))
+            if found.name is not None:
+                what = f"a home lies there already, and {found.name} is to be brought"
+                raise Fault(HOME_OCCUPIED, what, where=str(at))
         return _done(folder, Attachment(at=at, way="kept"), wanted)
     if not found.candidates:
         return _empty(found, folder, at, wanted, context)

@@ -38,6 +38,11 @@ class Attachment(BaseModel):
     inode: int | None = None
     lease: float = 300.0
 
+    @property
+    def layered(self) -> bool:
+        """Whether the home is a mount of layers, and not a folder."""
+        return self.way in ("overlay", "fuse")
+
 
 def attachment(folder: Path) -> Attachment | None:
     """Read the record of a pipeline's state folder; None when no home is brought.
@@ -77,7 +82,7 @@ def require_there(it: Attachment, folder: Path) -> None:
     Raises:
         Fault: HOME_MISSING.
     """
-    if it.way in ("overlay", "fuse") and not layers_of(folder, it.at).mounted:
+    if it.layered and not layers_of(folder, it.at).mounted:
         mend = "Bring it: hermes-backup mount-latest."
         raise Fault(HOME_MISSING, "this machine's home is not mounted", where=str(it.at), mend=mend)
 

@@ -69,8 +69,7 @@ class Decrypt(Stage):
         part = snapshot.manifest.data
         chunks = _arriving(snapshot, part, context)
         if part.name.endswith(".gpg"):
-            secret = self._secret(snapshot.manifest)
-            chunks = GpgDecrypt(context.gnupghome if secret is None else _no_keys(context), secret).code(chunks)
+            chunks = _gpg(self._secret(snapshot.manifest), context).code(chunks)
         try:
             with target.open("xb") as file:
                 for chunk in capped(chunks, part):
@@ -108,14 +107,16 @@ def _decrypted(part: Part, secret: Path | None, context: Context) -> Chunks:
     path = context.folder / part.name
     if not part.name.endswith(".gpg"):
         return _read(path)
-    return GpgDecrypt(context.gnupghome if secret is None else _no_keys(context), secret).file(path)
+    return _gpg(secret, context).file(path)
 
 
-def _no_keys(context: Context) -> Path:
+def _gpg(secret: Path | None, context: Context) -> GpgDecrypt:
     """With a passphrase gpg needs no keys, but a folder: with --no-options it makes none, and fails (2.2, seen)."""
+    if secret is None:
+        return GpgDecrypt(context.gnupghome)
     folder = context.folder / "no-keys"
     folder.mkdir(mode=0o700, exist_ok=True)
-    return folder
+    return GpgDecrypt(folder, secret)
 
 
 def unpacked(chunks: Chunks, part: Part) -> Chunks:
