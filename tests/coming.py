@@ -6,6 +6,7 @@ import os
 import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -102,8 +103,9 @@ class Machine:
         return run_pipeline(self.config(), "snapshot", Options("test", keep=keep))
 
     def go(self, *, saved: bool = True) -> None:
-        """Take the home away, as at a good end."""
-        detach(self.config(), "snapshot", saved=saved, follower=self.heard)
+        """Take the home away, as at a good end: everything is in a snapshot."""
+        until = datetime.now(timezone.utc) if saved else None
+        detach(self.config(), "snapshot", saved=until, follower=self.heard)
 
     def die(self) -> None:
         """End as with kill -9 of all: mounts of a container go with it, its disk stays."""

@@ -16,11 +16,16 @@ from tests.site import PROGRAM, fill, messages_in
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounts are root's")
 
 
-def called(machine: Machine, command: str, *words: str) -> subprocess.CompletedProcess[str]:
-    """Call a command as the unit of systemd does."""
+def called(
+    machine: Machine, command: str, *words: str, after: tuple[str, ...] = ()
+) -> subprocess.CompletedProcess[str]:
+    """Call a command as the unit of systemd does; its pipeline runs one of its own after its snapshot."""
     config = machine.folder / "config"
     config.mkdir(exist_ok=True)
-    (config / "agent.json").write_text(dump(machine.config()))
+    declared = json.loads(dump(machine.config()))
+    if after:
+        declared["pipelines"]["snapshot"]["stages"].insert(0, {"command": {"after": after}})
+    (config / "agent.json").write_text(json.dumps(declared))
     argv = [*PROGRAM, command, "--pipeline=snapshot", "--host=agent", "--config", str(config), *words]
     env = {**os.environ, "CREDENTIALS_DIRECTORY": str(machine.folder / "credentials")}
     return subprocess.run(argv, capture_output=True, text=True, env=env)
@@ -66,6 +71,25 @@ def test_nothing_new_leaves_no_new_snapshot(cloud: Cloud) -> None:
     assert (done.returncode, said["state"], said["exit_code"]) == (0, "unchanged", 0), done.stderr
     assert len(cloud.images()) == 2
     assert not (machine.state / "layers").exists()
+
+
+@pytest.mark.parametrize("late", [("touch", "late"), ("rm", "-f", "notes")])
+def test_what_somebody_else_writes_while_the_last_snapshot_is_made_stays(cloud: Cloud, late: tuple[str, ...]) -> None:
+    first = cloud.machine()
+    assert called(first, "mount-latest", "--lease=1s").returncode == 0
+    (first.home / "notes").write_text("words\n")
+    assert called(first, "leave").returncode == 0
+    machine = cloud.machine()
+    assert called(machine, "mount-latest", "--lease=1s").returncode == 0
+    (machine.home / "own").write_text("words\n")
+    *program, name = late
+    done = called(machine, "leave", after=(*program, str(machine.home / name)))
+    assert done.returncode == 0, done.stderr
+    assert f"warning: mount: {name} was written while the last snapshot was made" in done.stderr
+    assert released(cloud)
+    again = called(machine, "mount-latest", "--json")
+    assert json.loads(again.stdout)["resumed"], again.stderr
+    assert (machine.home / name).exists() == (name == "late")
 
 
 def test_with_the_remote_gone_nothing_is_lost(cloud: Cloud) -> None:

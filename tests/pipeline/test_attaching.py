@@ -230,7 +230,7 @@ def test_what_no_remote_takes_is_kept_and_sent_at_the_next_start(cloud: Cloud) -
 def test_two_machines_do_not_write_one_home(cloud: Cloud) -> None:
     settled(cloud)
     first, second = cloud.machine(), cloud.machine()
-    first.come(lease=1.0)
+    first.come(lease=4.0)
     second.come(lease=0.5)  # the first says nothing for its time: it counts as dead
     assert "seen whether it goes on" in second.heard.text
     (first.home / "mine").write_text("late\n")
@@ -261,14 +261,16 @@ def test_numbers_tell_of_another_writer_where_a_lease_does_not(cloud: Cloud) -> 
 def test_a_lease_that_is_renewed_is_respected(cloud: Cloud) -> None:
     settled(cloud)
     first = cloud.machine()
-    first.come(lease=1.0)
+    first.come(lease=10.0)
     stop = threading.Event()
 
     def live() -> None:
+        path = cloud.remote / "agent" / "snapshot.lease"
         while not stop.wait(0.3):
-            lease = json.loads((cloud.remote / "agent" / "snapshot.lease").read_text())
+            lease = json.loads(path.read_text())
             lease["renewed"] = datetime.now(timezone.utc).isoformat()
-            (cloud.remote / "agent" / "snapshot.lease").write_text(json.dumps(lease))
+            (cloud.folder / "lease").write_text(json.dumps(lease))
+            (cloud.folder / "lease").replace(path)
 
     thread = threading.Thread(target=live)
     thread.start()

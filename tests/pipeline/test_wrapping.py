@@ -163,7 +163,7 @@ def test_a_tick_that_overlaps_the_one_before_is_skipped_and_counted(cloud: Cloud
 
 def test_a_snapshot_that_will_not_fit_into_the_grace_is_told(cloud: Cloud) -> None:
     machine = cloud.machine()
-    script = f"echo x > {machine.home}/x; until ls {cloud.snapshots}/*.asc; do sleep 0.2; done; sleep 1"
+    script = f"echo x > {machine.home}/x; until ls {machine.state}/measured; do sleep 0.2; done; sleep 1"
     _, said = ended(machine.start("--grace", "1s", command=("sh", "-c", script)))
     assert "may not fit into the grace of 1 s" in said
     _, said = ended(machine.start("--grace", "1s", command=("true",)))

@@ -35,7 +35,8 @@ def leave(
     chosen = here(config, host)
     with locked(supervised(chosen, pipeline)):
         status = run_pipeline(chosen, pipeline, Options(run_id or secrets.token_hex(16), keep=True))
-        detach(chosen, pipeline, saved=status.exit_code == ExitCode.OK, follower=Speaker())
+        saved = status.started if status.exit_code == ExitCode.OK else None
+        detach(chosen, pipeline, saved=saved, follower=Speaker())
     if status.error is not None:
         say(f"warning: no last snapshot: {status.error.what} [{status.error.name}] {status.error.mend}")
     elif not as_json:

@@ -57,7 +57,7 @@ def wrap(
     from hermes_backup.pipeline.attaching import Wanted, attach, detach
     from hermes_backup.pipeline.lock import locked
     from hermes_backup.pipeline.preparing import supervised
-    from hermes_backup.pipeline.shift import every
+    from hermes_backup.pipeline.shift import every, saved_until
     from hermes_backup.pipeline.supervising import hold_signals
     from hermes_backup.streams.process import find
 
@@ -73,7 +73,7 @@ def wrap(
         ended = _run(chosen, pipeline, _work(found, umask, chosen.host, config, pipeline, times))
         os.chdir("/")
         try:
-            detach(chosen, pipeline, saved=ended.last == 0, follower=Speaker())
+            detach(chosen, pipeline, saved=saved_until(chosen, pipeline, ended.last), follower=Speaker())
         except Fault as fault:  # what was to be saved is; the exit status is the command's
             say(f"warning: the home stays where it is: {fault}")
     raise typer.Exit(ended.command or ended.last)

@@ -12,6 +12,7 @@ import stat
 import time
 from collections import Counter
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
@@ -110,6 +111,19 @@ class Layers:
             _demand("umount", "--", self.at)
         while self.lower.is_dir() and mounted_at(self.lower) is not None:
             _demand("umount", "--", self.lower)
+
+    def written_since(self, moment: datetime) -> Path | None:
+        """Return a file of the home that was written or deleted at a moment or after it, as the home has it; or None.
+
+        Folders do not count, nor do SQLite's ``-shm`` files: reading a database may change them.
+        """
+        for entry in sorted(self.upper.rglob("*")):
+            info = entry.lstat()
+            if stat.S_ISDIR(info.st_mode) or entry.name.endswith("-shm"):
+                continue
+            if info.st_ctime >= moment.timestamp():
+                return entry.relative_to(self.upper)
+        return None
 
     def discard(self) -> Path | None:
         """Remove the layers; where something was written, they are moved aside instead, and where to is returned.

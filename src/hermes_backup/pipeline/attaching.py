@@ -18,7 +18,9 @@ from hermes_backup.errors import (
     Fault,
     from_system,
 )
+from hermes_backup.home.layers import Layers
 from hermes_backup.home.owners import account
+from hermes_backup.home.printable import printable
 from hermes_backup.pipeline import leasing
 from hermes_backup.pipeline.attachment import (
     Attachment,
@@ -100,10 +102,11 @@ def attach(config: HostConfig, name: str, wanted: Wanted, follower: Follower) ->
             return attached
 
 
-def detach(config: HostConfig, name: str, *, saved: bool, follower: Follower) -> None:
+def detach(config: HostConfig, name: str, *, saved: datetime | None, follower: Follower) -> None:
     """Take the home away where it was mounted, and give the lease back.
 
-    ``saved``: a snapshot holds everything that was written to it, so what lies on this machine goes.
+    ``saved``: a snapshot holds everything that was written before this moment, so what lies on this machine goes,
+    unless something was written since.
 
     Raises:
         Fault: STAGE_FAILED when somebody stands in the home, LOCKED.
@@ -114,10 +117,19 @@ def detach(config: HostConfig, name: str, *, saved: bool, follower: Follower) ->
             layers = layers_of(folder, record.at)
             there = layers.mounted
             layers.unmount()
-            if saved and there:
-                remove(layers.folder)
-                forget(folder)
+            if saved is not None and there:
+                _leave_nothing(layers, folder, saved, context)
         leasing.release(pipeline, context, folder)
+
+
+def _leave_nothing(layers: Layers, folder: Path, saved: datetime, context: Context) -> None:
+    late = layers.written_since(saved)
+    if late is None:
+        remove(layers.folder)
+        forget(folder)
+        return
+    what = f"{printable(str(late))} was written while the last snapshot was made, and may be in none"
+    context.listener.warn(_STAGE, f"{what}: it stays in {layers.upper}, and the next start here goes on with it")
 
 
 @contextmanager

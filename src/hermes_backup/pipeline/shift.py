@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from datetime import datetime, timezone
 
-from hermes_backup.errors import CONFIG_INVALID, Fault
+from hermes_backup.errors import CONFIG_INVALID, ExitCode, Fault
 from hermes_backup.pipeline import leasing
 from hermes_backup.pipeline.agent import status_path
 from hermes_backup.pipeline.attachment import attachment
@@ -63,6 +63,12 @@ def last_status(config: HostConfig, name: str) -> Status | None:
     with suppress(OSError, ValueError):
         return Status.read(status_path(config, name))
     return None
+
+
+def saved_until(config: HostConfig, name: str, code: int) -> datetime | None:
+    """Return before which moment everything is in a snapshot, given how the last run ended; None where it failed."""
+    status = last_status(config, name)
+    return status.started if code == ExitCode.OK and status is not None else None
 
 
 def renew_lease(config: HostConfig, name: str, follower: Follower) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -74,6 +75,8 @@ class Decrypt(Stage):
             with target.open("xb") as file:
                 for chunk in capped(chunks, part):
                     file.write(chunk)
+                file.flush()
+                os.fsync(file.fileno())  # after a loss of power what was written to the home lies above a whole image
         except BaseException:
             target.unlink(missing_ok=True)
             raise
