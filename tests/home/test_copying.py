@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sqlite3
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
 from hermes_backup.home.databases import DatabaseBroken, copy, facts
+from hermes_backup.pipeline.interruption import interruptible
 from tests.home.making import count, drain, fingerprint, make_database, next_line, running, writer
 
 ODD_NAMES = [b"state.db", b"a?b#c%41&d.db", b"two words\nand lines.db", b"caf\xe9.db", "état 🗄.db".encode(), b"-wal"]
@@ -263,3 +266,24 @@ def test_the_copy_gives_the_facts_that_were_returned(home: Path, target: Path) -
     assert facts(target, name="profiles/x/state.db") == found
     assert found.name == "profiles/x/state.db"
     assert sides(target) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("after", [0.01, 0.04, 0.07])
+def test_a_signal_while_sqlite_checks_is_no_deadline_and_no_damage(
+    home: Path, number: signal.Signals, after: float
+) -> None:
+    source = home / "many.db"
+    with contextlib.closing(sqlite3.connect(source)) as connection:
+        rows = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000000) SELECT i FROM n"
+        connection.execute(f"CREATE TABLE many AS {rows}")
+        connection.commit()
+    sender = threading.Timer(after + 0.01, os.kill, (os.getpid(), number))
+    sender.start()
+    with pytest.raises(KeyboardInterrupt), interruptible():
+        _look_for_ever(source)
+
+
+def _look_for_ever(source: Path) -> None:
+    while True:
+        facts(source)

@@ -129,7 +129,7 @@ def live_rows(path: Path) -> Mapping[str, int]:
     """
     require_database(path)
     try:
-        with reading(path) as connection:
+        with reading(path) as connection, limited(connection, float("inf")):
             connection.execute("BEGIN")
             return count_rows(connection, _tables(shape(connection)))
     except sqlite3.Error as error:
@@ -172,12 +172,30 @@ def require_database(path: Path) -> os.stat_result:
 
 @contextlib.contextmanager
 def limited(connection: sqlite3.Connection, end: float) -> Iterator[None]:
-    """Interrupt what runs on the connection when the monotonic clock passes ``end``."""
-    connection.set_progress_handler(lambda: int(time.monotonic() > end), _STEPS_BETWEEN_LOOKS)
+    """Interrupt what runs on the connection when the monotonic clock passes ``end``, or when a signal ends the run."""
+    dropped: list[KeyboardInterrupt] = []
+    looks = _looks(end, dropped)
+    next(looks)
+    connection.set_progress_handler(looks.__next__, _STEPS_BETWEEN_LOOKS)
     try:
         yield
     finally:
         connection.set_progress_handler(None, 0)
+        if dropped:
+            raise dropped[0] from None
+
+
+def _looks(end: float, dropped: list[KeyboardInterrupt]) -> Iterator[bool]:
+    """Say at each look whether to stop; what a signal raises here is kept, for sqlite3 drops what its handler raises.
+
+    A generator, since a signal is noticed where Python code is entered: here that is within the block, and would be
+    before the first line of a function.
+    """
+    while True:
+        try:
+            yield bool(dropped) or time.monotonic() > end
+        except KeyboardInterrupt as interrupt:
+            dropped.append(interrupt)
 
 
 def broken(error: sqlite3.Error) -> DatabaseBroken:
