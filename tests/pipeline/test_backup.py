@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -229,6 +230,8 @@ def test_an_unchanged_home_is_not_sent_again_and_a_changed_one_is(site: Site) ->
     assert site.run(options=quick).state == "done"
     soul.chmod(0o640)
     assert site.run(options=quick).state == "done"
+    os.setxattr(soul, "user.mood", b"calm")
+    assert site.run(options=quick).state == "done"
     assert site.run(options=quick).state == "unchanged"
 
 
@@ -294,6 +297,27 @@ def test_only_and_skip_choose_stages_and_are_checked(site: Site) -> None:
     assert caught.value.kind.name == "HB-PIPELINE-ORDER"
     with pytest.raises(Fault, match="no stage 'pusch'"):
         site.run(stages, options=Options("t", skip=("pusch",)))
+
+
+@pytest.mark.parametrize("skipped", ["encrypt", "sqlite"])
+def test_what_a_run_left_out_counts_for_no_later_one(site: Site, skipped: str) -> None:
+    assert site.run(options=Options("t", skip=(skipped,))).snapshot is not None
+    later = site.run(options=Options("t", if_changed=True))
+    assert (later.state, later.exit_code) == ("done", 0)
+    assert site.run(options=Options("t", if_changed=True)).state == "unchanged"
+
+
+def test_without_copies_of_databases_their_logs_come_too_and_it_is_partial(site: Site, tmp_path: Path) -> None:
+    with contextlib.closing(sqlite3.connect(site.home / "state.db")) as connection:
+        connection.execute("INSERT INTO messages (content) VALUES ('in the log')")
+        connection.commit()
+        status = site.run(options=Options("t", skip=("sqlite",)))
+        assert (status.state, status.exit_code) == ("partial", 4)
+        quiet = site.run([it for it in site.usual() if it != "sqlite"])
+        assert (quiet.state, quiet.exit_code) == ("done", 0)  # a pipeline that stops its agent may do without copies
+    for number, name in enumerate(it for it in site.snapshots() if ".tar.zst.gpg" in it):
+        tree = opened(site, site.store / "vps1" / "nightly" / name, tmp_path / f"{number}")
+        assert messages_in(tree / "state.db") == 201
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,15 @@ from typing import Any
 from hermes_backup.errors import BUG, INTERRUPTED, PIPELINE_ORDER, STAGE_FAILED, ExitCode, Fault, from_system
 from hermes_backup.home.layout import DEFAULT_EXCLUDES
 from hermes_backup.home.printable import printable
-from hermes_backup.home.selection import Rules, select
+from hermes_backup.home.selection import Partial, Rules, select
 from hermes_backup.pipeline import keeping, leasing
+from hermes_backup.pipeline.apart import require_apart
 from hermes_backup.pipeline.attachment import attachment, require_there
 from hermes_backup.pipeline.config import KEY_FOLDER, HostConfig, pipeline_of
 from hermes_backup.pipeline.events import Recorder
 from hermes_backup.pipeline.executor import execute, preflight
 from hermes_backup.pipeline.homes import home_of, named, remember_home, saved_home
+from hermes_backup.pipeline.hosts import state_folder
 from hermes_backup.pipeline.interruption import interruptible
 from hermes_backup.pipeline.lock import locked
 from hermes_backup.pipeline.model import Pipeline
@@ -28,6 +30,7 @@ from hermes_backup.pipeline.order import misplaced
 from hermes_backup.pipeline.preparing import host_key, pipeline_folder, prepared, private, sweep
 from hermes_backup.pipeline.status import State, Status
 from hermes_backup.stages.context import Context
+from hermes_backup.stages.sqlite import Sqlite
 from hermes_backup.stages.stage import Stage
 from hermes_backup.stages.things import Home, Snapshot
 
@@ -141,10 +144,13 @@ def _recorded(
 ) -> Status:
     if_changed = options.if_changed or pipeline.if_changed
     now = recorder.status.started
-    with prepared(config, pipeline, folder, now, recorder, if_changed=if_changed) as context:
+    left_out = [stage.name for stage in pipeline.stages if stage not in stages]
+    declared = replace(pipeline, stages=tuple(it for it in pipeline.stages if it in stages))
+    with prepared(config, declared, folder, now, recorder, if_changed=if_changed) as context:
         if context.host_key is not None:
             recorder.key(context.host_key.public())
-        home = Home(_home(config, recorder, folder), rules_of(config))
+        home = Home(_home(config, recorder, folder), rules_of(config), partial=_unproven(left_out))
+        require_apart(home.root, state_folder(config), stages)
         if options.dry_run:
             plan = _plan(stages, home, context)
             return recorder.finish("planned", ExitCode.OK, plan=plan)
@@ -156,7 +162,6 @@ def _recorded(
         if brought is not None:
             keeping.push_kept(pipeline, context, folder)
             leasing.renew(pipeline, context, folder, brought.lease)
-        left_out = [stage.name for stage in pipeline.stages if stage not in stages]
         if left_out:
             recorder.warn("run", f"left out as told: {', '.join(left_out)}")
         if stages[0].takes and not isinstance(value, Snapshot):
@@ -164,6 +169,13 @@ def _recorded(
         if isinstance(value, Snapshot):
             remember_home(folder, home.root)
     return _conclude(value, recorder)
+
+
+def _unproven(left_out: Sequence[str]) -> tuple[Partial, ...]:
+    """What a snapshot without some of its pipeline's stages cannot vouch for."""
+    if Sqlite.name not in left_out:
+        return ()
+    return (Partial("databases", "archived as they lie, for the stage sqlite was left out"),)
 
 
 def _plan(stages: tuple[Stage, ...], home: Home, context: Context) -> tuple[str, ...]:

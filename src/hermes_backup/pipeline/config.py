@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from hermes_backup.errors import CONFIG_INVALID, PIPELINE_MISSING, Fault
+from hermes_backup.pipeline.apart import MEND, inside
 from hermes_backup.pipeline.drilled import unsound
 from hermes_backup.pipeline.model import Pipeline, Problem, explain, nearest, parse_pipeline
 from hermes_backup.snapshots.names import HOST_RE
@@ -90,7 +91,17 @@ def parse_config(data: Mapping[str, Any]) -> HostConfig | tuple[Problem, ...]:
             problems += [Problem(("pipelines", name, *it.path), it.what, it.mend) for it in made]
     if len(pipelines) == len(config.pipelines):
         problems += unsound(pipelines)
-    return tuple(problems) or config
+    return (*problems, *_within_home(config, pipelines)) or config
+
+
+def _within_home(config: HostConfig, pipelines: Mapping[str, Pipeline]) -> Iterator[Problem]:
+    """Find what a host would write into its home, as far as names tell."""
+    if not config.home.startswith("/"):
+        return
+    for name, made in pipelines.items():
+        for one in inside(config.home, config.state, made.stages):
+            path = ("state",) if one.position is None else ("pipelines", name, "stages", one.position)
+            yield Problem(path, one.what, MEND)
 
 
 def pipeline_of(config: HostConfig, name: str) -> Pipeline:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from hermes_backup.stages.destination import Destination
 from hermes_backup.stages.push import Push
 from hermes_backup.stages.stage import Stage
 from hermes_backup.stages.stream import Stream
@@ -29,7 +30,7 @@ def misplaced(stages: Sequence[Stage]) -> Misplaced | None:
         if (stage.takes and have not in stage.takes) or (not stage.takes and position):
             return Misplaced(position, _complaint(stage, have, position), _mend(stage, position, stages))
         have = stage.gives
-    return _unsealed(stages)
+    return _unsealed(stages) or _repeated(stages)
 
 
 def unfinished(stages: Sequence[Stage]) -> Misplaced | None:
@@ -48,6 +49,18 @@ def _unsealed(stages: Sequence[Stage]) -> Misplaced | None:
         if isinstance(stage, Push) and not sealed and not stage.unencrypted:
             what = "push would send the archive unencrypted"
             return Misplaced(position, what, "put encrypt before it, or say push: {unencrypted: true}")
+    return None
+
+
+def _repeated(stages: Sequence[Stage]) -> Misplaced | None:
+    """A place that is written twice in one run would take back with the second what it holds of the first."""
+    seen: set[str] = set()
+    for position, stage in enumerate(stages):
+        places = set(stage.addresses) if isinstance(stage, Destination) else set()
+        if twice := seen & places:
+            what = f"{min(twice)} gets the snapshot from a stage before, too"
+            return Misplaced(position, what, "name each place once in a pipeline")
+        seen |= places
     return None
 
 

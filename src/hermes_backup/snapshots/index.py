@@ -43,6 +43,8 @@ def to_lines(members: Iterable[Member]) -> Iterator[bytes]:
             row["link"] = os.fsdecode(member.link)
         if member.sha256 is not None:
             row["sha256"] = member.sha256
+        if member.attributes is not None:
+            row["attributes"] = member.attributes
         yield json.dumps(row, separators=(",", ":")).encode() + b"\n"
 
 
@@ -119,8 +121,9 @@ def from_bytes(data: bytes, known: Lines | None = None) -> tuple[Member, ...]:
 
 def _member(row: dict[str, object]) -> Member:
     link = row.get("link")
-    digest = row.get("sha256")
-    if row["kind"] not in _KINDS or (digest is not None and not _SHA256.fullmatch(str(digest))):
+    digest, attributes = row.get("sha256"), row.get("attributes")
+    hashes = [str(it) for it in (digest, attributes) if it is not None]
+    if row["kind"] not in _KINDS or not all(map(_SHA256.fullmatch, hashes)):
         raise ValueError("a line of it is none that this program writes")
     name, target = os.fsencode(str(row["name"])), None if link is None else os.fsencode(str(link))
     if max(len(name), len(target or b"")) > _LONGEST_NAME or b"\0" in name:
@@ -135,6 +138,7 @@ def _member(row: dict[str, object]) -> Member:
         mtime=float(str(row["mtime"])),
         link=target,
         sha256=None if digest is None else str(digest),
+        attributes=None if attributes is None else str(attributes),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -12,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from hermes_backup.errors import STAGE_FAILED, Fault
 from hermes_backup.home.databases import DatabaseFacts
+from hermes_backup.home.databases import find as find_databases
 from hermes_backup.home.layout import SIDECARS
 from hermes_backup.home.printable import printable
 from hermes_backup.home.selection import Partial, Rules, Selection, select
@@ -112,10 +114,12 @@ class _Making:
     """A tar archive of a home that can be made, more than once if need be; the last time is what counts."""
 
     def __init__(self, home: Home, rules: Rules, context: Context, *, holes: bool) -> None:
-        self._home = home
         self._holes = holes
         self._context = context
-        self._selection = _without_sidecars(home, select(home.root, rules))
+        chosen = select(home.root, rules)
+        home = _with_logs(home, chosen) if home.staged is None else home
+        self._home = home
+        self._selection = _without_sidecars(home, chosen)
         for pattern in self._selection.unmatched:
             context.listener.warn("archive", f"the exclusion {pattern!r} matches nothing")
         for mount in self._selection.other_file_systems:
@@ -152,6 +156,13 @@ class _Making:
             raise Fault(STAGE_FAILED, f"tar ended with {code}: {said}", where="archive")
         changed = dict.fromkeys(changed_while_read(said))
         self._partial = tuple(Partial(name, "changed while it was read") for name in changed)
+
+
+def _with_logs(home: Home, selection: Selection) -> Home:
+    """Where no stage copied the databases, what only their logs hold goes in beside them, whatever is excluded."""
+    names = {it.name + side for it in find_databases(home.root, selection) for side in (b"-wal", b"-journal")}
+    there = {it for it in names if (home.root / os.fsdecode(it)).is_file()}
+    return replace(home, as_they_lie=home.as_they_lie | there)
 
 
 def _without_sidecars(home: Home, selection: Selection) -> Selection:
@@ -191,6 +202,6 @@ def _digest(members: Sequence[Member]) -> str:
     """Hash everything that a restore would bring back but times: the same digest means an unchanged home."""
     whole = hashlib.sha256()
     for it in members:
-        row = (it.name, it.kind, it.size, it.mode, it.uid, it.gid, it.link, it.sha256)
+        row = (it.name, it.kind, it.size, it.mode, it.uid, it.gid, it.link, it.sha256, it.attributes)
         whole.update(repr(row).encode() + b"\n")
     return whole.hexdigest()

@@ -20,6 +20,11 @@ class Destination(Stage):
     takes: ClassVar[tuple[type, ...]] = (Stream, Snapshot)
     gives: ClassVar[type] = Snapshot
 
+    @property
+    @abstractmethod
+    def addresses(self) -> tuple[str, ...]:
+        """The places of this stage as they are declared, each in one spelling; folders of this machine begin with /."""
+
     @abstractmethod
     def targets(self, context: Context) -> tuple[Target, ...]:
         """Return the places of this stage."""

@@ -36,9 +36,14 @@ class Push(Destination):
     @classmethod
     def _allowed(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         try:
-            return tuple(dict.fromkeys(address(it) for it in value))
+            return tuple(dict.fromkeys(address(it).rstrip("/") or "/" for it in value))
         except Fault as fault:
             raise ValueError(fault.what) from None
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """The remotes."""
+        return self.to
 
     def preflight(self, context: Context) -> None:
         """Make sure that rclone is there."""

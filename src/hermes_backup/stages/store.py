@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import ClassVar
 
@@ -28,6 +29,11 @@ class Store(Destination):
         if not expanded.is_absolute():
             raise ValueError(f"{value} is not an absolute path")
         return expanded
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """The folder."""
+        return (os.path.normpath(self.path),)
 
     def targets(self, context: Context) -> tuple[Target, ...]:
         """The folder."""

@@ -6,6 +6,7 @@ members that are not seen here, such as those hidden in the "content" of a link 
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ MAGIC = b"ustar\x0000"
 PAX = b"x"
 LONGEST_PAX = 16 << 20  # extended attributes and ACLs are 64 KiB each (xattr(7))
 _SPARSE = {b"GNU.sparse.major", b"GNU.sparse.minor", b"GNU.sparse.name", b"GNU.sparse.realsize"}
+_ATTRIBUTES = (b"SCHILY.xattr.", b"SCHILY.acl.", b"RHT.security.selinux")  # as GNU tar names them
 _NUMBER = re.compile(rb"[0-9]{1,20}")
 _OCTAL = re.compile(rb" *([0-7]*)[ \0]*")
 _TIME = re.compile(rb"-?[0-9]{1,20}(?:\.[0-9]{1,40})?")
@@ -27,7 +29,11 @@ _TIME = re.compile(rb"-?[0-9]{1,20}(?:\.[0-9]{1,40})?")
 
 @dataclass(frozen=True)
 class Member:
-    """One entry of a tar stream. ``sha256`` is of a file's content, holes included; ``link`` is a link's target."""
+    """One entry of a tar stream.
+
+    ``sha256`` is of a file's content, holes included; ``link`` is a link's target; ``attributes`` is a SHA-256 of
+    extended attributes and ACLs, None where there are none.
+    """
 
     name: bytes
     kind: MemberKind
@@ -38,6 +44,7 @@ class Member:
     mtime: float
     link: bytes | None = None
     sha256: str | None = None
+    attributes: str | None = None
 
 
 class Records:
@@ -100,7 +107,13 @@ def member_of(block: bytes, size: int, records: Mapping[bytes, bytes]) -> Member
         gid=decimal(records[b"gid"]) if b"gid" in records else octal(block[116:124]),
         mtime=_seconds(records[b"mtime"]) if b"mtime" in records else float(octal(block[136:148])),
         link=records.get(b"linkpath", _text(block[157:257])) if is_link else None,
+        attributes=_attributes(records),
     )
+
+
+def _attributes(records: Mapping[bytes, bytes]) -> str | None:
+    found = sorted(it for it in records.items() if it[0].startswith(_ATTRIBUTES))
+    return hashlib.sha256(repr(found).encode()).hexdigest() if found else None
 
 
 def _path(block: bytes) -> bytes:
