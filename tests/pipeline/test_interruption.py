@@ -1,0 +1,67 @@
+"""A signal ends a run wherever it comes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+
+import pytest
+
+from hermes_backup.pipeline.interruption import interruptible
+
+ENDING = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+
+
+class _Slow:
+    """Takes its time when it goes, as a child that is waited for does."""
+
+    def __del__(self) -> None:
+        until = time.monotonic() + 0.3
+        while time.monotonic() < until:
+            time.sleep(0.01)
+
+
+def _send(number: signal.Signals) -> None:
+    threading.Timer(0.1, os.kill, (os.getpid(), number)).start()
+
+
+@pytest.mark.parametrize("number", ENDING)
+def test_a_signal_in_a_finalizer_ends_the_run_after_it(number: signal.Signals) -> None:
+    def work() -> None:
+        with interruptible():
+            _send(number)
+            _Slow()
+            time.sleep(20)
+
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize("number", ENDING)
+def test_a_second_signal_does_not_disturb_the_cleaning_up(number: signal.Signals) -> None:
+    cleaned: list[bool] = []
+
+    def work() -> None:
+        with interruptible():
+            try:
+                _send(number)
+                time.sleep(20)
+            finally:
+                os.kill(os.getpid(), number)
+                time.sleep(0.05)
+                cleaned.append(True)
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert cleaned
+
+
+def test_afterwards_signals_are_what_they_were() -> None:
+    before = [signal.getsignal(it) for it in ENDING]
+    with interruptible():
+        assert [signal.getsignal(it) for it in ENDING] != before
+    assert [signal.getsignal(it) for it in ENDING] == before
