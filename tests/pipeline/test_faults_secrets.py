@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from hermes_backup.pipeline.agent import Options
+from hermes_backup.pipeline.notifying import message
 from tests.pipeline.ground import MEGABYTE, Ground, descendants, ground, processes
 from tests.servers import S3Server
 
@@ -76,6 +78,55 @@ def test_no_secret_shows_anywhere(ground: Ground, s3_server: S3Server, tmp_path:
             assert not found_in(secrets, content), path
             assert path.name != "rclone.conf", path
     ground.check_clean()
+
+
+_ARGUMENTS = ["--user=me", "--password=hunter2hunter2", "-psesame-0815", "pg://me:open-4711@host/db", "LETMEIN", "a b"]
+
+
+@pytest.mark.parametrize("moment", ["before", "after", "on_failure", "always"])
+def test_no_argument_of_a_command_is_told_wherever_it_fails(ground: Ground, moment: str) -> None:
+    site = ground.site
+    program = site.root / "dump-it"
+    program.write_text('#!/bin/sh\nfor it; do echo "dump-it: $it is refused: ${it#*=} ${it#-p}" >&2; done\nexit 3\n')
+    program.chmod(0o755)
+    command = {"command": {moment: [str(program), *_ARGUMENTS]}}
+    failing = [{"command": {"before": ["false"]}}] if moment == "on_failure" else []
+    secrets = [b"hunter2", b"sesame-0815", b"open-4711", b"LETMEIN", b"a b"]
+    ended = ground.end(ground.start([command, *failing, *site.usual()]))
+    assert ended.code == (0 if moment == "always" else 5)
+    assert not found_in(secrets, ended.out.encode() + ended.err.encode())
+    said = "dump-it and 6 arguments: ended with 3: dump-it: ******** is refused"
+    assert said in (site.folder / "status.json").read_text()
+    for path, content in all_bytes(site.root / "state").items():
+        assert not found_in(secrets, content), path
+    assert not found_in(secrets, message("vps1", "nightly", site.status())[1].encode())
+
+
+def test_a_plan_tells_programs_and_not_their_arguments(ground: Ground) -> None:
+    status = ground.site.run(
+        [{"command": {"before": ["/opt/dump-it", *_ARGUMENTS], "always": ["sync"]}}, *ground.site.usual()],
+        options=Options("test", dry_run=True),
+    )
+    assert [it for it in status.plan if it.startswith("command")] == [
+        "command: run dump-it and 6 arguments (before)",
+        "command: run sync (always)",
+    ]
+
+
+def test_arguments_written_into_a_program_s_name_are_not_told(ground: Ground) -> None:
+    status = ground.site.run([{"command": {"before": ["dump-it --password=hunter2"]}}, *ground.site.usual()])
+    assert status.error is not None
+    assert (status.error.name, status.error.what) == ("HB-TOOL-MISSING", "dump-it is not installed")
+    assert "hunter2" not in (ground.site.folder / "status.json").read_text()
+
+
+def test_a_script_s_own_words_stay_and_its_secrets_go(ground: Ground) -> None:
+    script = "echo 'the database is down' >&2; echo curl -u me:hunter2 https://host/LETMEIN >&2; exit 4"
+    status = ground.site.run([{"command": {"before": ["/bin/sh", "-c", script]}}, *ground.site.usual()])
+    assert status.error is not None
+    assert status.error.what == (
+        "sh and 2 arguments: ended with 4: the database is down\ncurl -u me:******** https:********"
+    )
 
 
 def test_what_the_user_s_environment_holds_reaches_no_child(ground: Ground, tmp_path: Path) -> None:

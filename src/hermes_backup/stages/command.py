@@ -10,14 +10,16 @@ from typing import Any, ClassVar
 from pydantic import model_validator
 
 from hermes_backup.errors import COMMAND_FAILED, Fault
+from hermes_backup.stages.arguments import shown, without_arguments
 from hermes_backup.stages.context import Context
 from hermes_backup.stages.stage import Stage
 from hermes_backup.stages.things import Home
 from hermes_backup.stages.units import Duration
-from hermes_backup.streams.process import run
+from hermes_backup.streams.process import find, run
 
 Argv = tuple[str, ...]
 _SHOWN = 500
+_MEND = "Install it on the host; a command is a list of words, the program first and each argument by itself."
 
 
 class Command(Stage):
@@ -45,7 +47,7 @@ class Command(Stage):
         return self
 
     def plan(self, context: Context) -> tuple[str, ...]:
-        """Say which commands."""
+        """Say which programs, and how many arguments each gets: arguments may be secrets."""
         del context
         moments = {
             "before": self.before,
@@ -53,7 +55,7 @@ class Command(Stage):
             "on failure": self.on_failure,
             "always": self.always,
         }
-        return tuple(f"run {' '.join(argv)} ({moment})" for moment, argv in moments.items() if argv)
+        return tuple(f"run {shown(argv)} ({moment})" for moment, argv in moments.items() if argv)
 
     def run(self, value: Any, context: Context) -> Home:
         """Run ``before`` and arrange the others."""
@@ -71,13 +73,17 @@ class Command(Stage):
 
     def _call(self, argv: Argv) -> Callable[[], None]:
         def call() -> None:
-            shown = " ".join(argv)
+            try:
+                find(argv[0], self.name)
+            except Fault as fault:  # whose words would repeat arguments that were written into the program's name
+                raise Fault(fault.kind, f"{shown(argv)} is not installed", where=self.name, mend=_MEND) from None
             try:
                 done = run(argv, stage=self.name, timeout=self.timeout.total_seconds())
             except subprocess.TimeoutExpired:
-                raise Fault(COMMAND_FAILED, f"{shown}: not done in time", where=self.name) from None
+                raise Fault(COMMAND_FAILED, f"{shown(argv)}: not done in time", where=self.name) from None
             if done.returncode != 0:
-                said = (done.stderr.strip() or done.stdout.decode("utf-8", "replace").strip())[-_SHOWN:]
-                raise Fault(COMMAND_FAILED, f"{shown}: ended with {done.returncode}: {said}", where=self.name)
+                words = done.stderr.strip() or done.stdout.decode("utf-8", "replace").strip()
+                said = without_arguments(words, argv)[-_SHOWN:]
+                raise Fault(COMMAND_FAILED, f"{shown(argv)}: ended with {done.returncode}: {said}", where=self.name)
 
         return call
