@@ -318,6 +318,72 @@ def test_show_fills_in_defaults_and_masks_secrets(ground: Ground) -> None:
     assert "recipients:\n  - " in text
 
 
+def test_a_vaulted_value_that_fails_its_check_is_not_told(ground: Ground) -> None:
+    secret = "hunter2hunter2"
+    short = "q7z"
+    ground.settings(
+        f"hush: {vault(ground, secret)}".rstrip(),
+        f"tiny: {vault(ground, short)}".rstrip(),
+        f"torn: {vault(ground, secret + chr(10) + 'x' * 200)}".rstrip(),
+        "hermes_backup_max_age: '{{ hush }}'",
+        "hermes_backup_pipelines:",
+        "  a: {stages: [archive, push: {to: ['/x'], bandwidth: '{{ hush }}', unencrypted: true}]}",
+        "  b: {stages: [archive, push: {to: ['{{ hush }}'], unencrypted: true}]}",
+        "  c: {stages: [archive, store: {path: /x}, prune: {keep_within: '{{ hush }}'}]}",
+        "  d: {stages: [archive, encrypt: {recipients: ['{{ hush }}']}, store: {path: /x}]}",
+        "  e: {stages: [archive, store: {path: '{{ hush }}'}]}",
+        "  f: {stages: [archive, push: {to: ['/x'], bandwidth: 'a{{ tiny }}b', unencrypted: true}]}",
+        "  g: {stages: [archive, push: {to: ['{{ torn }}'], unencrypted: true}]}",
+        "  h: {stages: [archive, {fetch: {from: ':s3,access_key_id=AKIA,secret_access_key=SEKRIT:bucket'}}]}",
+        "  i: {stages: [{check: {timeout: '{{ hush }}'}}]}",
+        "  j: {stages: [command: {before: [dump], timeout: '{{ hush }}'}, archive, store: {path: /x}]}",
+    )
+    password = {"ANSIBLE_VAULT_PASSWORD_FILE": "vault-password"}
+    for words in (["validate", "./prod"], ["validate", "./prod", "--json"], ["run", "./prod"]):
+        done = ground.call(*words, **password)
+        assert done.code == 3
+        said = done.out + done.err
+        for told in (secret, short, "xxx", "AKIA", "SEKRIT"):
+            assert told not in said, said
+        assert said.count("'********' is no rate") == 2
+        assert "'********' is no duration; write for example" in said
+        assert "'********' is no full fingerprint" in said
+        assert ":s3,…" in said or ":s3,\\u2026" in said
+
+
+def test_a_sound_vaulted_value_is_not_told_either(ground: Ground) -> None:
+    ground.settings(
+        f"hush: {vault(ground, 'q7z')}".rstrip(),
+        f"where: {vault(ground, 'bucket-4711')}".rstrip(),
+        "hermes_backup_exclude_extra: ['/x/{{ hush }}/y', '/plain/']",
+        "hermes_backup_pipelines:",
+        "  nightly:",
+        "    stages:",
+        "      - command: {before: [dump, --password=abc, --token, d-e-f, 'X-Key: 1', 'Authorization: Bearer ghi']}",
+        "      - archive:",
+        "      - store: {path: /x}",
+    )
+    ground.write("host_vars/vps1.yml", "hermes_backup_remotes: ['r2:{{ where }}']\n")
+    password = {"ANSIBLE_VAULT_PASSWORD_FILE": "vault-password"}
+    done = ground.call("show", "./prod", "--json", **password)
+    assert done.code == 0, done.err
+    for secret in ("q7z", "=abc", "d-e-f", "ghi", "bucket-4711"):
+        assert secret not in done.out
+    assert done.data["exclude_extra"] == ["********", "/plain/"]
+    before = done.data["pipelines"]["nightly"]["stages"][0]["command"]["before"]
+    assert before == [
+        "dump",
+        "--password=********",
+        "--token",
+        "********",
+        "X-Key: 1",
+        "Authorization: Bearer ********",
+    ]
+    for words in ([], ["--json"]):
+        done = ground.call("validate", "./prod", *words, **password)
+        assert (done.code, "r2:********" in done.out, "bucket-4711" in done.out) == (0, True, False)
+
+
 def test_a_vault_without_its_password(ground: Ground) -> None:
     ground.settings(f"hermes_backup_owner: {vault(ground, 'x')}".rstrip())
     (found,) = ground.faults()
@@ -339,6 +405,8 @@ def test_an_unknown_inventory_names_those_that_there_are(ground: Ground) -> None
     error = done.data["error"]
     assert (error["name"], "demo, local" in error["what"]) == ("HB-INVENTORY-MISSING", True)
     assert "did you mean 'demo'?" in error["mend"]
+    far = ground.call("validate", "nope", "--json").data["error"]["mend"]
+    assert far == "known: demo, local. Or make one: hermes-backup init NAME."
     for name in ("./nowhere/at/all", "x" * 300, "./" + "x" * 300, "--", "$(touch x)", "a\nb"):
         assert ground.call("validate", "--", name).code == 3
     (ground.root / "bare").mkdir()

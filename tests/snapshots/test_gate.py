@@ -88,6 +88,21 @@ def test_nothing_that_passes_means_anything_to_a_shell(text: str) -> None:
         assert not text.startswith(("-", ":")) or check is gate.flag
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (":s3,access_key_id=AK,secret_access_key=SEKRIT:bucket", "':s3,…'"),
+        ('r2,pass="SEK,RIT":x', "'r2,…'"),
+        ("https://me:SEKRIT@host/x", "'https://…@host/x'"),
+        (":sftp,host=h:" + "x" * 5000, "':sftp,…'"),
+    ],
+)
+def test_a_refused_address_is_told_without_its_options(text: str, told: str) -> None:
+    with pytest.raises(Fault) as caught:
+        gate.address(text)
+    assert caught.value.what == f"{told} cannot be the address of a remote"
+
+
 @pytest.mark.parametrize("text", ["x", "-x", "--", "--x y", "--x=$(id)", "--x='a'", "--x=a;b", "--X", "--x=", "--x\n"])
 def test_hostile_flags_are_refused(text: str) -> None:
     with pytest.raises(Fault):

@@ -55,20 +55,25 @@ def _print_sound(fleet: Fleet, as_json: bool) -> None:
     from rich.table import Table
 
     from hermes_backup.cli.screen import console, print_json
+    from hermes_backup.fleet.masking import mask
 
-    rows = [(it.name, it.connection, it.config) for it in fleet.hosts if it.config is not None]
+    rows = [
+        (it.name, it.connection, list(it.config.pipelines), mask(it.config.remotes, it.secrets))
+        for it in fleet.hosts
+        if it.config is not None
+    ]
     if as_json:
         hosts = [
-            {"host": name, "connection": how, "pipelines": list(config.pipelines), "remotes": list(config.remotes)}
-            for name, how, config in rows
+            {"host": name, "connection": how, "pipelines": pipelines, "remotes": remotes}
+            for name, how, pipelines, remotes in rows
         ]
         folder = str(fleet.inventory.folder)
         print_json({"inventory": folder, "hosts": hosts, "warnings": list(fleet.warnings), "errors": []})
         return
     table = Table("host", "connection", "pipelines", box=None, header_style="bold", pad_edge=False)
     table.add_column("remotes", overflow="fold")
-    for name, how, config in rows:
-        table.add_row(name, how, ", ".join(config.pipelines), ", ".join(config.remotes))
+    for name, how, pipelines, remotes in rows:
+        table.add_row(name, how, ", ".join(pipelines), ", ".join(remotes))
     screen = console()
     screen.print(table)
     for warning in fleet.warnings:

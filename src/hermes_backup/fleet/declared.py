@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hermes_backup import __version__
 from hermes_backup.errors import CONFIG_INVALID, Fault
+from hermes_backup.fleet.masking import masked_fault
 from hermes_backup.fleet.spreading import minutes, shifted
 from hermes_backup.pipeline.config import NOTIFY_CREDENTIAL, RCLONE_CREDENTIAL, pipeline_of
 from hermes_backup.stages.archive import Archive
@@ -76,11 +77,11 @@ def declared(host: FleetHost, fleet: Collection[str]) -> Declared:
     """
     config = host.sound
     plain = config.model_copy(update={"rclone_config": ""}).model_dump(mode="json")
-    stores = tuple(sorted({*_folders(config, Store.name, "path"), *_folders(config, Push.name, "to")}))
     state = config.state or STATE
-    for store in stores:
-        if any(Path(store).is_relative_to(it) for it in (state, host.means.config_dir or CONFIG_DIR, AGENT_DIR)):
-            raise Fault(CONFIG_INVALID, f"snapshots cannot lie in {store}: it is the agent's own", where=host.name)
+    try:
+        stores = _stores(config, (state, host.means.config_dir or CONFIG_DIR, AGENT_DIR))
+    except Fault as fault:
+        raise masked_fault(fault, host.secrets) from None
     pipelines = [it for it in (pipeline_of(config, name) for name in config.pipelines) if it.runs_on == "host"]
     text = json.dumps(plain)
     return Declared(
@@ -110,6 +111,19 @@ def programs(config: HostConfig) -> Mapping[str, str]:
 def _credentials(host: FleetHost, config: HostConfig) -> Mapping[str, str]:
     ours = {RCLONE_CREDENTIAL: config.rclone_config, NOTIFY_CREDENTIAL: "\n".join(host.means.notify)}
     return {**host.means.credentials, **{name: text for name, text in ours.items() if text}}
+
+
+def _stores(config: HostConfig, ours: Sequence[str]) -> tuple[str, ...]:
+    """Return the folders of the host that snapshots go to.
+
+    Raises:
+        Fault: CONFIG_INVALID for one that is the agent's own, or that a unit of systemd cannot name.
+    """
+    stores = sorted({*_folders(config, Store.name, "path"), *_folders(config, Push.name, "to")})
+    for store in stores:
+        if any(Path(store).is_relative_to(it) for it in ours):
+            raise Fault(CONFIG_INVALID, f"snapshots cannot lie in '{store}': it is the agent's own", where=config.host)
+    return tuple(stores)
 
 
 def _folders(config: HostConfig, stage: str, setting: str) -> tuple[str, ...]:

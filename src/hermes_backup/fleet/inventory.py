@@ -76,10 +76,11 @@ def find_inventory(wanted: str) -> Inventory:
     if _is_there(Path(wanted)):
         return _at(Path(wanted).resolve())
     known = names()
+    near = nearest(wanted, known)
     raise Fault(
         INVENTORY_MISSING,
         f"no inventory {wanted!r}; there are: {', '.join(known) or 'none'}",
-        mend=f"{nearest(wanted, known)} Or make one: hermes-backup init NAME.",
+        mend=f"{near if near.endswith('?') else f'{near}.'} Or make one: hermes-backup init NAME.",
     )
 
 

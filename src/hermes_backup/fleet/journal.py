@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from hermes_backup.errors import LOG_MISSING, Fault
 from hermes_backup.fleet.asking import ask
+from hermes_backup.fleet.masking import masked_text
 from hermes_backup.pipeline.config import pipeline_of
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def last_journal(fleet: Fleet, host: FleetHost, pipeline: str, lines: int) -> Jo
     answer = ask(fleet, "logs.yml", {host.name: question}, _journal)[host.name]
     if isinstance(answer, Fault):
         raise answer
-    return answer
+    return replace(answer, lines=tuple(masked_text(it, host.secrets) for it in answer.lines))
 
 
 def _journal(host: str, result: Mapping[str, Any]) -> Journal:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ from hermes_backup.fleet.answers import Answer, read_answers
 from hermes_backup.fleet.checks import Found, check_host
 from hermes_backup.fleet.demo import prepared
 from hermes_backup.fleet.inventory import Inventory, data_folder, find_inventory
+from hermes_backup.fleet.masking import masked_fault, masked_text
 from hermes_backup.fleet.means import Means
 from hermes_backup.fleet.places import Places
 from hermes_backup.fleet.play import Outcome, Play, interruptible
@@ -140,15 +141,15 @@ def render(inventory: Inventory, *, examine_keys: bool = False, forks: int = 20)
         places = Places(inventory, answer, documents)
         config, means, problems = check_host(answer, places, keys.armored, defaults_file())
         hosts.append(_host(answer, config, means))
-        found += problems
+        found += _told(problems, answer)
         allowed = {*known, *dict(inventory.settings)}
         found += [_unknown(it, places.variable(it), known) for it in answer.variables if it not in allowed]
         if config is not None and examine_keys:
             for it in examine(config, places, keys, now):
                 if isinstance(it, str):
-                    warnings[it] = None
+                    warnings[masked_text(it, answer.secrets)] = None
                 else:
-                    found.append(it)
+                    found += _told([it], answer)
     servers = tuple(it.host for it in answers if SERVERS in it.groups)
     return Fleet(inventory, tuple(hosts), _merged(found), tuple(warnings), servers)
 
@@ -211,6 +212,11 @@ def _misspelt(inventory: Inventory, documents: Mapping[Path, Document], known: S
 def _unknown(name: str, spot: Spot, known: Sequence[str]) -> Found:
     fault = Fault(CONFIG_INVALID, f"unknown variable {name!r}", where=str(spot), mend=nearest(name, known))
     return Found(spot, fault, frozenset())
+
+
+def _told(found: Iterable[Found], answer: Answer) -> Iterator[Found]:
+    """What is wrong with a host's values is told without what lies in its vault."""
+    return (replace(it, fault=masked_fault(it.fault, answer.secrets)) for it in found)
 
 
 def _merged(found: Iterable[Found]) -> tuple[Found, ...]:

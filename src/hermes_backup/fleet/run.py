@@ -113,7 +113,7 @@ class Run:
         left = Fault(INTERRUPTED, "not begun") if self._interrupted else Fault(HOST_SKIPPED, "too many failed before")
         for name in names:
             self._ended.setdefault(name, HostRun(name, None, left))
-        return tuple(self._pinned(self._ended[name]) for name in names)
+        return tuple(self._pinned(self._ended[name]).masked(self._hosts[name].secrets) for name in names)
 
     def interrupt(self) -> None:
         """End the run on every host; :meth:`execute` returns when they have cleaned up. Safe in a signal handler."""

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from hermes_backup.fleet.masking import mask
 from hermes_backup.home.layout import DEFAULT_EXCLUDES
 from hermes_backup.pipeline.config import pipeline_of
+from hermes_backup.stages.arguments import MASK
 
 if TYPE_CHECKING:
     from hermes_backup.fleet.render import FleetHost
     from hermes_backup.pipeline.model import Pipeline
-
-MASK = "********"
-_SECRET_NAME = re.compile(r"(?i)pass(word|phrase|wd)?$|secret|token|api_?key|key_id|access_key|private|rclone_config")
-_NOT_SECRET = ("passphrase_credential",)
-_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+(?=@)")
-_SHORTEST_PART = 4
 
 
 def effective(host: FleetHost, pipeline: str = "") -> Mapping[str, Any]:
@@ -38,22 +33,6 @@ def effective(host: FleetHost, pipeline: str = "") -> Mapping[str, Any]:
     data = {"host": host.name, **({} if pipeline else {**settings, **beside}), "pipelines": pipelines}
     masked: Mapping[str, Any] = mask(data, host.secrets)
     return masked
-
-
-def mask(value: Any, secrets: Sequence[str], name: str = "") -> Any:
-    """Return the value with everything masked that has a secret's name, lies in the vault, or is in an address."""
-    if isinstance(value, Mapping):
-        return {key: mask(item, secrets, str(key)) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [mask(item, secrets, name) for item in value]
-    if not isinstance(value, str) or not value:
-        return value
-    if value in secrets or (_SECRET_NAME.search(name) and name not in _NOT_SECRET):
-        return MASK
-    for secret in sorted(secrets, key=len, reverse=True):
-        if len(secret) >= _SHORTEST_PART:
-            value = value.replace(secret, MASK)
-    return _CREDENTIALS.sub(MASK, value)
 
 
 def _pipeline(pipeline: Pipeline) -> Mapping[str, Any]:

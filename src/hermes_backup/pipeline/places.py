@@ -12,6 +12,7 @@ from hermes_backup.pipeline.drilled import makes_snapshots
 from hermes_backup.pipeline.model import Pipeline
 from hermes_backup.snapshots.catalog import Catalog, read_catalog
 from hermes_backup.snapshots.folder import FolderPlace
+from hermes_backup.snapshots.gate import shown
 from hermes_backup.snapshots.place import Place
 from hermes_backup.snapshots.remote import RclonePlace
 from hermes_backup.snapshots.signing import Pinned
@@ -51,7 +52,7 @@ def places_of(config: HostConfig, pipeline: Pipeline, only: str = "") -> tuple[P
     if not only:
         return tuple(found.values())
     if only not in found:
-        what = f"pipeline {pipeline.name} does not go to {only[:200]!r}"
+        what = f"pipeline {pipeline.name} does not go to {shown(only)!r}"
         raise Fault(SNAPSHOT_MISSING, what, mend=f"known: {', '.join(found)}")
     return (found[only],)
 

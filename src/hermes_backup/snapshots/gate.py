@@ -16,7 +16,9 @@ _PATH = rf"{_SEGMENT}(?:/{_SEGMENT})*/?"
 _NAMED_REMOTE = rf"[A-Za-z0-9_][A-Za-z0-9_.@+-]*:(?:/?{_PATH})?"
 _ADDRESS = re.compile(rf"(?:{_NAMED_REMOTE}|/(?:{_PATH})?)", re.ASCII)
 _FLAG = re.compile(r"--[a-z0-9]+(?:-[a-z0-9]+)*(?:=[A-Za-z0-9_./@+=-]+)?", re.ASCII)
+_CREDENTIALS = re.compile(r"(?<=://)[^/\s]+(?=@)")
 _LONGEST = 4096
+_SHOWN = 120
 
 
 def address(text: str) -> str:
@@ -47,7 +49,13 @@ def join(remote: str, path: str) -> str:
     return address(f"{remote}{between}{path}")
 
 
+def shown(text: str) -> str:
+    """Return what may be told of any text given as a remote: its name or type, without options and credentials."""
+    name, options, _ = text.partition(",")
+    return _CREDENTIALS.sub("…", name[:_SHOWN]) + (",…" if options else "")
+
+
 def _passed(text: str, allowed: re.Pattern[str], what: str) -> str:
     if len(text) > _LONGEST or allowed.fullmatch(text) is None:
-        raise Fault(REMOTE_NAME, f"{text[:120]!r} cannot be {what}")
+        raise Fault(REMOTE_NAME, f"{shown(text)!r} cannot be {what}")
     return text
