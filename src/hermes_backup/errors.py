@@ -101,7 +101,10 @@ CONFIG_TEMPLATE = Kind(
     "Define the variable that it names, or mend the template.",
 )
 PIPELINE_ORDER = Kind(
-    "HB-PIPELINE-ORDER", _C.CONFIG, "A stage stands where it cannot work.", "Move the stage to where its input is made."
+    "HB-PIPELINE-ORDER",
+    _C.CONFIG,
+    "A stage stands where it cannot work.",
+    "Let it stand where its input is made, and leave out no stage that it needs.",
 )
 AGENT_CONFIG_MISSING = Kind(
     "HB-AGENT-CONFIG-MISSING",

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.keys import Recipient
+from tests.keys import KeyMaker, Recipient
 from tests.site import PROGRAM, make_home
 
 GROUP = """\
@@ -131,6 +131,60 @@ def test_verify_proves_and_finds_what_is_wrong(desk: Desk) -> None:
     assert desk.call("verify", "prod", "vps1", "latest").returncode == 0
     assert desk.call("verify", "prod", "vps1", "1").returncode == 9
     assert desk.call("verify", "prod", "vps1", "77").returncode == 3
+
+
+def test_what_is_not_encrypted_is_called_so(desk: Desk) -> None:
+    desk.backup()
+    assert "not encrypted" not in desk.call("list", "prod").stdout + desk.call("verify", "prod").stdout
+    variables = desk.root / "inventory" / "prod" / "group_vars" / "all.yml"
+    text = variables.read_text().replace("push: {to:", "push: {unencrypted: true, to:")
+    variables.write_text("\n".join(it for it in text.splitlines() if "encrypt: {rec" not in it) + "\n")
+    desk.backup()
+    assert [it["encrypted"] for it in desk.json("list", "prod")["snapshots"]] == [True, False]
+    (place,) = desk.json("verify", "prod")["places"]
+    assert [it["encrypted"] for it in place["snapshots"]] == [True, False]
+    assert [("not encrypted" in it) for it in rows(desk.call("list", "prod").stdout)] == [False, True]
+    first, second = rows(desk.call("verify", "prod").stdout)
+    assert first.endswith("signature, size, hash, packets")
+    assert second.endswith("signature, size, hash; not encrypted")
+
+
+def rows(said: str) -> list[str]:
+    return [it.rstrip() for it in said.splitlines() if it.strip().startswith("0000")]
+
+
+def test_an_empty_place_is_called_empty(desk: Desk) -> None:
+    desk.backup()
+    subprocess.run(["rm", "-r", str(desk.remote)], check=True)
+    done = desk.call("verify", "prod")
+    assert (done.returncode, "no snapshots yet" in done.stdout) == (0, True), done.stdout
+
+
+def test_prune_without_rules_says_so(desk: Desk) -> None:
+    desk.backup()
+    done = desk.call("prune", "prod", "--dry-run")
+    assert (done.returncode, done.stdout) == (0, "vps1/nightly: nothing goes, for its pipeline has no stage prune\n")
+    assert desk.json("prune", "prod", "--dry-run")["without_rules"] == ["vps1/nightly"]
+
+
+def test_a_stage_left_out_that_is_needed_has_a_mend_that_fits(desk: Desk) -> None:
+    error = desk.json("run", "prod", "--skip", "encrypt", code=3)["error"]
+    assert error["what"] == "without the stages left out, push would send the archive unencrypted"
+    assert "Move" not in error["mend"]
+
+
+def test_a_key_that_expires_soon_is_told_once(desk: Desk, key_maker: KeyMaker) -> None:
+    soon = key_maker.make("future-default", "default", "5d")
+    inventory = desk.root / "inventory" / "prod"
+    (inventory / "keys" / "soon.asc").write_text(soon.public)
+    variables = inventory / "group_vars" / "all.yml"
+    text = variables.read_text().replace(
+        "hermes_backup_recipients: [", f"hermes_backup_recipients: [{soon.fingerprint}, "
+    )
+    variables.write_text(text)
+    done = desk.call("run", "prod")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("expires on") == 1, done.stdout
 
 
 def test_restore_brings_back_what_is_asked_for(desk: Desk) -> None:

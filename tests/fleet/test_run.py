@@ -7,6 +7,7 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from hermes_backup.fleet.play import Play
 from tests.fleet.ground import LOCAL, Ground, until
 from tests.fleet.machine import Machine
 from tests.keys import KeyMaker
+from tests.pipeline.ground import processes
 
 LONG = (
     "hermes_backup_pipelines:",
@@ -348,3 +350,32 @@ def test_when_too_many_fail_no_more_are_begun(ground: Ground) -> None:
     done = ground.call("run", "./prod", "--serial", "1", "--json")
     names = {host: it["error"] and it["error"]["name"] for host, it in done.data["hosts"].items()}
     assert (done.code, names) == (6, {"a": "HB-HOME-MISSING", "b": None, "c": None})
+
+
+def test_what_a_host_says_is_told_without_what_lies_in_the_vault(ground: Ground) -> None:
+    password = ground.root / "vault-password"
+    password.write_text("open sesame")
+    program = AGENT.with_name("ansible-vault")
+    argv = [program, "encrypt_string", "--vault-password-file", password, "sesame"]  # a word as ordinary as others
+    vaulted = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+    ground.settings(
+        f"hush: {vaulted}".rstrip(),
+        "hermes_backup_pipelines:",
+        "  nightly:",
+        "    stages:",
+        "      - command: {before: [sh, -c, 'echo {{ hush }} is wrong >&2; exit 3']}",
+        "      - archive:",
+        "      - store: {path: '{{ hermes_backup_store }}'}",
+    )
+    for words in (["run", "./prod", "--dry-run"], ["run", "./prod"], ["run", "./prod", "--json"], ["logs", "./prod"]):
+        done = ground.call(*words, ANSIBLE_VAULT_PASSWORD_FILE=str(password))
+        assert "sesame" not in done.out + done.err, done
+        assert "sh and 2 arguments" in done.out
+        assert ("******** is wrong" in done.out) == ("--dry-run" not in words)
+
+
+def test_the_demo_leaves_no_gpg_agent_behind(ground: Ground) -> None:
+    with tempfile.TemporaryDirectory(prefix="hb-") as cache:  # the path of a socket must be short
+        done = ground.call("run", "demo", XDG_CACHE_HOME=cache)
+        assert done.code == 0, done.err
+        assert not [it for it in processes() if it.program == "gpg-agent" and os.fsencode(cache) in it.words]

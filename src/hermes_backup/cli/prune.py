@@ -25,18 +25,20 @@ def prune(
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
     """Delete snapshots that no rule keeps: only ours, only with a valid manifest, never the last verified one."""
-    from hermes_backup.cli.screen import described, print_json, tell
+    from hermes_backup.cli.screen import console, described, print_json, tell
     from hermes_backup.pipeline.places import backups, pinned_key, places_of
     from hermes_backup.stages.prune import rules_of, thin
 
     hosts, opened = open_hosts(inventory, limit or ())
     now = datetime.now(timezone.utc)
     done: list[tuple[str, str, Thinned]] = []
+    unruled: list[str] = []
     faults: list[Fault] = []
     for config in hosts:
         for one in backups(config, pipeline):
             rules = rules_of(one.stages)
             if rules is None:
+                unruled.append(f"{config.host}/{one.name}")
                 continue
             with pinned_key(opened.pins, config.host) as pinned:
                 for place in places_of(config, one, source):
@@ -48,10 +50,13 @@ def prune(
                         done.append((config.host, one.name, thinned))
     if as_json:
         print_json(
-            {"dry_run": dry_run, "errors": [described(it) for it in faults], "places": [_data(it) for it in done]}
-        )
+            {"dry_run": dry_run, "errors": [described(it) for it in faults], "places": [_data(it) for it in done],
+             "without_rules": unruled}
+        )  # fmt: skip
     else:
         _print(done, dry_run=dry_run)
+        for whose in unruled:
+            console().print(f"{whose}: nothing goes, for its pipeline has no stage prune", markup=False)
         for it in faults:
             tell(it)
     raise typer.Exit(int(faults[0].kind.exit_code) if faults else 0)

@@ -41,7 +41,7 @@ def run(
     from hermes_backup.cli.screen import console
     from hermes_backup.cli.tour import tour
     from hermes_backup.fleet.choice import choose
-    from hermes_backup.fleet.demo import is_demo, prepared
+    from hermes_backup.fleet.demo import is_demo, prepared, without_agent
     from hermes_backup.fleet.inventory import find_inventory
     from hermes_backup.fleet.outcome import exit_code
     from hermes_backup.fleet.play import interruptible
@@ -63,7 +63,8 @@ def run(
     _print(runs, fleet.warnings, {"run_id": options.run_id, "pipeline": pipeline, "exit_code": int(code)}, as_json)
     plain = not (as_json or dry_run or only or skip)
     if plain and code == 0 and is_demo(fleet.inventory) and hosts[0].config is not None:
-        tour(hosts[0].config, pipeline, fleet.inventory.pins, console())
+        with without_agent():
+            tour(hosts[0].config, pipeline, fleet.inventory.pins, console())
     raise typer.Exit(int(code))
 
 
@@ -83,6 +84,6 @@ def _print(runs: Sequence[HostRun], warnings: Sequence[str], about: Mapping[str,
         print_json({**about, "warnings": list(warnings), "hosts": hosts})
         return
     screen = console()
-    screen.print(summary(runs, screen.width))
+    screen.print(summary(runs, screen.width, warnings))
     for warning in warnings:
         screen.print(f"warning: {warning}", style="yellow", markup=False)

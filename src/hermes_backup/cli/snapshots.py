@@ -16,9 +16,11 @@ from hermes_backup.errors import ExitCode, Fault
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from hermes_backup.pipeline.verifying import Verified
+    from hermes_backup.pipeline.verifying import Verdict, Verified
     from hermes_backup.snapshots.catalog import Listed
     from hermes_backup.snapshots.names import SnapshotName
+
+_PLAIN = "not encrypted"
 
 
 def list_snapshots(
@@ -77,7 +79,8 @@ class _Group:
             for one in listed:
                 if one.name in wanted:
                     yield {"host": self.host, "pipeline": self.pipeline, "snapshot": str(one.name), "place": place,
-                           "time": one.name.time.isoformat(), "state": one.state, "size": one.size}  # fmt: skip
+                           "time": one.name.time.isoformat(), "state": one.state, "size": one.size,
+                           "encrypted": one.encrypted}  # fmt: skip
 
     def table(self) -> RenderableType:
         """A row for each snapshot, and a column for each place, which the lines below name."""
@@ -101,14 +104,15 @@ class _Group:
             rows.append((str(name), show_age(now - name.time), show_size(size), *(_state(one) for one in found)))
         legend = [Text(f"  {number}: {place}", style="dim") for number, place in enumerate(self.held, 1)]
         table = columns(headings, rows)
-        table.highlight_words(("incomplete", "broken"), "red")
+        table.highlight_words(("incomplete", "broken", _PLAIN), "red")
         return Group(head, table, *legend, "")
 
 
 def _state(one: Listed | None) -> str:
     if one is None:
         return "-"
-    return "yes" if one.complete else one.state
+    said = "yes" if one.complete else one.state
+    return said if one.encrypted else f"{said}, {_PLAIN}"
 
 
 def verify(
@@ -169,13 +173,21 @@ def _as_data(results: list[tuple[str, str, Verified]], faults: list[Fault], code
                 "warnings": list(done.warnings),
                 "foreign_files": done.foreign,
                 "snapshots": [
-                    {"snapshot": str(it.name), "size": it.size, "error": described(it.fault) if it.fault else None}
+                    {"snapshot": str(it.name), "size": it.size, "encrypted": it.encrypted,
+                     "error": described(it.fault) if it.fault else None}
                     for it in done.verdicts
                 ],
             }
             for host, pipeline, done in results
         ],
-    }
+    }  # fmt: skip
+
+
+def _verdict(it: Verdict) -> str:
+    if it.fault:
+        return f"[red]{it.fault.kind.name}[/red]"
+    proven = "[green]signature, size, hash, packets[/green]"
+    return proven if it.encrypted else f"[green]signature, size, hash[/green]; [red]{_PLAIN}[/red]"
 
 
 def _print(results: list[tuple[str, str, Verified]], faults: list[Fault]) -> None:
@@ -192,9 +204,8 @@ def _print(results: list[tuple[str, str, Verified]], faults: list[Fault]) -> Non
         screen.print(Text(f"{host}/{pipeline} in {done.place}", style="bold"))
         table = Table(box=None, show_header=False, padding=(0, 2, 0, 2), show_edge=False)
         for it in done.verdicts:
-            said = f"[red]{it.fault.kind.name}[/red]" if it.fault else "[green]signature, size, hash, packets[/green]"
-            table.add_row(str(it.name), show_size(it.size), said)
-        screen.print(table)
+            table.add_row(str(it.name), show_size(it.size), _verdict(it))
+        screen.print(table if done.verdicts else "  no snapshots yet")
         for fault in [it.fault for it in done.verdicts if it.fault] + list(done.chain):
             tell(Fault(fault.kind, fault.what, where=f"{done.place}: {fault.where}", mend=fault.mend))
         for warning in done.warnings:

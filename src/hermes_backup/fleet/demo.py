@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from hermes_backup.streams.private import write_private
 from hermes_backup.streams.process import Argument, run
 
 NAME = "demo"
+_GNUPG = "gnupg"
 _USER = "hermes-backup demo"
 
 
@@ -53,12 +56,21 @@ def prepared(inventory: Inventory) -> Inventory:
     return replace(inventory, settings=settings, keys=root / "keys", pins=root / "keys" / "hosts")
 
 
+@contextmanager
+def without_agent() -> Iterator[None]:
+    """End the gpg-agent that the demo's own private key has started meanwhile."""
+    try:
+        yield
+    finally:
+        _end_agent(demo_root() / _GNUPG)
+
+
 def _recipient(root: Path) -> str:
     """Return the fingerprint of the demo's key; its public half lies in ``keys/`` once all is made."""
     fingerprint = root / "recipient"
     if fingerprint.is_file():
         return fingerprint.read_text(encoding="ascii").strip()
-    home = root / "gnupg"
+    home = root / _GNUPG
     home.mkdir(exist_ok=True, mode=0o700)
     _gpg(home, "--passphrase", "", "--quick-generate-key", _USER, "future-default", "default", "never")
     listing = _gpg(home, "--with-colons", "--list-keys", _USER).decode()
@@ -66,8 +78,12 @@ def _recipient(root: Path) -> str:
     (root / "keys").mkdir(exist_ok=True)
     write_private(root / "keys" / "demo.asc", _gpg(home, "--armor", "--export", made))
     write_private(fingerprint, made.encode())
-    run(["gpgconf", "--homedir", home, "--kill", "all"], stage="demo")
+    _end_agent(home)
     return made
+
+
+def _end_agent(home: Path) -> None:
+    run(["gpgconf", "--homedir", home, "--kill", "all"], stage="demo")
 
 
 def _gpg(home: Path, *words: str) -> bytes:

@@ -98,13 +98,16 @@ def line(host: str, status: Status) -> str:
     return f"{host}: {harmless(status.stage) or 'starting'}"
 
 
-def summary(runs: Sequence[HostRun], width: int) -> RenderableType:
-    """Return what is to be said of a run that is over: a row a host, then what needs attention."""
+def summary(runs: Sequence[HostRun], width: int, told: Sequence[str] = ()) -> RenderableType:
+    """Return what is to be said of a run that is over: a row a host, then what needs attention.
+
+    ``told`` are warnings about the inventory, which are told once and not by each host that finds the same.
+    """
     parts: list[RenderableType] = [_table(runs, width)]
     placed = [(it.host, it.status.places) for it in runs if it.status is not None and it.status.places]
     parts += [Text(harmless(f"{host}: in {', '.join(places)}"), style="dim") for host, places in placed]
     for run in runs:
-        parts += _below(run)
+        parts += _below(run, told)
     return Group(*parts)
 
 
@@ -163,12 +166,13 @@ def _cells(run: HostRun) -> list[RenderableType]:
     ]
 
 
-def _below(run: HostRun) -> list[RenderableType]:
+def _below(run: HostRun, told: Sequence[str]) -> list[RenderableType]:
     status = run.status
     said: list[RenderableType] = []
     if status is not None:
         said += _listed(f"{run.host} would", status.plan, "cyan", shown=len(status.plan))
-        said += _listed(f"{run.host} warns", status.warnings, "yellow")
+        own = [it for it in status.warnings if not it.endswith(tuple(told))]
+        said += _listed(f"{run.host} warns", own, "yellow")
         partial = [f"{it.path}: {it.reason}" for it in status.partial]
         count = "1 file" if len(partial) == 1 else f"{len(partial)} files"
         said += _listed(f"{run.host} is partial, {count}", partial, "yellow")

@@ -24,6 +24,7 @@ class Verdict:
     place: str
     name: SnapshotName
     size: int
+    encrypted: bool
     fault: Fault | None = None
 
 
@@ -58,7 +59,7 @@ def verify(
     verdicts = []
     for one, known in zip(listed, loaded, strict=True):
         fault = known if isinstance(known, Fault) else _bytes(place, config.host, pipeline.name, known, progress)
-        verdicts.append(Verdict(place.label, one.name, one.size, fault))
+        verdicts.append(Verdict(place.label, one.name, one.size, one.encrypted, fault))
     problems = check_chain(it for it in loaded if isinstance(it, Known))
     grave = tuple(Fault(CHAIN_BROKEN, it.text, where=place.label) for it in problems if it.grave)
     warnings = tuple(it.text for it in problems if not it.grave)

@@ -12,6 +12,7 @@ from hermes_backup.errors import DATA_DAMAGED, MANIFEST_BAD, SNAPSHOT_MISSING, F
 from hermes_backup.snapshots.manifest import LONGEST_MANIFEST, Manifest, check_belongs, from_json
 from hermes_backup.snapshots.moments import moment
 from hermes_backup.snapshots.names import (
+    ENCRYPTED,
     RESTORE_TEXT,
     Role,
     SnapshotName,
@@ -65,6 +66,11 @@ class Listed:
         """The suffix of the data, such as ``.tar.zst.gpg``; empty when there is none."""
         data = self.file("data")
         return data.name[len(str(self.name)) :] if data else ""
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether no data lies here under the name of what nobody encrypted."""
+        return all(file.name.endswith(ENCRYPTED) for file in self._of("data"))
 
     def file(self, role: Role) -> StoredFile | None:
         """Return its file of this role."""

@@ -19,6 +19,7 @@ MANIFEST_SUFFIX = ".manifest.asc"
 HOST_RE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]|\.(?!\.)){0,62}(?<![.])", re.ASCII)
 _STEM = re.compile(r"([0-9]{6,12})-([0-9]{4})([0-9]{2})([0-9]{2})T([0-9]{2})([0-9]{2})([0-9]{2})Z", re.ASCII)
 _STEM_LENGTH = len("000123-20261121T033000Z")
+ENCRYPTED = ".gpg"
 _DATA_SUFFIX = re.compile(r"\.(?:tar(?:\.(?:zst|lz4|gz))?|sqsh)(?:\.gpg)?", re.ASCII)
 _INDEX_SUFFIX = re.compile(r"\.index(?:\.(?:zst|lz4|gz))?(?:\.gpg)?", re.ASCII)
 _IMAGE = ".sqsh"
@@ -76,7 +77,7 @@ def data_suffix(archive: Literal["tar", "squashfs"], compression: str, *, encryp
         KeyError: a compression of tar that this program does not write.
     """
     body = _IMAGE if archive == "squashfs" else ".tar" + _COMPRESSION_SUFFIXES[compression]
-    return body + (".gpg" if encrypted else "")
+    return body + (ENCRYPTED if encrypted else "")
 
 
 def data_name(name: SnapshotName, suffix: str) -> str:
