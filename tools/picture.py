@@ -40,7 +40,7 @@ def shown_on_a_terminal(argv: list[str], environment: dict[str, str]) -> str:
 def main() -> None:
     """Run the demo twice, so that the picture shows an everyday run, and export the second."""
     program = str(Path(sys.executable).with_name("hermes-backup"))
-    with tempfile.TemporaryDirectory(prefix="hb-picture-") as home:
+    with tempfile.TemporaryDirectory(prefix="hb-") as home:  # so short that no line of the run wraps
         environment = {**os.environ, "HOME": home, "XDG_CACHE_HOME": f"{home}/.cache", "TERM": "xterm-256color"}
         environment |= {"COLUMNS": str(WIDTH), "LINES": "40"}
         for _ in range(2):
