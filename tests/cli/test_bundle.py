@@ -54,6 +54,15 @@ def test_all_that_an_agent_needs_is_there_and_private(remote_host: Ground) -> No
     assert "pinned the signing key of vps1" in done.out
 
 
+def test_the_agent_signs_with_the_key_that_it_is_given(ground: Ground) -> None:
+    """Also where `deploy` asks for the key, and systemd gives no credentials: a home that moves stays the same host."""
+    folder = ground.root / "bundle"
+    assert ground.call("bundle", "./prod", "vps1", str(folder)).code == 0
+    done = ground.call("agent", "key", "--config", str(folder))
+    assert done.data["made"]
+    assert done.data["public_key"].strip() == (ground.inventory / "keys/hosts/vps1.asc").read_text().strip()
+
+
 def test_done_again_it_changes_nothing(remote_host: Ground) -> None:
     folder = remote_host.root / "bundle"
     first = remote_host.call("bundle", "./prod", "vps1", str(folder), "--json").data

@@ -58,14 +58,11 @@ def run(
 
 def key(host: Annotated[str, HOST] = "", config: Annotated[Path | None, CONFIG] = None) -> None:
     """Make this host's signing key if there is none, and print its public half as JSON."""
-    import os
-
+    from hermes_backup.cli.mount_latest import here
     from hermes_backup.cli.screen import print_json
     from hermes_backup.pipeline.agent import signing_key
-    from hermes_backup.pipeline.hosts import configured
 
-    os.umask(0o077)
-    made, public = signing_key(configured(config, host))
+    made, public = signing_key(here(config, host))
     print_json({"made": made, "public_key": public})
 
 
