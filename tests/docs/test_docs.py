@@ -16,6 +16,7 @@ from ruamel.yaml import YAML
 
 from hermes_backup.cli.app import app
 from hermes_backup.errors import REMARKS, catalog
+from hermes_backup.fleet.declared import declared
 from hermes_backup.fleet.deploy import require_own_units
 from hermes_backup.home.sample import make_sample
 from hermes_backup.pipeline.model import Pipeline, parse_pipeline
@@ -39,8 +40,8 @@ MORE
 """
 
 
-def block(name: str, page: str = README) -> str:
-    found = re.search(rf"<!-- executed by tests/docs: {name} -->\n```\w+\n(.*?)```", page, re.DOTALL)
+def block(name: str, page: str = README, tests: str = "docs") -> str:
+    found = re.search(rf"<!-- executed by tests/{tests}: {name} -->\n```\w+\n(.*?)```", page, re.DOTALL)
     assert found, name
     return found.group(1)
 
@@ -103,6 +104,17 @@ def test_the_fleet_that_it_shows_is_sound(ground: Ground) -> None:
     assert [it.name for it in fleet.hosts] == ["play", "vps1", "vps2", "work"]
     assert fleet.servers == ("nas",)
     assert {it.address for it in fleet.hosts} == {f"vps{number}.example.org" for number in (1, 2, 3)}
+
+
+def test_the_home_that_comes_and_goes_is_sound(ground: Ground) -> None:
+    pages = {name: (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8") for name in ("containers", "fleet")}
+    ground.write("group_vars/all.yml", block("inventory", pages["containers"], "containers"))
+    ground.write("host_vars/vps1.yml", block("fleet-coming", pages["fleet"]))
+    fleet = ground.fleet()
+    fleet.demand_sound()
+    made = declared(fleet.host("vps1"), ["vps1"]).coming
+    assert made is not None
+    assert made.agent_unit == "hermes-gateway.service"
 
 
 def test_the_restores_that_it_shows_work(ground: Ground, tmp_path: Path) -> None:

@@ -62,7 +62,10 @@ def remove(
     forks: Annotated[int, FORKS] = 0,
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
-    """Take hermes-backup off hosts: timers, program, configuration, credentials, signing key. Snapshots stay."""
+    """Take hermes-backup off hosts: timers, program, configuration, credentials, signing key. Snapshots stay.
+
+    A home that comes and goes is saved, and goes first.
+    """
     from hermes_backup.cli.screen import console
     from hermes_backup.errors import CONFIRM, Fault
     from hermes_backup.fleet.changing import exit_code
@@ -79,7 +82,9 @@ def remove(
         names = ", ".join(it.name for it in hosts)
         if not sys.stdin.isatty():
             raise Fault(CONFIRM, f"this takes hermes-backup off {names}")
-        typer.confirm(f"Take hermes-backup off {names}? Its signing key goes too; snapshots stay", abort=True)
+        homes = ", ".join(it.name for it in hosts if it.means.agent_unit)
+        also = f" The homes of {homes} go too, after a last snapshot." if homes else ""
+        typer.confirm(f"Take hermes-backup off {names}?{also} Its signing key goes too; snapshots stay", abort=True)
     done = take_away(fleet, hosts, forks)
     _print(done, "removed", as_json=as_json)
     if not as_json and any(it.changed for it in done):

@@ -61,10 +61,11 @@ def change(
     jobs: Mapping[str, Mapping[str, Any]],
     options: Options,
     on_event: Callable[[Event], None] = lambda _: None,
+    patience: int = 0,
 ) -> tuple[Deployed, ...]:
     """Play one of our playbooks for the hosts that have a job, and return how it went, in their order.
 
-    ``on_event`` sees every event, too.
+    ``on_event`` sees every event, too. No task takes more than ``patience`` seconds, or half an hour if that is longer.
 
     Raises:
         Fault: CONFIG_INVALID when Ansible did not run, FLEET_MISSING; INTERRUPTED.
@@ -75,7 +76,8 @@ def change(
         seen.event(event)
         on_event(event)
 
-    play = for_hosts(fleet, playbook, jobs, heard, forks=options.forks, options=options.words, patience=_PATIENCE)
+    patience = max(patience, _PATIENCE)
+    play = for_hosts(fleet, playbook, jobs, heard, forks=options.forks, options=options.words, patience=patience)
     with interruptible(play.interrupt):
         outcome = play.run()
     if outcome.interrupted:

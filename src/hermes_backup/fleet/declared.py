@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from hermes_backup import __version__
 from hermes_backup.errors import CONFIG_INVALID, Fault
+from hermes_backup.fleet.coming import Coming, coming
 from hermes_backup.fleet.masking import masked_fault
 from hermes_backup.fleet.spreading import minutes, shifted
 from hermes_backup.pipeline.config import NOTIFY_CREDENTIAL, RCLONE_CREDENTIAL, pipeline_of
@@ -46,6 +47,7 @@ class Declared:
         config: the rendered configuration, without secrets that belong to credentials.
         stores: folders that snapshots go to, remotes that are folders among them; a deployment makes them.
         writable: every folder that the agent writes to beside the usual one for its state.
+        coming: how the home comes and goes; None where it stays.
         secret: the configuration holds something from Ansible's vault, so it is not to be shown.
     """
 
@@ -60,6 +62,7 @@ class Declared:
     state: str
     memory_max: str
     timeout: int
+    coming: Coming | None
     secret: bool
 
     @property
@@ -96,6 +99,7 @@ def declared(host: FleetHost, fleet: Collection[str]) -> Declared:
         state=state,
         memory_max=host.means.memory_max,
         timeout=int(host.means.timeout.total_seconds()),
+        coming=coming(config, host.means),
         secret=any(json.dumps(it)[1:-1] in text for it in host.secrets if it),
     )
 

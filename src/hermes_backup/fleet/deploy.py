@@ -19,6 +19,7 @@ from hermes_backup.fleet.render import Fleet, FleetHost
 from hermes_backup.fleet.wheels import Sort, carry
 
 _PUBLIC_KEY = "backup_agent_public_key"
+_LITTLE = 60
 _NO_SYSTEMD = "no systemd there, so nothing runs by itself: let its own scheduler call `hermes-backup agent run`"
 
 
@@ -57,7 +58,9 @@ class Deployment:
                 except Fault as fault:
                     done[host.name] = replace(done[host.name], fault=fault)
         if jobs:
-            done |= {it.host: it for it in change(self.fleet, "deploy.yml", jobs, self.options, self._on_event)}
+            patience = max(it.coming.start_timeout + _LITTLE if it.coming else 0 for it in wanted.values())
+            changed = change(self.fleet, "deploy.yml", jobs, self.options, self._on_event, patience)
+            done |= {it.host: it for it in changed}
         return tuple(self._finished(it) for it in done.values())
 
     def _on_probe(self, event: Event) -> None:

@@ -23,6 +23,13 @@ def _of_form(pattern: str, what: str) -> AfterValidator:
 
 
 Unit = Annotated[str, _of_form(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", "cannot name a unit of systemd")]
+Service = Annotated[
+    str,
+    _of_form(
+        r"(?:[A-Za-z0-9][A-Za-z0-9:_.@\\-]{0,246}\.service)?",
+        "is no service of systemd, such as hermes-gateway.service",
+    ),
+]
 Credential = Annotated[str, _of_form(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}", "cannot name a credential")]
 Folder = Annotated[str, _of_form(r"(?:[/~][A-Za-z0-9_./@:+-]*)?", "is no absolute path of letters, digits and ./@:+-_")]
 Memory = Annotated[
@@ -48,6 +55,8 @@ class Means(BaseModel):
     """Where the agent's packages come from: the controller carries them over, or the host asks its package index."""
     unit: Unit = "hermes-backup"
     """What the units of systemd are called: ``UNIT@PIPELINE``."""
+    agent_unit: Service = ""
+    """The service that runs Hermes Agent where the home comes and goes with its host; empty where it stays."""
     credentials: dict[Credential, str] = Field(default_factory=dict)
     """Secrets by name, which the agent gets through systemd's LoadCredential."""
     notify: tuple[str, ...] = ()

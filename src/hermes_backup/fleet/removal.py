@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hermes_backup.fleet.changing import Deployed, Options, change
+from hermes_backup.fleet.coming import PIPELINE
 from hermes_backup.fleet.declared import CONFIG_DIR, STATE
 
 if TYPE_CHECKING:
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
 def remove(fleet: Fleet, hosts: Sequence[FleetHost], forks: int = 0) -> tuple[Deployed, ...]:
     """Remove units, program, configuration, credentials, state and signing key, and return how it went.
+
+    A home that comes and goes is saved and taken away first; where that fails, everything stays.
 
     Raises:
         Fault: CONFIG_INVALID when Ansible did not run, FLEET_MISSING; INTERRUPTED.
@@ -26,6 +29,8 @@ def _job(host: FleetHost) -> Mapping[str, Any]:
     return {
         "host": host.name,
         "unit": host.means.unit,
+        "agent_unit": host.means.agent_unit,
+        "pipeline": PIPELINE,
         "config_dir": host.means.config_dir or CONFIG_DIR,
         "state": state or STATE,
     }

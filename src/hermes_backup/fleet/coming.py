@@ -1,0 +1,65 @@
+"""A home that comes and goes with its host: what that needs, and what the role backup_snapshot is told of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hermes_backup.pipeline.config import pipeline_of
+from hermes_backup.pipeline.model import Problem
+from hermes_backup.stages.archive import Archive
+from hermes_backup.stages.encrypt import Encrypt
+
+if TYPE_CHECKING:
+    from hermes_backup.fleet.means import Means
+    from hermes_backup.pipeline.config import HostConfig
+
+PIPELINE = "snapshot"
+_MEND = "Declare it as in docs/containers.md; without hermes_backup_agent_unit the home stays on its host."
+_SHORTEST = 60
+_BRINGING = 3000  # seconds to fetch, decrypt and prove an image
+
+
+@dataclass(frozen=True)
+class Coming:
+    """A home that is brought before ``agent_unit`` starts, and saved when it ended; times are in seconds."""
+
+    agent_unit: str
+    pipeline: str
+    home: str
+    owner: str
+    lease: int
+    start_timeout: int
+
+
+def coming(config: HostConfig, means: Means) -> Coming | None:
+    """Return how the home of a sound host comes and goes; None where it stays."""
+    schedule = pipeline_of(config, PIPELINE).schedule if means.agent_unit else None
+    if schedule is None or schedule.every is None:
+        return None
+    lease = max(_SHORTEST, int(schedule.every.total_seconds() * 8 / 3))  # renewed by each snapshot; one may fail
+    return Coming(means.agent_unit, PIPELINE, config.home, config.owner, lease, lease + _BRINGING)
+
+
+def unfit(config: HostConfig, means: Means) -> Iterator[Problem]:
+    """Find what keeps a home from coming and going where that is declared."""
+    if not means.agent_unit:
+        return
+    if not config.home.startswith("/") or not config.home.isprintable() or set(config.home) & {'"', "\\"}:
+        what = f"{config.home!r} is no absolute path that a unit can name, and hermes_backup_agent_unit needs one"
+        yield Problem(("home",), what, "Write it in full, such as /home/hermes/.hermes.")
+    if PIPELINE not in config.pipelines:
+        yield Problem(("agent_unit",), f"there is no pipeline {PIPELINE!r} that the home could come from", _MEND)
+        return
+    made = pipeline_of(config, PIPELINE)
+    needs = {
+        "schedule: {every: …}": made.schedule is not None and made.schedule.every is not None,
+        "archive: {format: squashfs}": any(isinstance(it, Archive) and it.format == "squashfs" for it in made.stages),
+        "encrypt: {passphrase_credential: …}": not any(isinstance(it, Encrypt) and it.recipients for it in made.stages),
+    }
+    for setting, is_there in needs.items():
+        if not is_there:
+            yield Problem(
+                ("agent_unit",), f"pipeline {PIPELINE!r} needs `{setting}` for a home that comes and goes", _MEND
+            )
