@@ -6,11 +6,15 @@ import itertools
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hermes_backup.errors import Fault
 from hermes_backup.stages.arguments import MASK
 
+if TYPE_CHECKING:
+    from hermes_backup.pipeline.status import Status
+
+_SAID = ("warnings", "plan")
 _SECRET_NAME = re.compile(r"(?i)pass(word|phrase|wd)?$|secret|token|api_?key|key_id|access_key|private|rclone_config")
 _NOT_SECRET = ("passphrase_credential",)
 _CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+(?=@)")
@@ -51,6 +55,15 @@ def masked_fault(fault: Fault, secrets: Sequence[str]) -> Fault:
     """Return the fault as it may be told."""
     what, mend = (masked_text(it, secrets) for it in (fault.what, fault.mend))
     return Fault(fault.kind, what, where=fault.where, mend=mend)
+
+
+def masked_status(status: Status, secrets: Sequence[str]) -> Status:
+    """Return the status of a run as it may be told."""
+    told: dict[str, Any] = {it: tuple(masked_text(one, secrets) for one in getattr(status, it)) for it in _SAID}
+    if status.error is not None:
+        words = {it: masked_text(getattr(status.error, it), secrets) for it in ("what", "mend")}
+        told["error"] = status.error.model_copy(update=words)
+    return status.model_copy(update=told)
 
 
 def _masked_items(items: Sequence[Any], secrets: Sequence[str], name: str) -> Iterator[Any]:

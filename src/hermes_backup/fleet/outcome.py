@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hermes_backup.errors import HOST_UNREACHABLE, HOSTS_FAILED, PYTHON_MISSING, STAGE_FAILED, ExitCode, Fault, catalog
-from hermes_backup.fleet.masking import masked_fault, masked_text
+from hermes_backup.fleet.masking import masked_fault, masked_status, masked_text
 
 if TYPE_CHECKING:
     from hermes_backup.pipeline.status import Status
 
-_SAID = ("warnings", "plan")
 # what Ansible says of a host without Python: of one that it looked for, of the one it was told, and what the shell says
 _NO_PYTHON = re.compile(
     r"No python interpreters found|module interpreter '[^']*' was not found"
@@ -40,17 +39,9 @@ class HostRun:
 
     def masked(self, secrets: Sequence[str]) -> HostRun:
         """Return the run as it may be told: what a host says may hold what lies in the vault here."""
-        status = None if self.status is None else _masked_status(self.status, secrets)
+        status = None if self.status is None else masked_status(self.status, secrets)
         fault = None if self.fault is None else masked_fault(self.fault, secrets)
         return HostRun(self.host, status, fault, masked_text(self.log, secrets))
-
-
-def _masked_status(status: Status, secrets: Sequence[str]) -> Status:
-    told: dict[str, Any] = {it: tuple(masked_text(one, secrets) for one in getattr(status, it)) for it in _SAID}
-    if status.error is not None:
-        words = {it: masked_text(getattr(status.error, it), secrets) for it in ("what", "mend")}
-        told["error"] = status.error.model_copy(update=words)
-    return status.model_copy(update=told)
 
 
 def exit_code(runs: Sequence[HostRun], *, interrupted: bool) -> ExitCode:

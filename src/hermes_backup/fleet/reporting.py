@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from hermes_backup.fleet.asking import ask
+from hermes_backup.fleet.masking import masked_status
 from hermes_backup.pipeline.config import pipeline_of
 from hermes_backup.pipeline.reported import Deployed, HostWord, LastRun, PipelineWord, UnitRun
 from hermes_backup.pipeline.status import Status
@@ -24,7 +25,12 @@ def ask_hosts(fleet: Fleet, hosts: Sequence[FleetHost]) -> Mapping[str, HostWord
     Raises:
         Fault: as :func:`hermes_backup.fleet.asking.ask`.
     """
-    return ask(fleet, "report.yml", {host.name: _question(host) for host in hosts}, _word)
+    secrets = {host.name: host.secrets for host in hosts}
+
+    def word(host: str, result: Mapping[str, Any]) -> HostWord:
+        return _word(host, result, secrets[host])
+
+    return ask(fleet, "report.yml", {host.name: _question(host) for host in hosts}, word)
 
 
 def _question(host: FleetHost) -> Mapping[str, Any]:
@@ -34,16 +40,16 @@ def _question(host: FleetHost) -> Mapping[str, Any]:
     return {"host": host.name, "pipelines": names, **where}
 
 
-def _word(host: str, result: Mapping[str, Any]) -> HostWord:
-    pipelines = tuple(_pipeline(name, said) for name, said in result["runs"].items())
+def _word(host: str, result: Mapping[str, Any], secrets: Sequence[str]) -> HostWord:
+    pipelines = tuple(_pipeline(name, said, secrets) for name, said in result["runs"].items())
     return HostWord(host, pipelines, _deployed(result["deployed"]), bool(result["systemd"]))
 
 
-def _pipeline(name: str, said: Mapping[str, Any]) -> PipelineWord:
+def _pipeline(name: str, said: Mapping[str, Any], secrets: Sequence[str]) -> PipelineWord:
     last, problem = None, str(said["problem"])
     if said["status"] is not None:
         try:
-            status = Status.model_validate(said["status"])
+            status = masked_status(Status.model_validate(said["status"]), secrets)
         except ValidationError:
             problem = "its status is none that this version can read"
         else:
