@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from hermes_backup.pipeline.agent import Options, run_pipeline
-from hermes_backup.pipeline.attaching import Attached, Wanted, attach, detach
 from hermes_backup.pipeline.config import HostConfig, dump, parse_config
+from hermes_backup.pipeline.roaming.attaching import Attached, Wanted, attach, detach
 from hermes_backup.pipeline.status import Status
 from hermes_backup.snapshots.signing import HostKey
 from tests.site import PROGRAM

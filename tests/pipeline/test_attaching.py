@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from hermes_backup.errors import Fault
-from hermes_backup.pipeline.attaching import Wanted, attach
+from hermes_backup.pipeline.roaming.attaching import Wanted, attach
 from hermes_backup.snapshots.signing import HostKey
 from tests.coming import Cloud, Machine
 from tests.site import fill, make_home, messages_in

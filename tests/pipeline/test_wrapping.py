@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hermes_backup.pipeline.supervising import fits, patience
+from hermes_backup.pipeline.roaming.supervising import fits, patience
 from tests.coming import Cloud, Machine
 from tests.site import messages_in
 

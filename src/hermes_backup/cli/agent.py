@@ -33,8 +33,9 @@ def run(
     from hermes_backup.cli.screen import console, print_json
     from hermes_backup.fleet.outcome import ended
     from hermes_backup.fleet.view import summary
-    from hermes_backup.pipeline.agent import Options, run_pipeline, status_path
+    from hermes_backup.pipeline.agent import Options, run_pipeline
     from hermes_backup.pipeline.hosts import config_folder, configured, credentials_folder
+    from hermes_backup.pipeline.preparing import status_path
     from hermes_backup.stages.credentials import use_credentials_of
 
     if inventory:
@@ -72,7 +73,7 @@ def renew(
     """Say once more that this machine writes the home that it brought."""
     from hermes_backup.cli.mount_latest import here
     from hermes_backup.cli.speaking import Speaker
-    from hermes_backup.pipeline.shift import renew_lease
+    from hermes_backup.pipeline.roaming.shift import renew_lease
 
     renew_lease(here(config, host), pipeline, Speaker())
 
@@ -109,9 +110,9 @@ def notify(
 ) -> None:
     """Tell those whom hermes_backup_notify names how the last run of a pipeline ended."""
     from hermes_backup.pipeline import notifying
-    from hermes_backup.pipeline.agent import status_path
     from hermes_backup.pipeline.config import NOTIFY_CREDENTIAL
     from hermes_backup.pipeline.hosts import config_folder, configured, credentials_folder
+    from hermes_backup.pipeline.preparing import status_path
     from hermes_backup.pipeline.status import Status
     from hermes_backup.stages.credentials import credential, use_credentials_of
 

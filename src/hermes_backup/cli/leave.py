@@ -28,9 +28,9 @@ def leave(
     from hermes_backup.cli.screen import print_json
     from hermes_backup.errors import ExitCode
     from hermes_backup.pipeline.agent import Options, run_pipeline
-    from hermes_backup.pipeline.attaching import detach
     from hermes_backup.pipeline.lock import locked
     from hermes_backup.pipeline.preparing import supervised
+    from hermes_backup.pipeline.roaming.attaching import detach
 
     chosen = here(config, host)
     with locked(supervised(chosen, pipeline)):

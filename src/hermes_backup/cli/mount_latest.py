@@ -12,8 +12,8 @@ from hermes_backup.cli.speaking import Speaker, say
 from hermes_backup.stages.units import parse_duration
 
 if TYPE_CHECKING:
-    from hermes_backup.pipeline.attaching import Attached
     from hermes_backup.pipeline.config import HostConfig
+    from hermes_backup.pipeline.roaming.attaching import Attached
 
 
 class Way(str, enum.Enum):
@@ -56,9 +56,9 @@ def mount_latest(
 ) -> None:
     """Bring this machine's home back from its newest whole snapshot: proven, then mounted under local writes."""
     from hermes_backup.cli.screen import print_json
-    from hermes_backup.pipeline.attaching import Wanted, attach
     from hermes_backup.pipeline.lock import locked
     from hermes_backup.pipeline.preparing import supervised
+    from hermes_backup.pipeline.roaming.attaching import Wanted, attach
 
     chosen = here(config, host)
     wanted = Wanted(method.value, lease, start_empty, keep_home)

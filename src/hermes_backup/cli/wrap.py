@@ -28,7 +28,7 @@ from hermes_backup.errors import Fault
 
 if TYPE_CHECKING:
     from hermes_backup.pipeline.config import HostConfig
-    from hermes_backup.pipeline.supervising import Ended, Work
+    from hermes_backup.pipeline.roaming.supervising import Ended, Work
 
 
 GRACE = typer.Option(
@@ -54,11 +54,11 @@ def wrap(
 
     Ends with the command's exit status; with the last snapshot's where that failed and the command did not.
     """
-    from hermes_backup.pipeline.attaching import Wanted, attach, detach
     from hermes_backup.pipeline.lock import locked
     from hermes_backup.pipeline.preparing import supervised
-    from hermes_backup.pipeline.shift import every, saved_until
-    from hermes_backup.pipeline.supervising import hold_signals
+    from hermes_backup.pipeline.roaming.attaching import Wanted, attach, detach
+    from hermes_backup.pipeline.roaming.shift import every, saved_until
+    from hermes_backup.pipeline.roaming.supervising import hold_signals
     from hermes_backup.streams.process import find
 
     umask = os.umask(0o077)
@@ -80,8 +80,8 @@ def wrap(
 
 
 def _run(config: HostConfig, pipeline: str, work: Work) -> Ended:
-    from hermes_backup.pipeline.shift import Measure
-    from hermes_backup.pipeline.supervising import Supervisor
+    from hermes_backup.pipeline.roaming.shift import Measure
+    from hermes_backup.pipeline.roaming.supervising import Supervisor
 
     measure = Measure(config, pipeline)
     warned = _warn_of(work.grace, measure(), already=False)
@@ -100,7 +100,7 @@ def _run(config: HostConfig, pipeline: str, work: Work) -> Ended:
 def _work(
     command: list[str], umask: int, host: str, config: Path | None, pipeline: str, times: tuple[float, float, float]
 ) -> Work:
-    from hermes_backup.pipeline.supervising import Work, original_environment
+    from hermes_backup.pipeline.roaming.supervising import Work, original_environment
 
     every, lease, grace = times
     where = ["--host", host, *(["--config", str(config)] if config else [])]
@@ -117,7 +117,7 @@ def _not_started(error: OSError) -> None:
 
 
 def _warn_of(grace: float, seconds: float | None, *, already: bool) -> bool:
-    from hermes_backup.pipeline.supervising import fits
+    from hermes_backup.pipeline.roaming.supervising import fits
 
     if seconds is None or fits(grace, seconds):
         return False
@@ -136,7 +136,7 @@ def _skipped(count: int) -> None:
 
 
 def _report(config: HostConfig, pipeline: str, code: int) -> None:
-    from hermes_backup.pipeline.shift import last_status
+    from hermes_backup.pipeline.roaming.shift import last_status
 
     status = last_status(config, pipeline)
     if status is None or status.finished is None:

@@ -15,9 +15,7 @@ from hermes_backup.errors import BUG, INTERRUPTED, PIPELINE_ORDER, STAGE_FAILED,
 from hermes_backup.home.layout import DEFAULT_EXCLUDES
 from hermes_backup.home.printable import printable
 from hermes_backup.home.selection import Partial, Rules, select
-from hermes_backup.pipeline import keeping, leasing
 from hermes_backup.pipeline.apart import require_apart
-from hermes_backup.pipeline.attachment import attachment, require_there
 from hermes_backup.pipeline.config import KEY_FOLDER, HostConfig, pipeline_of
 from hermes_backup.pipeline.events import Recorder
 from hermes_backup.pipeline.executor import execute, preflight
@@ -28,6 +26,8 @@ from hermes_backup.pipeline.lock import locked
 from hermes_backup.pipeline.model import Pipeline
 from hermes_backup.pipeline.order import misplaced
 from hermes_backup.pipeline.preparing import host_key, pipeline_folder, prepared, private, sweep
+from hermes_backup.pipeline.roaming import keeping, leasing
+from hermes_backup.pipeline.roaming.attachment import attachment, require_there
 from hermes_backup.pipeline.status import State, Status
 from hermes_backup.stages.context import Context
 from hermes_backup.stages.sqlite import Sqlite
@@ -98,11 +98,6 @@ def signing_key(config: HostConfig) -> tuple[bool, str]:
     made = not folder.is_dir() or not any(folder.iterdir())
     with host_key(config) as key:
         return made, key.public()
-
-
-def status_path(config: HostConfig, name: str) -> Path:
-    """Return where a pipeline's status file lies."""
-    return pipeline_folder(config, name) / "status.json"
 
 
 @contextmanager

@@ -29,6 +29,11 @@ def pipeline_folder(config: HostConfig, name: str) -> Path:
     return state_folder(config) / config.host / name
 
 
+def status_path(config: HostConfig, name: str) -> Path:
+    """Return where a pipeline's status file lies."""
+    return pipeline_folder(config, name) / "status.json"
+
+
 def private(folder: Path) -> Path:
     """Make a folder and the one above it, 0700, and return it.
 

@@ -21,10 +21,10 @@ from hermes_backup.errors import (
     Fault,
 )
 from hermes_backup.home.layers import METHODS, Method, plausible
-from hermes_backup.pipeline.attachment import Attachment, Way, forget, layers_of, remember
 from hermes_backup.pipeline.executor import naming
 from hermes_backup.pipeline.model import Pipeline
-from hermes_backup.pipeline.newest import Candidate
+from hermes_backup.pipeline.roaming.attachment import Attachment, Way, forget, layers_of, remember
+from hermes_backup.pipeline.roaming.newest import Candidate
 from hermes_backup.pipeline.unpacking import QUARANTINE
 from hermes_backup.snapshots.names import SnapshotName
 from hermes_backup.stages.context import Context

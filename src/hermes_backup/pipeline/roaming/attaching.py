@@ -21,8 +21,15 @@ from hermes_backup.errors import (
 from hermes_backup.home.layers import Layers
 from hermes_backup.home.owners import account
 from hermes_backup.home.printable import printable
-from hermes_backup.pipeline import leasing
-from hermes_backup.pipeline.attachment import (
+from hermes_backup.pipeline.config import HostConfig, pipeline_of
+from hermes_backup.pipeline.executor import Follower
+from hermes_backup.pipeline.homes import declared_home
+from hermes_backup.pipeline.interruption import interruptible
+from hermes_backup.pipeline.lock import locked
+from hermes_backup.pipeline.model import Pipeline
+from hermes_backup.pipeline.preparing import pipeline_folder, prepared, private
+from hermes_backup.pipeline.roaming import leasing
+from hermes_backup.pipeline.roaming.attachment import (
     Attachment,
     Way,
     attachment,
@@ -31,16 +38,9 @@ from hermes_backup.pipeline.attachment import (
     layers_of,
     remember,
 )
-from hermes_backup.pipeline.config import HostConfig, pipeline_of
-from hermes_backup.pipeline.executor import Follower
-from hermes_backup.pipeline.homes import declared_home
-from hermes_backup.pipeline.interruption import interruptible
-from hermes_backup.pipeline.keeping import push_kept
-from hermes_backup.pipeline.laying import Laying, clear, occupied
-from hermes_backup.pipeline.lock import locked
-from hermes_backup.pipeline.model import Pipeline
-from hermes_backup.pipeline.newest import Newest, is_newer, newest, targets_of
-from hermes_backup.pipeline.preparing import pipeline_folder, prepared, private
+from hermes_backup.pipeline.roaming.keeping import push_kept
+from hermes_backup.pipeline.roaming.laying import Laying, clear, occupied
+from hermes_backup.pipeline.roaming.newest import Newest, is_newer, newest, targets_of
 from hermes_backup.snapshots.folder import FolderPlace
 from hermes_backup.snapshots.names import SnapshotName
 from hermes_backup.stages.context import Context

@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from hermes_backup.errors import Fault
-from hermes_backup.pipeline.attachment import kept_folder
 from hermes_backup.pipeline.model import Pipeline
-from hermes_backup.pipeline.newest import is_newer, newest
+from hermes_backup.pipeline.roaming.attachment import kept_folder
+from hermes_backup.pipeline.roaming.newest import is_newer, newest
 from hermes_backup.snapshots.folder import FolderPlace
 from hermes_backup.snapshots.names import folder_of, manifest_name
 from hermes_backup.stages.context import Context

@@ -6,12 +6,11 @@ from contextlib import suppress
 from datetime import datetime, timezone
 
 from hermes_backup.errors import CONFIG_INVALID, ExitCode, Fault
-from hermes_backup.pipeline import leasing
-from hermes_backup.pipeline.agent import status_path
-from hermes_backup.pipeline.attachment import attachment
 from hermes_backup.pipeline.config import HostConfig, pipeline_of
 from hermes_backup.pipeline.executor import Follower
-from hermes_backup.pipeline.preparing import pipeline_folder, prepared, private
+from hermes_backup.pipeline.preparing import pipeline_folder, prepared, private, status_path
+from hermes_backup.pipeline.roaming import leasing
+from hermes_backup.pipeline.roaming.attachment import attachment
 from hermes_backup.pipeline.status import Status
 from hermes_backup.streams.private import write_private
 

@@ -11,10 +11,10 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from hermes_backup.errors import LEASE_HELD, REMOTE_UNREACHABLE, Fault
-from hermes_backup.pipeline.attachment import holder_of
 from hermes_backup.pipeline.lock import locked
 from hermes_backup.pipeline.model import Pipeline
-from hermes_backup.pipeline.newest import is_newer, newest
+from hermes_backup.pipeline.roaming.attachment import holder_of
+from hermes_backup.pipeline.roaming.newest import is_newer, newest
 from hermes_backup.snapshots.lease import Lease, read_lease, write_lease
 from hermes_backup.snapshots.place import Place
 from hermes_backup.stages.context import Context
