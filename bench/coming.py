@@ -39,9 +39,11 @@ class Figures:
         """Compare them with what was hoped for."""
         mounted, download = self.seconds["mount-latest"], self.seconds["download alone"]
         times, untar = mounted / download, self.seconds["download and untar"]
+        by_hand = self.seconds["download and gpg"]
         made = [
             Target("mount-latest against the download alone", "<= 1.1 times its time",
-                   f"{times:.2f} times ({mounted:.2f} s, {download:.2f} s; download and untar {untar:.2f} s)",
+                   f"{times:.2f} times ({mounted:.2f} s, {download:.2f} s; download, gpg {by_hand:.2f} s; "
+                   f"download, gpg, untar {untar:.2f} s)",
                    times <= 1.1),
         ]  # fmt: skip
         ours, disk = self.operations["mounted home"], self.operations["local disk"]
@@ -105,7 +107,12 @@ class _Machine:
 
     def ways(self) -> dict[str, Callable[[], float]]:
         """Return the ways to bring the home."""
-        return {"download alone": self._download, "mount-latest": self._mount, "download and untar": self._untar}
+        return {
+            "download alone": self._download,
+            "download and gpg": self._decrypt,
+            "mount-latest": self._mount,
+            "download and untar": self._untar,
+        }
 
     @contextmanager
     def mounted(self) -> Iterator[Path]:
@@ -147,13 +154,21 @@ class _Machine:
             (at / "SOUL.md").read_bytes()
             return time.monotonic() - begun
 
+    def _decrypt(self) -> float:
+        piped = f"{self._cat('image')} | {self._opened} > {self._work}/data && rm {self._work}/data"
+        return self._run("bash", "-o", "pipefail", "-c", piped)
+
     def _untar(self) -> float:
         out = self._work / "untarred"
         out.mkdir()
-        opened = f"gpg --batch --quiet --pinentry-mode loopback --passphrase-file {self._words} --decrypt"
-        taken = self._run("bash", "-o", "pipefail", "-c", f"{self._cat('tar')} | {opened} | tar --zstd -x -C {out}")
+        piped = f"{self._cat('tar')} | {self._opened} | tar --zstd -x -C {out}"
+        taken = self._run("bash", "-o", "pipefail", "-c", piped)
         shutil.rmtree(out)
         return taken
+
+    @property
+    def _opened(self) -> str:
+        return f"gpg --batch --quiet --pinentry-mode loopback --passphrase-file {self._words} --decrypt"
 
     def _cat(self, name: str) -> str:
         suffix = ".sqsh.gpg" if name == "image" else ".tar.zst.gpg"

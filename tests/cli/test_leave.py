@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -84,12 +85,27 @@ def test_what_somebody_else_writes_while_the_last_snapshot_is_made_stays(cloud: 
     (machine.home / "own").write_text("words\n")
     *program, name = late
     done = called(machine, "leave", after=(*program, str(machine.home / name)))
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 4, done.stderr
     assert f"warning: mount: {name} was written while the last snapshot was made" in done.stderr
     assert released(cloud)
     again = called(machine, "mount-latest", "--json")
     assert json.loads(again.stdout)["resumed"], again.stderr
     assert (machine.home / name).exists() == (name == "late")
+
+
+def test_a_log_that_the_agent_left_is_no_late_write(cloud: Cloud) -> None:
+    machine = came(cloud)
+    script = (
+        "import os, sqlite3, sys; it = sqlite3.connect(sys.argv[1]); it.execute('DELETE FROM messages WHERE id > 7')"
+    )
+    subprocess.run([sys.executable, "-c", f"{script}; it.commit(); os._exit(0)", machine.home / "state.db"], check=True)
+    assert (machine.home / "state.db-wal").stat().st_size
+    done = called(machine, "leave")
+    assert (done.returncode, "meanwhile" in done.stderr, "while the last" in done.stderr) == (0, False, False)
+    assert not (machine.state / "layers").exists()
+    other = cloud.machine()
+    assert called(other, "mount-latest").returncode == 0
+    assert messages_in(other.home / "state.db") == 7
 
 
 def test_with_the_remote_gone_nothing_is_lost(cloud: Cloud) -> None:

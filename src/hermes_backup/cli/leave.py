@@ -20,8 +20,8 @@ def leave(
 ) -> None:
     """Take a last snapshot of the home that was brought, take the home away, and give it free for other machines.
 
-    Ends with the snapshot's exit status. Where no remote took it, it is kept on this machine, and so is everything
-    that was written to the home: the next start goes on with both.
+    Ends with the snapshot's exit status; with 4 where something was written while it was made. Where no remote took
+    it, it is kept on this machine, and so is everything that was written to the home: the next start goes on with both.
     """
     import secrets
 
@@ -36,7 +36,7 @@ def leave(
     with locked(supervised(chosen, pipeline)):
         status = run_pipeline(chosen, pipeline, Options(run_id or secrets.token_hex(16), keep=True))
         saved = status.started if status.exit_code == ExitCode.OK else None
-        detach(chosen, pipeline, saved=saved, follower=Speaker())
+        in_time = detach(chosen, pipeline, saved=saved, follower=Speaker())
     if status.error is not None:
         say(f"warning: no last snapshot: {status.error.what} [{status.error.name}] {status.error.mend}")
     elif not as_json:
@@ -44,4 +44,5 @@ def leave(
         say(f"the last snapshot: {said}")
     if as_json:
         print_json(status.model_dump(mode="json"))
-    raise typer.Exit(ExitCode.BUG if status.exit_code is None else status.exit_code)
+    code = ExitCode.BUG if status.exit_code is None else status.exit_code
+    raise typer.Exit(code or (ExitCode.OK if in_time else ExitCode.PARTIAL))

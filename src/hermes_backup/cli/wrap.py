@@ -24,7 +24,7 @@ from hermes_backup.cli.mount_latest import (
     sentence,
 )
 from hermes_backup.cli.speaking import Speaker, say
-from hermes_backup.errors import Fault
+from hermes_backup.errors import ExitCode, Fault
 
 if TYPE_CHECKING:
     from hermes_backup.pipeline.config import HostConfig
@@ -70,13 +70,15 @@ def wrap(
         say(sentence(attach(chosen, pipeline, wanted, Speaker())))
         with suppress(OSError):
             os.chdir(os.getcwd())  # noqa: PTH109 - what is mounted there now, if that is the home
+        in_time = True
         ended = _run(chosen, pipeline, _work(found, umask, chosen.host, config, pipeline, times))
         os.chdir("/")
         try:
-            detach(chosen, pipeline, saved=saved_until(chosen, pipeline, ended.last), follower=Speaker())
+            saved = saved_until(chosen, pipeline, ended.last)
+            in_time = detach(chosen, pipeline, saved=saved, follower=Speaker())
         except Fault as fault:  # what was to be saved is; the exit status is the command's
             say(f"warning: the home stays where it is: {fault}")
-    raise typer.Exit(ended.command or ended.last)
+    raise typer.Exit(ended.command or ended.last or (ExitCode.OK if in_time else ExitCode.PARTIAL))
 
 
 def _run(config: HostConfig, pipeline: str, work: Work) -> Ended:

@@ -100,7 +100,9 @@ def select(root: Path, rules: Rules) -> Selection:
     except PermissionError as error:
         raise Fault(HOME_UNREADABLE, f"it cannot be reached: {error.strerror}", where=str(root)) from error
     except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links, before Python 3.13
-        raise Fault(HOME_MISSING, f"there is no such folder: {error}", where=str(root)) from error
+        gone = isinstance(error, FileNotFoundError)
+        what = "there is no such folder" if gone else "its links lead in a circle"
+        raise Fault(HOME_MISSING, what, where=str(root)) from error
     if not real.is_dir():
         raise Fault(HOME_MISSING, "it is not a folder", where=str(root))
     walk = _Walk(os.fsencode(real), rules)

@@ -125,7 +125,8 @@ def chosen(pipeline: Pipeline, options: Options) -> tuple[Stage, ...]:
     )
     wrong = misplaced(stages)
     if wrong is not None:
-        raise Fault(PIPELINE_ORDER, f"without the stages left out, {wrong.what}", where=pipeline.name)
+        what = f"without the stages left out, {wrong.what}"
+        raise Fault(PIPELINE_ORDER, what, where=pipeline.name, mend=wrong.mend)
     return stages
 
 

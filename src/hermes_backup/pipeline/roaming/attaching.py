@@ -102,8 +102,8 @@ def attach(config: HostConfig, name: str, wanted: Wanted, follower: Follower) ->
             return attached
 
 
-def detach(config: HostConfig, name: str, *, saved: datetime | None, follower: Follower) -> None:
-    """Take the home away where it was mounted, and give the lease back.
+def detach(config: HostConfig, name: str, *, saved: datetime | None, follower: Follower) -> bool:
+    """Take the home away where it was mounted, and give the lease back; return False where it was written too late.
 
     ``saved``: a snapshot holds everything that was written before this moment, so what lies on this machine goes,
     unless something was written since.
@@ -113,23 +113,26 @@ def detach(config: HostConfig, name: str, *, saved: datetime | None, follower: F
     """
     with _run(config, name, follower) as (pipeline, folder, context):
         record = attachment(folder)
+        in_time = True
         if record is not None and record.layered:
             layers = layers_of(folder, record.at)
             there = layers.mounted
             layers.unmount()
             if saved is not None and there:
-                _leave_nothing(layers, folder, saved, context)
+                in_time = _leave_nothing(layers, folder, saved, context)
         leasing.release(pipeline, context, folder)
+        return in_time
 
 
-def _leave_nothing(layers: Layers, folder: Path, saved: datetime, context: Context) -> None:
+def _leave_nothing(layers: Layers, folder: Path, saved: datetime, context: Context) -> bool:
     late = layers.written_since(saved)
     if late is None:
         remove(layers.folder)
         forget(folder)
-        return
+        return True
     what = f"{printable(str(late))} was written while the last snapshot was made, and may be in none"
     context.listener.warn(_STAGE, f"{what}: it stays in {layers.upper}, and the next start here goes on with it")
+    return False
 
 
 @contextmanager
