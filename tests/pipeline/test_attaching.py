@@ -171,6 +171,39 @@ def test_a_disk_that_comes_back_after_another_machine_went_on(cloud: Cloud, way:
     assert (first.home / "mine").read_text() == "of the first\n"
 
 
+@root_only
+@pytest.mark.parametrize("late", [False, True])
+def test_a_folder_that_was_saved_gives_way_when_the_home_comes_back(cloud: Cloud, late: bool) -> None:
+    first, second = settled(cloud), cloud.machine()
+    second.come()
+    (second.home / "SOUL.md").write_text("grown elsewhere\n")
+    assert second.save().state == "done"
+    second.go()
+    if late:
+        (first.home / "mine").write_text("after the last snapshot\n")
+        refused(first, "HB-HOME-DIVERGED")
+        assert (first.home / "mine").exists()
+        return
+    assert not first.come().resumed
+    assert (first.home / "SOUL.md").read_text() == "grown elsewhere\n"
+    (aside,) = first.folder.glob("home.left-*")
+    assert (aside / "SOUL.md").read_text() == "I am the test.\n"
+    assert str(aside) in first.heard.text
+
+
+@root_only
+def test_a_folder_that_is_written_again_is_not_saved_any_more(cloud: Cloud) -> None:
+    first, second = settled(cloud), cloud.machine()
+    assert first.come().resumed
+    (first.home / "mine").write_text("lost with the machine\n")
+    os.utime(first.home / "mine", (0, 0))
+    second.come(lease=0.5)
+    (second.home / "yours").write_text("of the second\n")
+    assert second.save().state == "done"
+    second.go()
+    refused(first, "HB-HOME-DIVERGED")
+
+
 def test_a_home_that_lies_there_is_not_overwritten(cloud: Cloud) -> None:
     settled(cloud)
     machine = cloud.machine()

@@ -12,7 +12,6 @@ import stat
 import time
 from collections import Counter
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
@@ -111,21 +110,6 @@ class Layers:
             _demand("umount", "--", self.at)
         while self.lower.is_dir() and mounted_at(self.lower) is not None:
             _demand("umount", "--", self.lower)
-
-    def written_since(self, moment: datetime) -> Path | None:
-        """Return a file of the home that was written or deleted at a moment or after it, as the home has it; or None.
-
-        Folders do not count, nor do SQLite's ``-shm`` files, and ``-wal`` files by what is in them alone: whoever reads
-        a database as root changes the others' times (3.40, seen).
-        """
-        for entry in sorted(self.upper.rglob("*")):
-            info = entry.lstat()
-            if stat.S_ISDIR(info.st_mode) or entry.name.endswith("-shm"):
-                continue
-            changed = info.st_mtime if entry.name.endswith("-wal") else info.st_ctime
-            if changed >= moment.timestamp():
-                return entry.relative_to(self.upper)
-        return None
 
     def discard(self) -> Path | None:
         """Remove the layers; where something was written, they are moved aside instead, and where to is returned.

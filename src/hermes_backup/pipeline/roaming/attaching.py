@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from hermes_backup.errors import (
 from hermes_backup.home.layers import Layers
 from hermes_backup.home.owners import account
 from hermes_backup.home.printable import printable
+from hermes_backup.home.written import written_since
 from hermes_backup.pipeline.config import HostConfig, pipeline_of
 from hermes_backup.pipeline.executor import Follower
 from hermes_backup.pipeline.homes import declared_home
@@ -113,26 +115,30 @@ def detach(config: HostConfig, name: str, *, saved: datetime | None, follower: F
     """
     with _run(config, name, follower) as (pipeline, folder, context):
         record = attachment(folder)
-        in_time = True
-        if record is not None and record.layered:
-            layers = layers_of(folder, record.at)
-            there = layers.mounted
-            layers.unmount()
-            if saved is not None and there:
-                in_time = _leave_nothing(layers, folder, saved, context)
+        in_time = True if record is None else _left(record, folder, saved, context)
         leasing.release(pipeline, context, folder)
         return in_time
 
 
-def _leave_nothing(layers: Layers, folder: Path, saved: datetime, context: Context) -> bool:
-    late = layers.written_since(saved)
-    if late is None:
+def _left(record: Attachment, folder: Path, saved: datetime | None, context: Context) -> bool:
+    """Take layers away; a plain folder stays, and whether it is saved is remembered. False for a late write."""
+    layers = layers_of(folder, record.at)
+    there = layers.mounted if record.layered else occupied(record.at)
+    if record.layered:
+        layers.unmount()
+    if saved is None or not there:
+        return True
+    written = layers.upper if record.layered else record.at
+    late = written_since(written, saved)
+    if late is not None:
+        what = f"{printable(str(late))} was written while the last snapshot was made, and may be in none"
+        context.listener.warn(_STAGE, f"{what}: it stays in {written}, and the next start here goes on with it")
+    elif record.layered:
         remove(layers.folder)
         forget(folder)
-        return True
-    what = f"{printable(str(late))} was written while the last snapshot was made, and may be in none"
-    context.listener.warn(_STAGE, f"{what}: it stays in {layers.upper}, and the next start here goes on with it")
-    return False
+    else:
+        remember(folder, record.model_copy(update={"saved": saved}))
+    return late is None
 
 
 @contextmanager
@@ -173,18 +179,13 @@ def _resumed(
 ) -> Attached | None:
     """Go on with what lies on this machine, where nobody else went on since; None where nothing does."""
     layers = layers_of(folder, at)
-    if record is None or not record.whole:
+    if record is None or not record.whole or not _lies_there(record, layers, at):
         return None
-    if record.at != at:
-        raise Fault(HOME_OCCUPIED, f"this pipeline's home was brought to {record.at} before", where=str(at))
-    if record.layered:
-        if not layers.mounted and not (layers.image.is_file() and layers.upper.is_dir()):
-            return None
-    elif not occupied(at):
+    if _given_way(record, found, at, wanted, context):
         return None
-    elif record.inode != at.stat().st_ino:
-        raise Fault(HOME_OCCUPIED, "another folder lies there than this machine's home", where=str(at))
     wanted.settled()
+    if not record.layered:
+        remember(folder, record.model_copy(update={"saved": None}))
     if not layers.mounted:
         _require_alone(record, found, context, layers.folder if record.layered else at, wanted)
         if record.layered:
@@ -193,11 +194,40 @@ def _resumed(
     return Attached(at, record.way, base, resumed=True)
 
 
-def _require_alone(record: Attachment, found: Newest, context: Context, where: Path, wanted: Wanted) -> None:
+def _lies_there(record: Attachment, layers: Layers, at: Path) -> bool:
+    """Say whether the home of a record is still there, mounted or not."""
+    if record.at != at:
+        raise Fault(HOME_OCCUPIED, f"this pipeline's home was brought to {record.at} before", where=str(at))
+    if record.layered:
+        return layers.mounted or (layers.image.is_file() and layers.upper.is_dir())
+    if occupied(at) and record.inode != at.stat().st_ino:
+        raise Fault(HOME_OCCUPIED, "another folder lies there than this machine's home", where=str(at))
+    return occupied(at)
+
+
+def _given_way(record: Attachment, found: Newest, at: Path, wanted: Wanted, context: Context) -> bool:
+    """Move a folder aside that is in a snapshot as it lies there, where another machine went on with the home."""
+    base = _base(record, context)
+    if record.saved is None or wanted.keep_home or found.name is None or not is_newer(found.name, base):
+        return False
+    if os.path.ismount(at) or written_since(at, record.saved) is not None:
+        return False
+    aside = at.with_name(f"{at.name}.left-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}")
+    at.rename(aside)
+    context.listener.note(_STAGE, f"the home as it was here, which is saved, lies in {aside}")
+    return True
+
+
+def _base(record: Attachment, context: Context) -> SnapshotName | None:
+    """Return the newest snapshot that what lies here began with, or that was made of it."""
     last = context.ledger.last()
     own = {last.manifest.name} if last is not None else set()
     own |= {SnapshotName.parse(record.snapshot)} if record.snapshot else set()
-    base = max(own, default=None)
+    return max(own, default=None)
+
+
+def _require_alone(record: Attachment, found: Newest, context: Context, where: Path, wanted: Wanted) -> None:
+    base = _base(record, context)
     if wanted.keep_home or found.name is None or not is_newer(found.name, base):
         return
     what = f"what was written here after {base or 'its beginning'} is in no snapshot, and "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
@@ -27,6 +28,7 @@ class Attachment(BaseModel):
         whole: False while it is being unpacked: what lies there then is nobody's.
         inode: of the folder, where it is no mount of ours: another folder at its place is another home.
         lease: for how many seconds each word of this machine holds.
+        saved: a snapshot holds everything that was written to the folder before; None while somebody may write to it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -37,6 +39,7 @@ class Attachment(BaseModel):
     whole: bool = True
     inode: int | None = None
     lease: float = 300.0
+    saved: datetime | None = None
 
     @property
     def layered(self) -> bool:
