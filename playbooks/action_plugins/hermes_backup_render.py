@@ -6,13 +6,14 @@ Each variable is filled in by itself, so that one bad template hides no other.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
 
 from ansible._internal._datatag._tags import Origin, SourceWasEncrypted, VaultedValue
 from ansible.errors import AnsibleError
-from ansible.parsing.vault import EncryptedString
+from ansible.parsing.vault import EncryptedString, b_HEADER, is_encrypted
 from ansible.plugins.action import ActionBase
 
 PREFIX = "hermes_backup_"
@@ -47,7 +48,7 @@ class ActionModule(ActionBase):
             "errors": errors,
             "spots": [*_spots(values, ())],
             "variables": {name: _spot(value) for name, value in raw.items()},
-            "secrets": sorted({*_secrets(values), *self._vaulted(task_vars)}),
+            "secrets": sorted({str(it) for it in (*_secrets(values), *self._vaulted(task_vars))}),
         }
         name = hashlib.sha256(str(answer["host"]).encode("utf-8", "surrogateescape")).hexdigest()
         file = os.path.join(self._task.args["folder"], name + ".json")
@@ -78,7 +79,9 @@ class ActionModule(ActionBase):
         """Everything that lies in the vault, so that nothing that is printed shows it."""
         for name, value in task_vars.items():
             if name not in _NOT_OURS and not name.startswith("ansible_"):
-                yield from _secrets(value)
+                for secret in _secrets(value):
+                    yield secret
+                    yield self._text(secret)  # a template that lies in a vault may make a secret of others
 
 
 def _secrets(value):
@@ -88,13 +91,29 @@ def _secrets(value):
     elif isinstance(value, list):
         for item in value:
             yield from _secrets(item)
-    elif (
-        isinstance(value, EncryptedString) or VaultedValue.is_tagged_on(value) or SourceWasEncrypted.is_tagged_on(value)
-    ):
+    elif _is_vaulted(value):
         try:
-            yield str(value)
+            yield value if isinstance(value, str) else str(value)  # a text keeps its tags: it may be a template
         except AnsibleError:  # it cannot be decrypted, so it cannot be printed either
             return
+
+
+def _is_vaulted(value):
+    """Whether a value is vaulted by itself, or stands in a file that is: such a file's mapping alone is tagged so."""
+    tags = (VaultedValue, SourceWasEncrypted)
+    if isinstance(value, EncryptedString) or any(it.is_tagged_on(value) for it in tags):
+        return True
+    origin = Origin.get_tag(value)
+    return origin is not None and bool(origin.path) and _is_encrypted(str(origin.path))
+
+
+@functools.lru_cache(maxsize=None)
+def _is_encrypted(path):
+    try:
+        with open(path, "rb") as file:
+            return is_encrypted(file.read(len(b_HEADER)))
+    except OSError:  # what no file holds
+        return False
 
 
 def _spots(value, path):

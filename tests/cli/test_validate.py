@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from hermes_backup.fleet.declared import declared
 from hermes_backup.fleet.render import known_variables
 from tests.fleet.ground import HOSTS, LOCAL, Ground
 from tests.keys import KeyMaker
@@ -382,6 +384,45 @@ def test_a_sound_vaulted_value_is_not_told_either(ground: Ground) -> None:
     for words in ([], ["--json"]):
         done = ground.call("validate", "./prod", *words, **password)
         assert (done.code, "r2:********" in done.out, "bucket-4711" in done.out) == (0, True, False)
+
+
+def encrypted(ground: Ground, name: str, text: str) -> None:
+    """Write a file of the inventory that is a vault as a whole."""
+    file = ground.write(name, text)
+    password = ground.root / "vault-password"
+    password.write_text("open sesame")
+    program = Path(sys.executable).parent / "ansible-vault"
+    argv = [program, "encrypt", "--vault-password-file", password, file]
+    subprocess.run(argv, capture_output=True, check=True, env={**os.environ, "HOME": str(ground.root)})
+
+
+@pytest.mark.parametrize("suffix", ["yml", "json"])
+def test_a_file_that_is_a_vault_as_a_whole(ground: Ground, monkeypatch: pytest.MonkeyPatch, suffix: str) -> None:
+    secrets = {
+        "vault_key": "topsecretvalue123",
+        "vault_number": 47118150,
+        "vault_made": "{{ vault_key | reverse }}",
+        "vault_list": [{"deep": "downinthevault"}],
+        "vault_bucket": "bucket-4711",
+        "hermes_backup_owner": "nobodyknowsme",
+    }
+    settings = ground.settings(
+        "hermes_backup_exclude_extra: ['/x{{ vault_key }}', '{{ vault_key }}', 'n{{ vault_number }}',"
+        " 'm{{ vault_made }}', 'l{{ vault_list[0].deep }}']",
+    )
+    settings.rename(ground.write("group_vars/all/main.yml", ""))
+    encrypted(ground, f"group_vars/all/vault.{suffix}", json.dumps(secrets))
+    ground.write("host_vars/vps1.yml", "hermes_backup_remotes: ['r2:{{ vault_bucket }}']\n")
+    password = {"ANSIBLE_VAULT_PASSWORD_FILE": str(ground.root / "vault-password")}
+    told = ("topsecretvalue123", "47118150", "321eulavtercespot", "downinthevault", "nobodyknowsme", "bucket-4711")
+    for words in ("show ./prod", "show ./prod --json", "validate ./prod", "validate ./prod --json"):
+        done = ground.call(*words.split(), **password)
+        assert (done.code, [it for it in told if it in done.out + done.err]) == (0, []), done
+    shown = ground.call("show", "./prod", "--json", **password).data
+    assert shown["exclude_extra"] == ["/x********", "********", "n********", "m********", "l********"]
+    monkeypatch.setenv("ANSIBLE_VAULT_PASSWORD_FILE", password["ANSIBLE_VAULT_PASSWORD_FILE"])
+    fleet = ground.fleet()
+    assert declared(fleet.host("vps1"), ["vps1"]).secret
 
 
 def test_a_vault_without_its_password(ground: Ground) -> None:
