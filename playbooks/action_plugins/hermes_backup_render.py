@@ -107,7 +107,7 @@ def _is_vaulted(value):
     return origin is not None and bool(origin.path) and _is_encrypted(str(origin.path))
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _is_encrypted(path):
     try:
         with open(path, "rb") as file:
