@@ -204,6 +204,27 @@ def test_a_folder_that_is_written_again_is_not_saved_any_more(cloud: Cloud) -> N
     refused(first, "HB-HOME-DIVERGED")
 
 
+@root_only
+def test_the_home_that_this_machine_saves_anyway_is_gone_on_with(cloud: Cloud) -> None:
+    machine = cloud.machine()
+    make_home(machine.home)
+    assert machine.save().state == "done"
+    attached = machine.come()
+    assert (attached.way, attached.resumed) == ("kept", False)
+    assert (machine.home / "SOUL.md").exists()
+
+
+@root_only
+def test_no_home_is_brought_that_could_not_be_saved(cloud: Cloud) -> None:
+    machine = cloud.machine()
+    config = machine.config(state=str(machine.folder / "link" / "state"))
+    (machine.folder / "link").symlink_to(machine.home)
+    with pytest.raises(Fault) as seen:
+        attach(config, "snapshot", Wanted(start_empty=True), machine.heard)
+    assert (seen.value.kind.name, "hermes_backup_state" in seen.value.mend) == ("HB-CONFIG-INVALID", True)
+    assert not machine.home.exists()
+
+
 def test_a_home_that_lies_there_is_not_overwritten(cloud: Cloud) -> None:
     settled(cloud)
     machine = cloud.machine()

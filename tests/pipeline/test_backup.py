@@ -320,6 +320,24 @@ def test_without_copies_of_databases_their_logs_come_too_and_it_is_partial(site:
         assert messages_in(tree / "state.db") == 201
 
 
+def test_a_home_without_databases_lacks_nothing_without_their_copies(site: Site) -> None:
+    (site.home / "state.db").unlink()
+    skipping = Options("t", skip=("sqlite",), if_changed=True)
+    assert [site.run(options=skipping).state for _ in range(2)] == ["done", "unchanged"]
+
+
+def test_a_log_without_its_database_is_kept_without_copies_too(site: Site, tmp_path: Path) -> None:
+    with contextlib.closing(sqlite3.connect(site.home / "kanban.db")) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("CREATE TABLE a (b)")
+        connection.commit()
+        log = (site.home / "kanban.db-wal").read_bytes()
+    (site.home / "kanban.db").unlink()
+    (site.home / "kanban.db-wal").write_bytes(log)
+    site.run([it for it in site.usual() if it != "sqlite"])
+    assert (opened(site, data_of(site), tmp_path / "back") / "kanban.db-wal").read_bytes() == log
+
+
 @pytest.mark.parametrize(
     ("spoil", "name", "code"),
     [

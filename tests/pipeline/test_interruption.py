@@ -41,6 +41,16 @@ def test_a_signal_in_a_finalizer_ends_the_run_after_it(number: signal.Signals) -
     assert time.monotonic() - began < 5
 
 
+def test_a_signal_in_the_last_finalizer_of_a_block_is_raised_at_its_end() -> None:
+    def work() -> None:
+        with interruptible():
+            _send(signal.SIGTERM)
+            _Slow()
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+
+
 @pytest.mark.parametrize("number", ENDING)
 def test_a_second_signal_does_not_disturb_the_cleaning_up(number: signal.Signals) -> None:
     cleaned: list[bool] = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hermes_backup.errors import BUG, INTERRUPTED, PIPELINE_ORDER, STAGE_FAILED, ExitCode, Fault, from_system
+from hermes_backup.home.databases import find
 from hermes_backup.home.layout import DEFAULT_EXCLUDES
 from hermes_backup.home.printable import printable
 from hermes_backup.home.selection import Partial, Rules, select
@@ -142,11 +143,12 @@ def _recorded(
     now = recorder.status.started
     left_out = [stage.name for stage in pipeline.stages if stage not in stages]
     declared = replace(pipeline, stages=tuple(it for it in pipeline.stages if it in stages))
+    root = _home(config, recorder, folder)
+    require_apart(root, state_folder(config), stages)
     with prepared(config, declared, folder, now, recorder, if_changed=if_changed) as context:
         if context.host_key is not None:
             recorder.key(context.host_key.public())
-        home = Home(_home(config, recorder, folder), rules_of(config), partial=_unproven(left_out))
-        require_apart(home.root, state_folder(config), stages)
+        home = Home(root, rules_of(config))
         if options.dry_run:
             plan = _plan(stages, home, context)
             return recorder.finish("planned", ExitCode.OK, plan=plan)
@@ -154,7 +156,7 @@ def _recorded(
         if brought is not None:
             require_there(brought, folder)
             leasing.require_alone(pipeline, context, folder)
-        value = execute(stages, home, context, recorder)
+        value = execute(stages, _unproven(home) if Sqlite.name in left_out else home, context, recorder)
         if brought is not None:
             keeping.push_kept(pipeline, context, folder)
             leasing.renew(pipeline, context, folder, brought.lease)
@@ -167,11 +169,11 @@ def _recorded(
     return _conclude(value, recorder)
 
 
-def _unproven(left_out: Sequence[str]) -> tuple[Partial, ...]:
-    """What a snapshot without some of its pipeline's stages cannot vouch for."""
-    if Sqlite.name not in left_out:
-        return ()
-    return (Partial("databases", "archived as they lie, for the stage sqlite was left out"),)
+def _unproven(home: Home) -> Home:
+    """Name the databases that no stage copies, as this run was told: it cannot vouch for them."""
+    why = "archived as it lies, for the stage sqlite was left out"
+    found = find(home.root, select(home.root, home.rules))
+    return replace(home, partial=tuple(Partial(printable(it.name), why) for it in found))
 
 
 def _plan(stages: tuple[Stage, ...], home: Home, context: Context) -> tuple[str, ...]:

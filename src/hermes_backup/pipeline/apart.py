@@ -11,8 +11,6 @@ from hermes_backup.errors import CONFIG_INVALID, Fault
 from hermes_backup.stages.destination import Destination
 from hermes_backup.stages.stage import Stage
 
-MEND = "let it lie elsewhere"
-
 
 @dataclass(frozen=True)
 class Inside:
@@ -20,6 +18,7 @@ class Inside:
 
     position: int | None
     what: str
+    mend: str
 
 
 def inside(
@@ -35,7 +34,10 @@ def inside(
     for stage_at, address in written:
         if address.startswith("/") and Path(spelled(address)).is_relative_to(real):
             who = "state" if stage_at is None else stages[stage_at].name
-            yield Inside(stage_at, f"{who} lies in the home that is saved: {address}")
+            mend = f"Let {who} write to a folder outside of the home."
+            if stage_at is None:
+                mend = "Set hermes_backup_state to a folder outside of the home."
+            yield Inside(stage_at, f"{who} lies in the home that is saved: {address}", mend)
 
 
 def require_apart(home: Path, state: Path, stages: Sequence[Stage]) -> None:
@@ -45,4 +47,4 @@ def require_apart(home: Path, state: Path, stages: Sequence[Stage]) -> None:
         Fault: CONFIG_INVALID.
     """
     for found in inside(str(home), str(state), stages, os.path.realpath):
-        raise Fault(CONFIG_INVALID, found.what, where=str(home), mend=MEND)
+        raise Fault(CONFIG_INVALID, found.what, where=str(home), mend=found.mend)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from hermes_backup.errors import CONFIG_INVALID, PIPELINE_MISSING, Fault
-from hermes_backup.pipeline.apart import MEND, inside
+from hermes_backup.pipeline.apart import inside
 from hermes_backup.pipeline.drilled import unsound
 from hermes_backup.pipeline.model import Pipeline, Problem, explain, nearest, parse_pipeline
 from hermes_backup.snapshots.names import HOST_RE
@@ -101,7 +101,7 @@ def _within_home(config: HostConfig, pipelines: Mapping[str, Pipeline]) -> Itera
     for name, made in pipelines.items():
         for one in inside(config.home, config.state, made.stages):
             path = ("state",) if one.position is None else ("pipelines", name, "stages", one.position)
-            yield Problem(path, one.what, MEND)
+            yield Problem(path, one.what, one.mend)
 
 
 def pipeline_of(config: HostConfig, name: str) -> Pipeline:

@@ -42,10 +42,14 @@ def interruptible() -> Iterator[None]:
         yield
     finally:
         sys.unraisablehook = hook
+        pending = any(it.is_alive() for it in again)
         for timer in again:
             timer.cancel()
+            timer.join()
         for number, handler in before.items():
             signal.signal(number, handler)
+    if pending:
+        raise KeyboardInterrupt
 
 
 def undisturbed() -> None:

@@ -30,6 +30,15 @@ def address(text: str) -> str:
     return _passed(text, _ADDRESS, "the address of a remote")
 
 
+def place(text: str) -> str:
+    """Return the address of a place where snapshots lie, gated and in one spelling: without a slash at its end.
+
+    Raises:
+        Fault: REMOTE_NAME.
+    """
+    return address(text).rstrip("/") or "/"
+
+
 def flag(text: str) -> str:
     """Return an rclone flag, ``--name`` or ``--name=value``, when it is plain.
 

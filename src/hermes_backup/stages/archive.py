@@ -117,7 +117,7 @@ class _Making:
         self._holes = holes
         self._context = context
         chosen = select(home.root, rules)
-        home = _with_logs(home, chosen) if home.staged is None else home
+        home = _with_logs(home, chosen, context) if home.staged is None else home
         self._home = home
         self._selection = _without_sidecars(home, chosen)
         for pattern in self._selection.unmatched:
@@ -158,9 +158,12 @@ class _Making:
         self._partial = tuple(Partial(name, "changed while it was read") for name in changed)
 
 
-def _with_logs(home: Home, selection: Selection) -> Home:
+def _with_logs(home: Home, selection: Selection, context: Context) -> Home:
     """Where no stage copied the databases, what only their logs hold goes in beside them, whatever is excluded."""
-    names = {it.name + side for it in find_databases(home.root, selection) for side in (b"-wal", b"-journal")}
+    found = find_databases(home.root, selection)
+    if found:
+        context.listener.note("archive", f"databases are archived as they lie, with their logs: {len(found)}")
+    names = {it.name + side for it in found for side in (b"", b"-wal", b"-journal")}
     there = {it for it in names if (home.root / os.fsdecode(it)).is_file()}
     return replace(home, as_they_lie=home.as_they_lie | there)
 

@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field, field_validator
 
 from hermes_backup.errors import HOST_KEY_MISSING, Fault
 from hermes_backup.snapshots.catalog import find, load_manifests, read_catalog
-from hermes_backup.snapshots.gate import address
+from hermes_backup.snapshots.gate import place
 from hermes_backup.snapshots.place import Place
 from hermes_backup.snapshots.remote import RclonePlace
 from hermes_backup.stages.context import Context
@@ -37,7 +37,7 @@ class Fetch(Stage):
     @classmethod
     def _allowed(cls, value: str) -> str:
         try:
-            return address(value)
+            return place(value)
         except Fault as fault:
             raise ValueError(fault.what) from None
 

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field, field_validator
 
 from hermes_backup.errors import Fault
-from hermes_backup.snapshots.gate import address
+from hermes_backup.snapshots.gate import place
 from hermes_backup.snapshots.remote import RclonePlace
 from hermes_backup.stages.context import Context
 from hermes_backup.stages.copying import Target
@@ -36,7 +36,7 @@ class Push(Destination):
     @classmethod
     def _allowed(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         try:
-            return tuple(dict.fromkeys(address(it).rstrip("/") or "/" for it in value))
+            return tuple(dict.fromkeys(place(it) for it in value))
         except Fault as fault:
             raise ValueError(fault.what) from None
 

@@ -23,9 +23,11 @@ from hermes_backup.home.layers import Layers
 from hermes_backup.home.owners import account
 from hermes_backup.home.printable import printable
 from hermes_backup.home.written import written_since
+from hermes_backup.pipeline.apart import require_apart
 from hermes_backup.pipeline.config import HostConfig, pipeline_of
 from hermes_backup.pipeline.executor import Follower
-from hermes_backup.pipeline.homes import declared_home
+from hermes_backup.pipeline.homes import declared_home, saved_home
+from hermes_backup.pipeline.hosts import state_folder
 from hermes_backup.pipeline.interruption import interruptible
 from hermes_backup.pipeline.lock import locked
 from hermes_backup.pipeline.model import Pipeline
@@ -144,6 +146,7 @@ def _left(record: Attachment, folder: Path, saved: datetime | None, context: Con
 @contextmanager
 def _run(config: HostConfig, name: str, follower: Follower) -> Iterator[tuple[Pipeline, Path, Context]]:
     pipeline = pipeline_of(config, name)
+    require_apart(declared_home(config).absolute(), state_folder(config), pipeline.stages)
     folder = private(pipeline_folder(config, name))
     now = datetime.now(timezone.utc)
     with interruptible():
@@ -250,7 +253,7 @@ def _begun(
         context.listener.warn(_STAGE, f"what was written here before lies in {aside}")
     forget(folder)
     if occupied(at):
-        if not wanted.keep_home:
+        if not (wanted.keep_home or _is_own(at, found, folder, context)):
             _require_asked(found)
             if found.name is not None:
                 what = f"a home lies there already, and {found.name} is to be brought"
@@ -260,6 +263,12 @@ def _begun(
         return _empty(found, folder, at, wanted, context)
     way, name = Laying(pipeline, context, folder, at, wanted.settled, wanted.lease).newest(found.candidates, wanted.way)
     return Attached(at, way, name, resumed=False)
+
+
+def _is_own(at: Path, found: Newest, folder: Path, context: Context) -> bool:
+    """Say whether what lies there is the home that this machine made the newest snapshot of."""
+    last = context.ledger.last()
+    return last is not None and last.manifest.name == found.name and saved_home(folder) == at.resolve()
 
 
 def _empty(found: Newest, folder: Path, at: Path, wanted: Wanted, context: Context) -> Attached:
