@@ -322,7 +322,7 @@ def test_show_fills_in_defaults_and_masks_secrets(ground: Ground) -> None:
 
 def test_a_vaulted_value_that_fails_its_check_is_not_told(ground: Ground) -> None:
     secret = "hunter2hunter2"
-    short = "q7z"
+    short = "q7z"  # which only a value that is nothing else tells
     ground.settings(
         f"hush: {vault(ground, secret)}".rstrip(),
         f"tiny: {vault(ground, short)}".rstrip(),
@@ -334,7 +334,7 @@ def test_a_vaulted_value_that_fails_its_check_is_not_told(ground: Ground) -> Non
         "  c: {stages: [archive, store: {path: /x}, prune: {keep_within: '{{ hush }}'}]}",
         "  d: {stages: [archive, encrypt: {recipients: ['{{ hush }}']}, store: {path: /x}]}",
         "  e: {stages: [archive, store: {path: '{{ hush }}'}]}",
-        "  f: {stages: [archive, push: {to: ['/x'], bandwidth: 'a{{ tiny }}b', unencrypted: true}]}",
+        "  f: {stages: [archive, push: {to: ['/x'], bandwidth: '{{ tiny }}', unencrypted: true}]}",
         "  g: {stages: [archive, push: {to: ['{{ torn }}'], unencrypted: true}]}",
         "  h: {stages: [archive, {fetch: {from: ':s3,access_key_id=AKIA,secret_access_key=SEKRIT:bucket'}}]}",
         "  i: {stages: [{check: {timeout: '{{ hush }}'}}]}",
@@ -355,9 +355,10 @@ def test_a_vaulted_value_that_fails_its_check_is_not_told(ground: Ground) -> Non
 
 def test_a_sound_vaulted_value_is_not_told_either(ground: Ground) -> None:
     ground.settings(
-        f"hush: {vault(ground, 'q7z')}".rstrip(),
+        f"hush: {vault(ground, 'q7z-5150')}".rstrip(),
+        f"tiny: {vault(ground, '/')}".rstrip(),
         f"where: {vault(ground, 'bucket-4711')}".rstrip(),
-        "hermes_backup_exclude_extra: ['/x/{{ hush }}/y', '/plain/']",
+        "hermes_backup_exclude_extra: ['/x/{{ hush }}/y', '/plain/', '{{ tiny }}']",
         "hermes_backup_pipelines:",
         "  nightly:",
         "    stages:",
@@ -365,13 +366,13 @@ def test_a_sound_vaulted_value_is_not_told_either(ground: Ground) -> None:
         "      - archive:",
         "      - store: {path: /x}",
     )
-    ground.write("host_vars/vps1.yml", "hermes_backup_remotes: ['r2:{{ where }}']\n")
+    ground.write("host_vars/vps1.yml", "hermes_backup_remotes: ['r2:{{ where }}', 'b2-private:x']\n")
     password = {"ANSIBLE_VAULT_PASSWORD_FILE": "vault-password"}
     done = ground.call("show", "./prod", "--json", **password)
     assert done.code == 0, done.err
-    for secret in ("q7z", "=abc", "d-e-f", "ghi", "bucket-4711"):
+    for secret in ("q7z-5150", "=abc", "d-e-f", "ghi", "bucket-4711"):
         assert secret not in done.out
-    assert done.data["exclude_extra"] == ["********", "/plain/"]
+    assert done.data["exclude_extra"] == ["/x/********/y", "/plain/", "********"]
     before = done.data["pipelines"]["nightly"]["stages"][0]["command"]["before"]
     assert before == [
         "dump",
@@ -384,6 +385,7 @@ def test_a_sound_vaulted_value_is_not_told_either(ground: Ground) -> None:
     for words in ([], ["--json"]):
         done = ground.call("validate", "./prod", *words, **password)
         assert (done.code, "r2:********" in done.out, "bucket-4711" in done.out) == (0, True, False)
+        assert "b2-private:x" in done.out
 
 
 def encrypted(ground: Ground, name: str, text: str) -> None:

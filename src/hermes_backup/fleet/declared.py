@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from hermes_backup import __version__
 from hermes_backup.errors import CONFIG_INVALID, Fault
 from hermes_backup.fleet.coming import Coming, coming
-from hermes_backup.fleet.masking import masked_fault
+from hermes_backup.fleet.masking import holds_secret, masked_fault
 from hermes_backup.fleet.spreading import minutes, shifted
 from hermes_backup.pipeline.config import NOTIFY_CREDENTIAL, RCLONE_CREDENTIAL, pipeline_of
 from hermes_backup.stages.archive import Archive
@@ -86,7 +86,6 @@ def declared(host: FleetHost, fleet: Collection[str]) -> Declared:
     except Fault as fault:
         raise masked_fault(fault, host.secrets) from None
     pipelines = [it for it in (pipeline_of(config, name) for name in config.pipelines) if it.runs_on == "host"]
-    text = json.dumps(plain)
     return Declared(
         host=host.name,
         unit=host.means.unit,
@@ -100,7 +99,7 @@ def declared(host: FleetHost, fleet: Collection[str]) -> Declared:
         memory_max=host.means.memory_max,
         timeout=int(host.means.timeout.total_seconds()),
         coming=coming(config, host.means),
-        secret=any(json.dumps(it)[1:-1] in text for it in host.secrets if it),
+        secret=holds_secret(plain, host.secrets),
     )
 
 
