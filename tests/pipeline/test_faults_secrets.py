@@ -125,8 +125,34 @@ def test_a_script_s_own_words_stay_and_its_secrets_go(ground: Ground) -> None:
     status = ground.site.run([{"command": {"before": ["/bin/sh", "-c", script]}}, *ground.site.usual()])
     assert status.error is not None
     assert status.error.what == (
-        "sh and 2 arguments: ended with 4: the database is down\ncurl -u me:******** https:********"
+        "sh and 2 arguments: ended with 4: the database is down\ncurl -u ******** https:********"
     )
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "PGPASSWORD=correcthorse true",
+        "PGPASSWORD='correcthorse' true",
+        "true user=me,password=correcthorse,ro",
+        "true -pcorrecthorse",
+        "true -p'correcthorse'",
+        "true -x -p correcthorse",
+        "true --password correcthorse",
+        "true -u me:correcthorse",
+        "true pg://me:correcthorse@host/db",
+        "true 'Authorization: Bearer correcthorse'",
+    ],
+)
+def test_what_a_script_gives_as_a_value_is_not_told_however_plain_a_word_it_is(ground: Ground, script: str) -> None:
+    program = ground.site.root / "true"
+    program.write_text("#!/bin/sh\necho 'password correcthorse rejected by the database' >&2; exit 4\n")
+    program.chmod(0o755)
+    argv = ["/bin/sh", "-c", f"{script.replace('true', str(program), 1)} || {program}; exit 4"]
+    status = ground.site.run([{"command": {"before": argv}}, *ground.site.usual()])
+    assert status.error is not None
+    said = "password ******** rejected by the database"
+    assert status.error.what == f"sh and 2 arguments: ended with 4: {said}\n{said}"
 
 
 def test_what_the_user_s_environment_holds_reaches_no_child(ground: Ground, tmp_path: Path) -> None:

@@ -10,6 +10,12 @@ MASK = "********"
 _OPTION_NAME = re.compile(r"--[a-z][a-z-]*")
 _BETWEEN = re.compile(r"[\s=:,;?&@|()<>\"'`]+")
 _ORDINARY = re.compile(r"[A-Za-z]?[a-z]*[.!]?")  # a script's own words, which its errors repeat
+_GIVEN = r"(?:\"([^\"]*)\"|'([^']*)'|([^\s;|&<>()\"'`]+))"
+_ANNOUNCED = re.compile(
+    rf"(?:=|(?<![\w-])-[A-Za-z][ \t]*|(?<![\w-])--[a-z][a-z-]*[ \t]+|\b(?i:bearer|basic)[ \t]+)(?={_GIVEN})"
+)
+_IN_ADDRESS = re.compile(r":([^\s:/@]+)@")
+_WITHIN = re.compile(r"[,:&?@]")
 _LONG = 4  # shorter ones stand in other words by chance
 
 
@@ -30,11 +36,21 @@ def without_arguments(text: str, argv: Sequence[str]) -> str:
 
 
 def _values(argument: str) -> Iterator[str]:
-    """Yield what an argument tells: itself, what follows ``=`` or ``-p``, and its words that are not plain ones."""
+    """Yield what an argument tells: itself, what is announced as a value, and its words that are not plain ones."""
     if _OPTION_NAME.fullmatch(argument):
         return
     yield argument.strip()
     yield argument.partition("=")[2]
     if argument.startswith("-") and not argument.startswith("--"):
         yield argument[2:]
+    yield from _announced(argument)
     yield from (it for it in _BETWEEN.split(argument) if len(it) >= _LONG and not _ORDINARY.fullmatch(it))
+
+
+def _announced(argument: str) -> Iterator[str]:
+    """Yield what follows ``=``, an option, or ``user:`` in an argument that is a script, however plain a word it is."""
+    yield from _IN_ADDRESS.findall(argument)
+    for found in _ANNOUNCED.finditer(argument):
+        value = found[1] or found[2] or found[3] or ""
+        yield value
+        yield from (it for it in _WITHIN.split(value) if len(it) >= _LONG)
