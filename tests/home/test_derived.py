@@ -132,7 +132,7 @@ KEPT = {
     "computed row id": (carrying(trigger("new.id + 1, ''")), DARK),
     "another row id": (carrying(trigger("new.role, ''")), "its row ids are not those of messages"),
     "or ignore": (carrying(trigger("new.id, ''").replace("INSERT INTO", "INSERT OR IGNORE INTO")), "is not understood"),
-    "select": (carrying(trigger("new.id, ''").replace("VALUES (new.id, '')", "SELECT new.id, ''")), "is not understood"),
+    "select": (carrying(trigger("7, ''").replace("VALUES (7, '')", "SELECT new.id, ''")), "is not understood"),
     "two statements": (
         carrying(trigger("new.id, ''").replace("END", "DELETE FROM fts WHERE rowid = 3; END")),
         DARK,
