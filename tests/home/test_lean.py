@@ -326,7 +326,7 @@ def test_damage_in_what_is_kept_is_told(home: Path, target: Path) -> None:
 _FULL = """
 import subprocess, sys
 from pathlib import Path
-from hermes_backup.errors import DISK_FULL
+from hermes_backup.errors import Fault
 from hermes_backup.home.lean import copy_lean
 staged = Path(sys.argv[2])
 subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", staged], check=True)
