@@ -76,6 +76,14 @@ def test_where_there_is_no_word(source: Path, target: Path, rows: list[tuple[obj
     assert done.left_out
 
 
+def test_a_text_that_is_none(source: Path, target: Path) -> None:
+    rows = [(1, "user", b"lighthouse \x80", None), (2, "user", "harbour", b"\xff")]
+    done = copy_lean(make(source, CARRYING, rows=rows), target, deadline=20)
+    assert [it.term for it in done.searches] == ["lighthouse", "harbour"]
+    rebuild(target, done.left_out, deadline=20)
+    assert asked(target, done.searches) == []
+
+
 def test_rows_that_lie_far_apart(source: Path, target: Path) -> None:
     rows = [(-(2**63), "user", "firstword", None), (0, "user", "middle", None), (2**63 - 1, "user", "lastword", None)]
     done = copy_lean(make(source, CARRYING, rows=rows), target, deadline=20)

@@ -33,7 +33,12 @@ class Search:
 
 def sample(connection: sqlite3.Connection, left_out: LeftOut) -> Iterator[Search]:
     """Search for the longest words of some rows, each once; one that SQLite refuses is left out."""
-    terms = dict.fromkeys(word for it in _rows(connection, left_out) if (word := _longest_word(it)))
+    known = connection.text_factory
+    connection.text_factory = _forgiving
+    try:
+        terms = dict.fromkeys(word for it in _rows(connection, left_out) if (word := _longest_word(it)))
+    finally:
+        connection.text_factory = known
     for term in terms:
         with contextlib.suppress(sqlite3.OperationalError):  # such as words of several tokens, by detail=none
             yield _search(connection, left_out.table, term)
@@ -73,6 +78,11 @@ def _rows(connection: sqlite3.Connection, left_out: LeftOut) -> Iterator[str]:
         (row_id,) = connection.execute(near, (wanted,)).fetchone()
         row = connection.execute(f"SELECT * FROM {quoted(left_out.table)} WHERE rowid = ?", (row_id,)).fetchone()  # noqa: S608
         yield " ".join(it[:_READ] for it in row or () if isinstance(it, str))
+
+
+def _forgiving(text: bytes) -> str:
+    """Read a text that need not be UTF-8: SQLite makes such ones of blobs."""
+    return text.decode("utf-8", "replace")
 
 
 def _longest_word(text: str) -> str:
