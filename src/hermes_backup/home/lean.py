@@ -10,8 +10,10 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import tempfile
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hermes_backup.home.contents import Content, content
@@ -36,10 +38,8 @@ from hermes_backup.home.tables import read_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
 
 _OURS = ("interrupted", "locked", "disk is full", "readonly database", "unable to open database file")
-_WHOLE = ".whole"
 _PART_OF_MEMORY = 4
 _STEP_BYTES = 16 << 20
 
@@ -141,14 +141,13 @@ def _taken(source: Path, target: Path, end: float, progress: Progress) -> _Taken
             if not cannot_prepare(error):
                 raise
         discard(target)
-    whole = beside(target, _WHOLE)
-    try:
-        copy_still(source, whole, progress)
+    with tempfile.TemporaryDirectory(prefix=".hb-whole-", dir=target.parent) as folder:
+        whole = Path(folder) / "whole"
+        try:
+            copy_still(source, whole, progress)
+        except Moved as error:
+            raise NotLean("it is in use, and SQLite may not write beside it") from error
         return _filled(whole, target, end, progress, alone=True, logged=logged)
-    except Moved as error:
-        raise NotLean("it is in use, and SQLite may not write beside it") from error
-    finally:
-        discard(whole)
 
 
 def _fetch(source: Path, progress: Progress) -> None:
