@@ -22,6 +22,17 @@ from tests.snapshots.made import HOST, PIPELINE, START, manifest_of, name_of
 
 anything = st.text(max_size=40)
 counts = st.integers(0, 2**63)
+hashes = st.binary(min_size=32, max_size=32).map(bytes.hex)
+
+
+@st.composite
+def lean(draw: st.DrawFn) -> Database:
+    tables = draw(st.dictionaries(anything, counts, min_size=1, max_size=3))
+    contents = {it: draw(hashes) for it in tables}
+    left_out = tuple(draw(st.lists(anything, min_size=1, max_size=2)))
+    return Database(path="state.db", page_size=1, pages=1, tables=tables, contents=contents, left_out=left_out)
+
+
 manifests = st.builds(
     manifest_of,
     st.builds(name_of, st.integers(1, 10**12 - 1), st.just(START)),
@@ -36,7 +47,8 @@ manifests = st.builds(
             page_size=counts,
             pages=counts,
             tables=st.dictionaries(anything, counts, max_size=3),
-        ),
+        )
+        | lean(),
         max_size=2,
     ).map(tuple),
     partial=st.lists(st.builds(PartialFile, path=anything, reason=anything), max_size=2).map(tuple),
@@ -144,3 +156,22 @@ def test_an_old_snapshot_renamed_as_newest_is_caught() -> None:
 def test_nothing_in_a_manifest_can_be_changed() -> None:
     with pytest.raises(ValidationError):
         manifest_of(NAME).host = "other"
+
+
+def test_a_database_without_anything_left_out_is_written_as_before() -> None:
+    database = Database(path="state.db", page_size=4096, pages=2, tables={"t": 1})
+    text = to_json(manifest_of(NAME, databases=(database,)))
+    assert "contents" not in text
+    assert "left_out" not in text
+    with pytest.raises(Fault) as caught:
+        from_json(text.replace('"page_size"', '"contents": {},\n   "page_size"'))
+    assert caught.value.kind is MANIFEST_BAD
+
+
+@pytest.mark.parametrize(
+    ("contents", "left_out"),
+    [({}, ("fts",)), ({"t": "0" * 64}, ()), ({"u": "0" * 64}, ("fts",)), ({"t": "0"}, ("fts",))],
+)
+def test_what_tables_hold_is_told_for_all_or_none(contents: dict[str, str], left_out: tuple[str, ...]) -> None:
+    with pytest.raises(ValidationError):
+        Database(path="x", page_size=1, pages=1, tables={"t": 1}, contents=contents, left_out=left_out)

@@ -16,6 +16,7 @@ import os
 import sqlite3
 import stat
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from hermes_backup.errors import DISK_FULL, NO_ROOM, Fault
@@ -34,22 +35,22 @@ from hermes_backup.home.facts import (
 from hermes_backup.home.still import Moved, copy_still
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterator
     from pathlib import Path
 
     from hermes_backup.home.facts import Shape
 
-    Progress = Callable[[int, int], None]
+Progress = Callable[[int, int], None]
 
 _STEP_BYTES = 16 << 20
 
 
-def _no_progress(done: int, total: int) -> None:
+def no_progress(done: int, total: int) -> None:
     """Tell nobody."""
 
 
 def copy(
-    source: Path, target: Path, *, deadline: float, progress: Progress = _no_progress, name: str = ""
+    source: Path, target: Path, *, deadline: float, progress: Progress = no_progress, name: str = ""
 ) -> DatabaseFacts:
     """Copy a database to a file that is not there yet, check the copy, and return what it holds.
 
@@ -62,51 +63,68 @@ def copy(
         Fault: DISK_FULL when the target's file system has no room.
     """
     end = time.monotonic() + deadline
+    with making(source, target):
+        take(source, target, end, mindful(progress, end))
+        return facts(target, name=name, deadline=end - time.monotonic())
+
+
+def mindful(progress: Progress, end: float) -> Progress:
+    """Return a progress that also minds the time."""
 
     def minded(done: int, total: int) -> None:
         progress(done, total)
         if time.monotonic() > end:
             raise DatabaseBroken("it was not done by its deadline")
 
+    return minded
+
+
+@contextlib.contextmanager
+def making(source: Path, target: Path) -> Iterator[None]:
+    """Make a copy within, which gets the original's mode, times and owner; on any failure nothing is left.
+
+    Raises:
+        DatabaseBroken: the database is missing, empty, damaged, locked, or not copied in time.
+        Fault: DISK_FULL when the target's file system has no room.
+    """
     status = require_database(source)
     target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     if os.path.lexists(target):
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
     try:
-        _take(source, target, end, minded)
-        found = facts(target, name=name, deadline=end - time.monotonic())
+        yield
         _dress(target, status)
     except sqlite3.Error as error:
-        _discard(target)
+        discard(target)
         if "disk is full" in str(error):
             raise _disk_full(target) from error
         raise broken(error) from error
     except OSError as error:
-        _discard(target)
+        discard(target)
         if error.errno in NO_ROOM:
             raise _disk_full(target) from error
         raise DatabaseBroken(f"it could not be copied: {error.strerror}") from error
     except BaseException:
-        _discard(target)
+        discard(target)
         raise
-    return found
 
 
-def _take(source: Path, target: Path, end: float, progress: Progress) -> None:
-    if not _has_readers(source):
+def take(source: Path, target: Path, end: float, progress: Progress) -> None:
+    """Copy all of a database, by the way that its holders allow; whoever calls cleans up."""
+    if not has_readers(source):
         with contextlib.suppress(Moved):
             copy_still(source, target, progress)
             return
-        _discard(target)
+        discard(target)
     try:
         _copy_live(source, target, end, progress)
     except sqlite3.OperationalError as error:
-        if not _cannot_prepare(error):
+        if not cannot_prepare(error):
             raise
     else:
         return
     # The folder takes no -shm from us, or a journal waits to be rolled back. If nothing moves, bytes will do.
-    _discard(target)
+    discard(target)
     try:
         copy_still(source, target, progress)
     except Moved as error:
@@ -115,17 +133,19 @@ def _take(source: Path, target: Path, end: float, progress: Progress) -> None:
         ) from error
 
 
-def _has_readers(source: Path) -> bool:
+def has_readers(source: Path) -> bool:
     """Say whether someone seems to have the database open: in WAL mode they share a ``-shm``."""
-    return beside(source, "-shm").exists() or not _is_wal(source)
+    return beside(source, "-shm").exists() or not is_wal(source)
 
 
-def _is_wal(path: Path) -> bool:
+def is_wal(path: Path) -> bool:
+    """Say whether a database is written to through a log."""
     with path.open("rb") as file:
         return file.read(20)[18:20] == b"\2\2"
 
 
-def _cannot_prepare(error: sqlite3.OperationalError) -> bool:
+def cannot_prepare(error: sqlite3.OperationalError) -> bool:
+    """Say whether SQLite gave up because it may not write beside the database."""
     return any(text in str(error) for text in ("readonly database", "unable to open database file"))
 
 
@@ -174,7 +194,8 @@ def _dress(target: Path, status: os.stat_result) -> None:
         os.chown(target, status.st_uid, status.st_gid)
 
 
-def _discard(target: Path) -> None:
+def discard(target: Path) -> None:
+    """Remove what there is of a copy."""
     for side in ("", "-wal", "-shm", "-journal"):
         beside(target, side).unlink(missing_ok=True)
 

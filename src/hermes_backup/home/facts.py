@@ -14,7 +14,7 @@ from urllib.parse import quote_from_bytes
 from hermes_backup.home.printable import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
 HEADER = b"SQLite format 3\0"
@@ -171,10 +171,13 @@ def require_database(path: Path) -> os.stat_result:
 
 
 @contextlib.contextmanager
-def limited(connection: sqlite3.Connection, end: float) -> Iterator[None]:
-    """Interrupt what runs on the connection when the monotonic clock passes ``end``, or when a signal ends the run."""
-    dropped: list[KeyboardInterrupt] = []
-    looks = _looks(end, dropped)
+def limited(connection: sqlite3.Connection, end: float, look: Callable[[], None] | None = None) -> Iterator[None]:
+    """Interrupt what runs on the connection when the monotonic clock passes ``end``, or when a signal ends the run.
+
+    ``look`` is called now and then meanwhile; what it raises ends the statement, and is raised in its stead.
+    """
+    dropped: list[BaseException] = []
+    looks = _looks(end, look, dropped)
     next(looks)
     connection.set_progress_handler(looks.__next__, _STEPS_BETWEEN_LOOKS)
     try:
@@ -185,8 +188,8 @@ def limited(connection: sqlite3.Connection, end: float) -> Iterator[None]:
             raise dropped[0] from None
 
 
-def _looks(end: float, dropped: list[KeyboardInterrupt]) -> Iterator[bool]:
-    """Say at each look whether to stop; what a signal raises here is kept, for sqlite3 drops what its handler raises.
+def _looks(end: float, look: Callable[[], None] | None, dropped: list[BaseException]) -> Iterator[bool]:
+    """Say at each look whether to stop; what is raised here is kept, for sqlite3 drops what its handler raises.
 
     A generator, since a signal is noticed where Python code is entered: here that is within the block, and would be
     before the first line of a function.
@@ -194,8 +197,10 @@ def _looks(end: float, dropped: list[KeyboardInterrupt]) -> Iterator[bool]:
     while True:
         try:
             yield bool(dropped) or time.monotonic() > end
-        except KeyboardInterrupt as interrupt:
-            dropped.append(interrupt)
+            if look is not None and not dropped:
+                look()
+        except (KeyboardInterrupt, Exception) as error:  # all of them are raised again
+            dropped.append(error)
 
 
 def broken(error: sqlite3.Error) -> DatabaseBroken:

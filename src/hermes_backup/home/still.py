@@ -53,19 +53,30 @@ def copy_still(source: Path, target: Path, progress: Callable[[int, int], None])
     Raises:
         Moved: one of the files is being written to, so the bytes are of no one moment.
     """
+    done = 0
+    with unmoved(source) as seen:
+        for side, file in zip(_LOGGED, seen.files, strict=True):
+            if file is not None:
+                for sent in _copy_bytes(beside(source, side), beside(target, side)):
+                    done += sent
+                    progress(min(done, seen.total), seen.total)
+    _fold(target)
+
+
+@contextlib.contextmanager
+def unmoved(source: Path) -> Iterator[_Seen]:
+    """Make sure that nobody writes to a database meanwhile: look at its files before and afterwards.
+
+    Raises:
+        Moved: somebody does.
+    """
     before = _look(source)
     if before.wait > _LONGEST_WAIT:
         raise Moved
     time.sleep(before.wait)
-    done = 0
-    for side, seen in zip(_LOGGED, before.files, strict=True):
-        if seen is not None:
-            for sent in _copy_bytes(beside(source, side), beside(target, side)):
-                done += sent
-                progress(min(done, before.total), before.total)
+    yield before
     if _look(source).files != before.files:
         raise Moved
-    _fold(target)
 
 
 def _look(source: Path) -> _Seen:

@@ -1,5 +1,6 @@
 """The list of files that lies beside a snapshot: one JSON object a line, sorted by name, always compressed.
 
+After the files may stand how search indexes are made again, which :mod:`hermes_backup.snapshots.remaking` reads.
 It is encrypted like the data, because names tell what the agent knows. A name that is not text is written with
 Python's surrogate escapes, which JSON carries unchanged.
 """
@@ -15,6 +16,7 @@ from typing import get_args
 
 from hermes_backup.errors import DATA_DAMAGED, INDEX_TOO_LARGE, Fault
 from hermes_backup.snapshots.manifest import Part
+from hermes_backup.snapshots.remaking import MARK
 from hermes_backup.streams.headers import MemberKind
 from hermes_backup.streams.members import Member
 
@@ -110,9 +112,9 @@ def from_bytes(data: bytes, known: Lines | None = None) -> tuple[Member, ...]:
         Fault: DATA_DAMAGED, INDEX_TOO_LARGE.
     """
     try:
+        lines = [it for it in data.splitlines() if not it.startswith(MARK)]
         if known is None:
-            return tuple(_member(_decode(line.decode())) for line in data.splitlines())
-        lines = data.splitlines()
+            return tuple(_member(_decode(line.decode())) for line in lines)
         known.spend(_REFERENCE * len(lines))
         return tuple(map(known.__getitem__, lines))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -16,8 +16,10 @@ from pydantic import (
     ConfigDict,
     Field,
     PlainSerializer,
+    SerializerFunctionWrapHandler,
     StringConstraints,
     ValidationError,
+    model_serializer,
     model_validator,
 )
 
@@ -89,12 +91,30 @@ class Part(_Model):
 
 
 class Database(_Model):
-    """A SQLite file of the home: its size in pages, and how many rows each of its tables has."""
+    """A SQLite file of the home: its size in pages, and how many rows each of its tables has.
+
+    Where full-text tables are ``left_out``, named here and described in the index, ``contents`` gives for every table
+    the SHA-256 of what it holds.
+    """
 
     path: Text
     page_size: Count
     pages: Count
     tables: dict[Text, Count]
+    contents: dict[Text, Sha256] = {}
+    left_out: tuple[Text, ...] = ()
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_empty(self, written: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Say nothing of what is not left out: so did manifests before there was such a thing."""
+        said: dict[str, Any] = written(self)
+        return {name: value for name, value in said.items() if value or name not in ("contents", "left_out")}
+
+    @model_validator(mode="after")
+    def _tells_of_all_or_none(self) -> Database:
+        if bool(self.contents) != bool(self.left_out) or (self.contents and self.contents.keys() != self.tables.keys()):
+            raise ValueError("what tables hold is told for all, where and only where tables are left out")
+        return self
 
 
 class PartialFile(_Model):

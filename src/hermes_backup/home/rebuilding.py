@@ -1,0 +1,138 @@
+"""Making the full-text tables again that a lean copy left out."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import time
+from typing import TYPE_CHECKING
+
+from hermes_backup.home.copying import Progress, is_wal, no_progress
+from hermes_backup.home.facts import DatabaseBroken, address, broken, limited, quoted, require_database
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from hermes_backup.home.derived import LeftOut
+
+_FORBIDDEN = frozenset((sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_DETACH))
+_CACHE_KIB = 64 << 10
+_COUNTED = "hb_counted"
+_ROWS_BETWEEN_LOOKS = 200
+
+
+def rebuild(path: Path, left_out: Sequence[LeftOut], *, deadline: float, progress: Progress = no_progress) -> None:
+    """Make full-text tables again, in a database that nobody else has open: all of them, or the file is as it was.
+
+    ``deadline`` is in seconds from now; ``progress`` is called with rows done and rows in all, and may raise to end it.
+    The statements are the snapshot's word: none of them reaches another file. A program that is killed meanwhile may
+    leave a damaged database, so it belongs in a quarantine.
+
+    Raises:
+        DatabaseBroken: SQLite cannot make them.
+    """
+    require_database(path)
+    logged = is_wal(path)
+    end = time.monotonic() + deadline
+    try:
+        with contextlib.closing(_writing(path)) as connection:
+            try:
+                _all(connection, left_out, end, progress)
+            finally:
+                if logged:
+                    connection.execute("PRAGMA journal_mode=WAL")
+    except (sqlite3.ProgrammingError, sqlite3.Warning) as error:  # more than one statement in a text
+        raise DatabaseBroken(f"SQLite says: {error}") from error
+    except sqlite3.Error as error:
+        raise broken(error) from error
+
+
+def _writing(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(address(path, "rw"), uri=True, isolation_level=None)
+    for setting in (
+        "locking_mode=EXCLUSIVE",
+        "journal_mode=MEMORY",
+        "synchronous=OFF",
+        f"cache_size=-{_CACHE_KIB}",
+        "trusted_schema=OFF",
+    ):
+        connection.execute(f"PRAGMA {setting}")
+    connection.set_authorizer(_authorized)
+    return connection
+
+
+def _authorized(action: int, *_names: str | None) -> int:
+    return sqlite3.SQLITE_DENY if action in _FORBIDDEN else sqlite3.SQLITE_OK
+
+
+def _all(connection: sqlite3.Connection, left_out: Sequence[LeftOut], end: float, progress: Progress) -> None:
+    """Run all statements in one transaction; triggers come last, for they would fill what is filled already."""
+    rows = _Rows(connection, sum(it.rows for it in left_out), end, progress)
+    connection.create_function(_COUNTED, 0, rows.counting().__next__)
+    connection.execute("BEGIN")
+    try:
+        with limited(connection, end):
+            for one in left_out:
+                for statement in (one.create, *one.settings):
+                    connection.execute(statement)
+                connection.execute(f"{one.insert} WHERE {_COUNTED}() AND ({one.condition or 1})")
+            for statement in (it for one in left_out for it in one.triggers):
+                connection.execute(statement)
+        rows.tell()
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        for dropped in rows.dropped:
+            raise dropped from None
+        raise
+
+
+class _Rows:
+    """How many rows were read to be indexed, and whether there is time for more.
+
+    SQLite's own steps do not tell: most of the work is FTS5's, within a step.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, total: int, end: float, progress: Progress) -> None:
+        self.dropped: list[BaseException] = []
+        self._connection = connection
+        self._done = 0
+        self._total = total
+        self._end = end
+        self._progress = progress
+
+    def counting(self) -> Iterator[bool]:
+        """Count one more at each step; what is raised meanwhile is kept, and ends the statement.
+
+        A generator, since a signal is noticed where Python code is entered: here that is within the block.
+        """
+        while True:
+            try:
+                self._done += 1
+                if not self._done % _ROWS_BETWEEN_LOOKS:
+                    self._look()
+                yield True
+            except (KeyboardInterrupt, Exception) as error:
+                self.dropped.append(error)
+                self._connection.interrupt()
+
+    def tell(self) -> None:
+        """Tell how far it is; rows that are read and passed over count too, up to all."""
+        self._progress(min(self._done, self._total), self._total)
+
+    def _look(self) -> None:
+        if time.monotonic() > self._end:
+            raise DatabaseBroken("it was not done by its deadline")
+        self.tell()
+
+
+def check_index(connection: sqlite3.Connection, table: str) -> None:
+    """Let FTS5 compare an index with itself and with the content of its own, if any; needs a connection that writes.
+
+    Raises:
+        sqlite3.Error: it does not agree.
+    """
+    name = quoted(table)
+    connection.execute(f"INSERT INTO {name} ({name}) VALUES ('integrity-check')")  # noqa: S608 - quoted

@@ -1,0 +1,180 @@
+"""What a lean copy left out is made again: the same searches find the same rows, and triggers go on from there."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hermes_backup.home.databases import DatabaseBroken, facts
+from hermes_backup.home.derived import derived
+from hermes_backup.home.facts import reading
+from hermes_backup.home.lean import Copied, copy_lean
+from hermes_backup.home.rebuilding import check_index, rebuild
+from hermes_backup.home.schema import read_schema
+from tests.home.full_text import CARRYING, CUTTING, OVER_A_VIEW, change, hits, make
+
+WORDS = ("lighthouse", "closed", "search", "weather", "北京", "nüchtern", "where is", "nowhere")
+MANY = [(number, "user", f"row {number} of many " + "word " * (number % 7), None) for number in range(1, 5000)]
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    return tmp_path / "state.db"
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Path:
+    return tmp_path / "copy.db"
+
+
+def lean(source: Path, target: Path) -> Copied:
+    done = copy_lean(source, target, deadline=30)
+    assert done.left_out
+    return done
+
+
+def checked(path: Path, table: str = "fts") -> None:
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        check_index(connection, table)
+        connection.rollback()
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
+@pytest.mark.parametrize("script", [CARRYING, CUTTING, OVER_A_VIEW])
+def test_the_same_searches_find_the_same(source: Path, target: Path, script: str) -> None:
+    make(source, script)
+    change(source, "INSERT INTO fts(fts, rank) VALUES('rank', 'bm25(3.0)'), ('automerge', 2), ('pgsz', 500)")
+    seen: list[tuple[int, int]] = []
+    done = lean(source, target)
+    rebuild(target, done.left_out, deadline=30, progress=lambda *it: seen.append(it))
+    assert hits(target, *WORDS) == hits(source, *WORDS)
+    assert any(hits(target, *WORDS))
+    checked(target)
+    rows = done.left_out[0].rows
+    assert seen[-1] == (rows, rows)
+    with reading(source) as before, reading(target) as after:
+        for query in (
+            "SELECT * FROM fts_config ORDER BY k",
+            "SELECT * FROM fts_docsize ORDER BY id",
+            "SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY type, name",
+            "PRAGMA journal_mode",
+            "PRAGMA user_version",
+        ):
+            assert after.execute(query).fetchall() == before.execute(query).fetchall()
+        judged = derived(after, read_schema(after))
+    assert judged == done.left_out  # it could be left out again
+
+
+def test_the_end_of_what_a_tool_said_is_not_found_again(source: Path, target: Path) -> None:
+    """FTS5's own rebuild would index what the trigger cut, and the trigger's delete would then spoil the index."""
+    make(source, CUTTING)
+    done = lean(source, target)
+    rebuild(target, done.left_out, deadline=30)
+    assert hits(target, "harbour", "closed") == [[2], []] == hits(source, "harbour", "closed")
+
+
+def test_triggers_go_on(source: Path, target: Path) -> None:
+    make(source, CARRYING)
+    rebuild(target, lean(source, target).left_out, deadline=30)
+    change(target, "INSERT INTO messages (id, content) VALUES (70, 'fresh'); UPDATE messages SET content = 'stale' "
+                   "WHERE id = 1; DELETE FROM messages WHERE id = 2")  # fmt: skip
+    assert hits(target, "fresh", "stale", "lighthouse") == [[70], [1], []]
+    checked(target)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.tuples(st.integers(1, 90), st.sampled_from(["user", "tool"]), st.text("ab c北\0ü.", max_size=9))))
+def test_whatever_the_rows_are(rows: list[tuple[int, str, str]]) -> None:
+    unique = {row[0]: (*row, None) for row in rows}
+    with tempfile.TemporaryDirectory() as folder:
+        for number, script in enumerate((CARRYING, CUTTING, OVER_A_VIEW)):
+            source, target = Path(folder) / f"source{number}.db", Path(folder) / f"target{number}.db"
+            make(source, script, rows=list(unique.values()))
+            rebuild(target, lean(source, target).left_out, deadline=30)
+            words = ("a", "b", "ab", "c", "北", "ü", "a b", "bca")
+            assert hits(target, *words) == hits(source, *words)
+            checked(target)
+
+
+def test_progress_is_told_and_may_end_it(source: Path, target: Path) -> None:
+    make(source, CARRYING, rows=MANY)
+    done = lean(source, target)
+    before = facts(target)
+    seen: list[tuple[int, int]] = []
+
+    def end(rows: int, total: int) -> None:
+        seen.append((rows, total))
+        if rows > 1000:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        rebuild(target, done.left_out, deadline=30, progress=end)
+    assert seen[-1][0] < seen[-1][1] == 4999
+    assert facts(target) == before
+    rebuild(target, done.left_out, deadline=30)
+    assert hits(target, "many") == hits(source, "many")
+
+
+def test_the_deadline_holds(source: Path, target: Path) -> None:
+    make(source, CARRYING, rows=MANY)
+    done = lean(source, target)
+    before = facts(target)
+    with pytest.raises(DatabaseBroken, match="deadline"):
+        rebuild(target, done.left_out, deadline=0)
+    assert facts(target) == before
+
+
+SLOW = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n"
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "said"),
+    [
+        ({"create": "ATTACH '{}' AS other"}, "not authorized"),
+        ({"create": "VACUUM INTO '{}'"}, "SQLite says"),
+        ({"triggers": ("ATTACH '{}' AS other",)}, "not authorized"),
+        ({"settings": ("SELECT load_extension('{}')",)}, "not authorized"),
+        ({"create": "CREATE VIRTUAL TABLE fts USING vec0(x)"}, "no such module"),
+        ({"insert": "INSERT INTO nowhere SELECT 1"}, "no such table"),
+        ({"condition": f"({SLOW})"}, "not done by its deadline"),
+        ({"create": "CREATE TABLE messages(x)"}, "already exists"),
+        ({"create": "SELECT 1; SELECT 2"}, "SQLite says"),
+    ],
+)
+def test_statements_that_are_no_good_leave_all_as_it_was(
+    source: Path, target: Path, tmp_path: Path, spoilt: dict[str, Any], said: str
+) -> None:
+    make(source, CARRYING)
+    one = lean(source, target).left_out[0]
+    before = facts(target)
+    other = tmp_path / "other"
+    changed = {
+        name: value.replace("{}", str(other)) if isinstance(value, str) else (value[0].replace("{}", str(other)),)
+        for name, value in spoilt.items()
+    }
+    started = time.monotonic()
+    with pytest.raises(DatabaseBroken, match=said):
+        rebuild(target, [replace(one, **changed)], deadline=1)
+    assert time.monotonic() - started < 8
+    assert facts(target) == before
+    assert not other.exists()
+    with contextlib.closing(sqlite3.connect(target)) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_an_index_that_does_not_agree_with_its_rows_is_noticed(source: Path) -> None:
+    make(source, CARRYING)
+    with contextlib.closing(sqlite3.connect(source)) as connection:
+        check_index(connection, "fts")
+        connection.execute("UPDATE fts_content SET c0 = 'other' WHERE id = 1")
+        with pytest.raises(sqlite3.DatabaseError):
+            check_index(connection, "fts")

@@ -1,0 +1,29 @@
+"""What a lean copy left out comes through a list of files, and is made again from there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hermes_backup.home.facts import reading
+from hermes_backup.home.lean import copy_lean
+from hermes_backup.home.rebuilding import rebuild
+from hermes_backup.home.searching import answered_otherwise
+from hermes_backup.snapshots.remaking import from_bytes, to_lines
+from hermes_backup.stages.remaking import left_out, remakings, searches
+from tests.home.full_text import CARRYING, CUTTING, OVER_A_VIEW, hits, make
+
+
+@pytest.mark.parametrize("script", [CARRYING, CUTTING, OVER_A_VIEW])
+def test_it_comes_back_from_a_list_of_files(tmp_path: Path, script: str) -> None:
+    source, target = make(tmp_path / "state.db", script), tmp_path / "copy.db"
+    done = copy_lean(source, target, deadline=20, name="profiles/x/state.db")
+    told = from_bytes(b"".join(to_lines(remakings(done))))
+    assert [(it.database, it.table) for it in told] == [("profiles/x/state.db", "fts")]
+    with reading(target, alone=True) as connection:
+        assert answered_otherwise(connection, searches(told[0])) == done.searches != ()
+    rebuild(target, [left_out(it) for it in told], deadline=20)
+    with reading(target, alone=True) as connection:
+        assert answered_otherwise(connection, searches(told[0])) == ()
+    assert hits(target, "lighthouse") == hits(source, "lighthouse")
