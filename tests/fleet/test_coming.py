@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from ruamel.yaml import YAML
 
@@ -45,6 +47,12 @@ def test_times_follow_the_pipeline_and_those_of_15_minutes_are_the_roles_own(gro
     role = YAML(typ="safe").load(ROLES / "backup_snapshot" / "defaults" / "main.yml")
     lease = parse_duration(role["backup_snapshot_lease"]).total_seconds()
     assert (lease, role["backup_snapshot_start_timeout"]) == (made.lease, made.start_timeout)
+
+
+def test_a_lease_outlives_the_delay_of_two_snapshots(ground: Ground) -> None:
+    made = of(ground, pipeline(schedule="{every: 15m, randomized_delay: 30m}"), UNIT).coming
+    assert made is not None
+    assert made.lease == 7200
 
 
 @pytest.mark.parametrize(("every", "seconds"), [("1s", 1), ("1m", 60), ("1h", 3600)])
@@ -96,7 +104,36 @@ def test_a_pipeline_that_no_home_can_come_from_is_refused(ground: Ground, lines:
     assert ground.faults() == []
 
 
-@pytest.mark.parametrize("home", ["~/.hermes", 'a"b'])
+@pytest.mark.parametrize(
+    ("unit", "told", "mend"),
+    [
+        ("hermes-gateway@.service", "is a template", "Name an instance"),
+        ("hb@nightly.service", "is a unit of hermes-backup itself", "that runs Hermes Agent"),
+        ("hb-home@snapshot.service", "is a unit of hermes-backup itself", "that runs Hermes Agent"),
+        ("hb-alarm@snapshot.service", "is a unit of hermes-backup itself", "that runs Hermes Agent"),
+    ],
+)
+def test_a_service_that_runs_no_agent_is_refused(ground: Ground, unit: str, told: str, mend: str) -> None:
+    ground.settings(pipeline(), f"hermes_backup_agent_unit: {unit}", "hermes_backup_unit: hb")
+    (fault,) = ground.call("validate", "./prod", "--json").data["errors"]
+    assert fault["where"].endswith("group_vars/all.yml:9:1")
+    assert f"{unit!r} {told}" in fault["what"]
+    assert mend in fault["mend"]
+
+
+@pytest.mark.parametrize("owner", ["-hermes", "her mes", "hermes\nx", "hermes\n", "$USER", "a:b", "%u"])
+def test_an_owner_that_is_no_user_is_refused(ground: Ground, owner: str) -> None:
+    said = json.dumps(owner)
+    ground.settings(pipeline(), UNIT, f"hermes_backup_owner: {said}")
+    (fault,) = ground.call("validate", "./prod", "--json").data["errors"]
+    assert fault["where"].endswith("group_vars/all.yml:10:1")
+    assert f"{owner!r} is no name of a user" in fault["what"]
+    assert "such as hermes" in fault["mend"]
+    ground.settings(pipeline(), UNIT, "hermes_backup_owner: _her.mes-2")
+    assert ground.faults() == []
+
+
+@pytest.mark.parametrize("home", ["~/.hermes", 'a"b', "/home/$x"])
 def test_a_home_that_a_unit_cannot_name_is_refused(ground: Ground, home: str) -> None:
     ground.settings(pipeline(), UNIT)
     ground.write("host_vars/vps1.yml", f"hermes_backup_home: '{home}'\n")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from hermes_backup.pipeline.config import pipeline_of
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 PIPELINE = "snapshot"
 _MEND = "Declare it as in docs/containers.md; without hermes_backup_agent_unit the home stays on its host."
 _SHORTEST = 60
+_USER = re.compile(r"(?:\w[\w.-]*)?", re.ASCII)
 _BRINGING = 3000  # seconds to fetch, decrypt and prove an image
 
 
@@ -38,7 +41,8 @@ def coming(config: HostConfig, means: Means) -> Coming | None:
     schedule = pipeline_of(config, PIPELINE).schedule if means.agent_unit else None
     if schedule is None or schedule.every is None:
         return None
-    lease = max(_SHORTEST, int(schedule.every.total_seconds() * 8 / 3))  # renewed by each snapshot; one may fail
+    between = schedule.every + (schedule.randomized_delay or timedelta())
+    lease = max(_SHORTEST, int(between.total_seconds() * 8 / 3))  # renewed by each snapshot; one may fail
     return Coming(means.agent_unit, PIPELINE, config.home, config.owner, lease, lease + _BRINGING)
 
 
@@ -46,7 +50,11 @@ def unfit(config: HostConfig, means: Means) -> Iterator[Problem]:
     """Find what keeps a home from coming and going where that is declared."""
     if not means.agent_unit:
         return
-    if not config.home.startswith("/") or not config.home.isprintable() or set(config.home) & {'"', "\\"}:
+    yield from _unfit_agent(means)
+    if _USER.fullmatch(config.owner) is None:
+        what = f"{config.owner!r} is no name of a user, and hermes_backup_agent_unit needs one"
+        yield Problem(("owner",), what, "Name the user who runs Hermes Agent, such as hermes.")
+    if not config.home.startswith("/") or not config.home.isprintable() or set(config.home) & set('"\\$'):
         what = f"{config.home!r} is no absolute path that a unit can name, and hermes_backup_agent_unit needs one"
         yield Problem(("home",), what, "Write it in full, such as /home/hermes/.hermes.")
     if PIPELINE not in config.pipelines:
@@ -63,3 +71,13 @@ def unfit(config: HostConfig, means: Means) -> Iterator[Problem]:
             yield Problem(
                 ("agent_unit",), f"pipeline {PIPELINE!r} needs `{setting}` for a home that comes and goes", _MEND
             )
+
+
+def _unfit_agent(means: Means) -> Iterator[Problem]:
+    """Find what is a service, and yet runs no Hermes Agent."""
+    if means.agent_unit.endswith("@.service"):
+        what = f"{means.agent_unit!r} is a template, and starts nothing by itself"
+        yield Problem(("agent_unit",), what, "Name an instance of it, such as hermes-gateway@work.service.")
+    if means.agent_unit.startswith(tuple(f"{means.unit}{it}@" for it in ("", "-home", "-alarm"))):
+        what = f"{means.agent_unit!r} is a unit of hermes-backup itself, and runs no Hermes Agent"
+        yield Problem(("agent_unit",), what, "Name the service that runs Hermes Agent, such as hermes-gateway.service.")
