@@ -174,13 +174,3 @@ def test_exposure(units: Path) -> None:
     level = re.search(r"exposure level for .*: ([0-9.]+)", done.stdout)
     assert level is not None, done.stdout + done.stderr
     assert float(level[1]) <= 4.9
-
-
-def test_a_home_that_could_not_be_saved_keeps_its_agent_from_starting_without_it() -> None:
-    """Disabled first, the unit would be required no more: the agent would go on in the home, and start without it."""
-    tasks = YAML(typ="safe").load(ROLES / "backup_snapshot" / "tasks" / "absent.yml")
-    systemd = "ansible.builtin.systemd_service"
-    stopped = next(number for number, it in enumerate(tasks) if it.get(systemd, {}).get("state") == "stopped")
-    checked = next(number for number, it in enumerate(tasks) if "failed_when" in it)
-    disabled = [number for number, it in enumerate(tasks) if "enabled" in it.get(systemd, {})]
-    assert stopped < checked < min(disabled)

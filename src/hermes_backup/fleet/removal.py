@@ -29,7 +29,6 @@ def _job(host: FleetHost) -> Mapping[str, Any]:
     return {
         "host": host.name,
         "unit": host.means.unit,
-        "agent_unit": host.means.agent_unit,
         "pipeline": PIPELINE,
         "config_dir": host.means.config_dir or CONFIG_DIR,
         "state": state or STATE,
