@@ -20,11 +20,14 @@ from hermes_backup.home.selection import Rules
 from hermes_backup.pipeline.handover import Handover, Wanted, read_head, write_head
 from hermes_backup.pipeline.restoring import Restored
 from hermes_backup.snapshots.names import RESTORE_TEXT
+from hermes_backup.stages.check import Check
 from hermes_backup.stages.checks.databases import databases
 from hermes_backup.stages.checks.remaking import remade
 from hermes_backup.stages.things import Finding, Tree
 from tests.home.full_text import CARRYING, make
+from tests.pipeline.checking import checked
 from tests.pipeline.forge import bring_back
+from tests.pipeline.handing import sent
 from tests.site import Site
 
 LEAN: dict[str, Any] = {"sqlite": {"search_indexes": "auto"}}
@@ -187,3 +190,31 @@ def test_a_database_that_may_not_lack_anything_is_whole(site: Site) -> None:
     with contextlib.closing(sqlite3.connect(site.root / "back" / "state.db")) as connection:
         assert connection.execute("SELECT count(*) FROM own WHERE own MATCH 'nowhere'").fetchone() == (1,)
     shutil.rmtree(site.root / "back")
+
+
+def test_a_drill_makes_them_again_and_lets_fts5_compare(lean: Site) -> None:
+    findings = checked(lean, Check(depth="full"))
+    assert findings["state.db"].evidence.endswith("each with the content that was saved")
+    assert findings["state.db: search indexes"].ok
+    assert {it.verdict for it in findings.values()} <= {"ok", "unproven"}
+
+
+def test_a_drill_fails_where_they_cannot_be_made(lean: Site) -> None:
+    def spoil(root: Path) -> None:
+        with contextlib.closing(sqlite3.connect(root / "state.db")) as connection:
+            connection.execute("CREATE VIEW fts AS SELECT 1")
+            connection.commit()
+
+    findings = checked(lean, Check(depth="full"), spoil=spoil)
+    assert findings["state.db: search indexes"].verdict == "failed"
+
+
+@pytest.mark.parametrize("leave", [False, True])
+def test_in_place_of_the_home(lean: Site, leave: bool) -> None:
+    before = found(lean.home / "state.db")
+    (lean.home / "state.db").unlink()
+    done, _ = sent(lean, leave_indexes=leave).put()
+    assert any("search indexes" in it for it in done.checked) != leave
+    assert ("fts" in tables(lean.home / "state.db")) != leave
+    if not leave:
+        assert found(lean.home / "state.db") == before
