@@ -82,6 +82,7 @@ def bring_back(
     key: str = "",
     follower: Witness | None = None,
     only: Sequence[str] = (),
+    leave_indexes: bool = False,
     **settings: Any,
 ) -> Restored:
     """Choose and restore, as the command does."""
@@ -90,7 +91,7 @@ def bring_back(
     chosen = choose(config, pipeline, wanted, source)
     with pinned(site, key) as pin:
         opened = Source(config, pipeline, chosen, pin)
-        return restore(opened, target or site.root / "back", follower or Witness(), only)
+        return restore(opened, target or site.root / "back", follower or Witness(), only, leave_indexes=leave_indexes)
 
 
 def verified(site: Site, key: str = "", wanted: str = "", place: Place | None = None) -> Verified:

@@ -44,7 +44,13 @@ class Sent:
 
 
 def sent(
-    site: Site, only: Sequence[str] = (), *, start: bool = True, purpose: Any = "replace", **settings: Any
+    site: Site,
+    only: Sequence[str] = (),
+    *,
+    start: bool = True,
+    leave_indexes: bool = False,
+    purpose: Any = "replace",
+    **settings: Any,
 ) -> Sent:
     """Take the latest snapshot to the pipe."""
     config = site.config(site.usual())
@@ -52,8 +58,9 @@ def sent(
     with pinned(site) as pin:
         source = Source(config, pipeline, choose(config, pipeline, "latest", "", pin), pin)
         with opened(source, Witness()) as (plain, _):
-            wanted = Wanted(purpose=purpose, only=tuple(only), start=start)
-            head = Handover(wanted, site.config(site.usual(), **settings), plain.manifest, plain.members)
+            wanted = Wanted(purpose=purpose, only=tuple(only), start=start, leave_indexes=leave_indexes)
+            config = site.config(site.usual(), **settings)
+            head = Handover(wanted, config, plain.manifest, plain.members, plain.remakings)
             return Sent(b"".join([*write_head(head), *plain.packed()]))
 
 

@@ -54,10 +54,11 @@ class Story:
     restored: Restored
     told: Witness
     read: dict[str, Any]
+    lean: bool
 
 
-@pytest.fixture(scope="module")
-def story(tmp_path_factory: pytest.TempPathFactory, recipient: Recipient) -> Story:
+@pytest.fixture(scope="module", params=["keep", "auto"])
+def story(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, recipient: Recipient) -> Story:
     root = tmp_path_factory.mktemp("real")
     site = Site(root, recipient)
     made = said("build_home.py", site.home, "--sessions", str(SESSIONS), "--messages", str(MESSAGES))
@@ -66,14 +67,15 @@ def story(tmp_path_factory: pytest.TempPathFactory, recipient: Recipient) -> Sto
     with writing(site.home) as writer:
         assert writer.stdout is not None
         before = [int(writer.stdout.readline()) for _ in range(50)][-1]
-        status = site.run()
+        status = site.run([{"sqlite": {"search_indexes": request.param}}, *site.usual()[1:]])
         after = int(writer.communicate("")[0].split()[-1])
     assert (status.state, status.error, status.partial) == ("done", None, ())
     told = Witness()
     restored = bring_back(site, follower=told)
     copy = root / "copy"  # opening migrates and checkpoints
     subprocess.run(["cp", "-a", str(restored.target), str(copy)], check=True)
-    return Story(site, made, before, after, restored, told, said("read_home.py", copy, "--word", str(made["word"])))
+    read = said("read_home.py", copy, "--word", str(made["word"]))
+    return Story(site, made, before, after, restored, told, read, request.param == "auto")
 
 
 def test_the_writer_wrote_during_the_backup(story: Story) -> None:
@@ -92,6 +94,12 @@ def test_sessions_and_messages_are_those_of_the_manifest_and_none_that_was_ackno
 
 def test_a_full_text_search_finds_its_one_message(story: Story) -> None:
     assert story.read["hits"] == 1
+
+
+def test_search_indexes_are_left_out_where_that_is_declared(story: Story) -> None:
+    left_out = {it.path: it.left_out for it in story.restored.manifest.databases if it.left_out}
+    names = ("messages_fts", "messages_fts_trigram")
+    assert left_out == ({"state.db": names, "profiles/research/state.db": names} if story.lean else {})
 
 
 @pytest.mark.parametrize("what", ["kanban", "projects", "cron"])
@@ -114,7 +122,8 @@ def test_memories_skills_profiles_and_settings(story: Story) -> None:
 def test_every_database_was_checked_and_has_no_log_beside_it(story: Story) -> None:
     names = {it.path for it in story.restored.manifest.databases}
     assert names >= {"state.db", "kanban.db", "projects.db", "cron/executions.db", "profiles/research/state.db"}
-    assert {it.what for it in story.restored.report.findings} == names
+    remade = {f"{it.path}: search indexes" for it in story.restored.manifest.databases if it.left_out}
+    assert {it.what for it in story.restored.report.findings} == names | remade
     assert not [it for it in story.restored.target.rglob("*") if it.name.endswith(("-wal", "-shm", "-journal"))]
 
 

@@ -28,6 +28,7 @@ class _Asked:
     paths: tuple[str, ...]
     pipeline: str
     source: str
+    leave_indexes: bool
     as_json: bool
 
 
@@ -44,6 +45,9 @@ def restore(
     start: Annotated[bool, typer.Option("--start", help="With --onto: start services that ran there again.")] = False,
     keep_stopped: Annotated[bool, typer.Option("--keep-stopped", help="With --in-place: start nothing again.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would change on the host.")] = False,
+    leave_indexes: Annotated[
+        bool, typer.Option("--leave-indexes-to-hermes", help="Search indexes that were left out are made by Hermes.")
+    ] = False,
     pipeline: Annotated[str, PIPELINE] = "",
     source: Annotated[str, SOURCE] = "",
     as_json: Annotated[bool, JSON] = False,
@@ -53,7 +57,7 @@ def restore(
     With --in-place and --onto the old home, or with --path each old file, stays beside its successor. What was
     interrupted ends well when it is called again.
     """
-    asked = _Asked(inventory, snapshot, tuple(paths or ()), pipeline, source, as_json)
+    asked = _Asked(inventory, snapshot, tuple(paths or ()), pipeline, source, leave_indexes, as_json)
     if (to is not None) + in_place + bool(onto) != 1 or (dry_run and to is not None):
         raise typer.BadParameter(
             "give one of --to FOLDER, --in-place and --onto HOST; --dry-run goes with the last two"
@@ -86,7 +90,7 @@ def _into(asked: _Asked, host: str, to: Path) -> None:
     started = time.monotonic()
     config, pins = open_host(asked.inventory, host)
     with _opened(asked, config, pins) as (opened, narrator):
-        done = bring_back(opened, to, narrator, asked.paths)
+        done = bring_back(opened, to, narrator, asked.paths, leave_indexes=asked.leave_indexes)
     show_restored(config.host, done, narrator.warnings, time.monotonic() - started, as_json=asked.as_json)
 
 
@@ -106,7 +110,8 @@ def _onto(asked: _Asked, host: str, target: str, *, start: bool, dry_run: bool) 
     with _opened(asked, whose.sound, fleet.inventory.pins) as (opened, narrator):
         bringing = Bringing(fleet, where, opened, narrator, lambda text: screen.print(text, style="dim", markup=False))
         seen = bringing.compare(asked.paths) if dry_run else None
-        done = bringing.replace(asked.paths, start=start) if seen is None else None
+        leave = asked.leave_indexes
+        done = bringing.replace(asked.paths, start=start, leave_indexes=leave) if seen is None else None
     name, seconds = str(opened.chosen[1].name), time.monotonic() - started
     told = Onto(where.name, name, asked.paths, elsewhere=host != target)
     if seen is not None:

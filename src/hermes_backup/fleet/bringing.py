@@ -61,16 +61,16 @@ class Bringing:
             raise Fault(STAGE_FAILED, "the host compared nothing", where=self.host.name)
         return answer
 
-    def replace(self, only: tuple[str, ...] = (), *, start: bool = True) -> Replaced:
+    def replace(self, only: tuple[str, ...] = (), *, start: bool = True, leave_indexes: bool = False) -> Replaced:
         """Put the snapshot in the place of the host's home, or of ``only`` these paths of it.
 
         Raises:
             Fault: as :func:`hermes_backup.pipeline.replacing.replace`, and what keeps the snapshot from being read.
         """
         argv = door(self.fleet, self.host, self._agent())
-        wanted = Wanted(purpose="replace", only=only, start=start)
+        wanted = Wanted(purpose="replace", only=only, start=start, leave_indexes=leave_indexes)
         with opened(self.source, self.follower) as (plain, _):
-            head = Handover(wanted, self.host.sound, plain.manifest, plain.members)
+            head = Handover(wanted, self.host.sound, plain.manifest, plain.members, plain.remakings)
             answer = self._sent(argv, _both(write_head(head), plain.packed())).replaced
         if answer is None:
             raise Fault(STAGE_FAILED, "the host replaced nothing", where=self.host.name)

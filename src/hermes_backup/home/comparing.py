@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hermes_backup.home.databases import DatabaseBroken, copy, facts, find
+from hermes_backup.home.fulltext import shadow_tables
 from hermes_backup.home.printable import printable
 from hermes_backup.home.selection import Rules, select
 from hermes_backup.streams.hashing import sha256_of
@@ -65,8 +66,10 @@ def _rows(ours: Path, theirs: Path) -> int | None:
     """Return how many rows both databases have, table by table; None where they differ."""
     try:
         with tempfile.TemporaryDirectory(prefix="hb-") as folder:
-            mine = copy(ours, Path(folder) / "copy.db", deadline=_DEADLINE)
+            staged = Path(folder) / "copy.db"
+            mine, indexes = copy(ours, staged, deadline=_DEADLINE), shadow_tables(staged)
         other = facts(theirs)
     except DatabaseBroken:
         return None
-    return sum(mine.tables.values()) if dict(mine.tables) == dict(other.tables) else None
+    here, there = ({name: it for name, it in one.tables.items() if name not in indexes} for one in (mine, other))
+    return sum(mine.tables.values()) if here == there else None

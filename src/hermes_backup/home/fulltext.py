@@ -7,12 +7,14 @@ import sqlite3
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hermes_backup.home.schema import Entry, mentions
+from hermes_backup.home.facts import broken, reading
+from hermes_backup.home.schema import Entry, mentions, read_schema
 from hermes_backup.home.sql_text import Token, divided, enclosed, tokens
 from hermes_backup.home.triggers import Trigger, read_trigger
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
 _SHADOWS = ("_data", "_idx", "_content", "_docsize", "_config")
 # FTS5 takes them shortened, too: that is not understood here
@@ -92,6 +94,20 @@ def _made(arguments: Sequence[Token]) -> tuple[tuple[str, ...], dict[str, str], 
                 return (), {}, "how it is made is not understood"
     unknown = sorted(options.keys() - _OPTIONS)
     return tuple(columns), options, f"its option {unknown[0]} is not understood" if unknown else ""
+
+
+def shadow_tables(path: Path) -> frozenset[str]:
+    """Return the tables of a database in which FTS5 keeps its indexes: how their rows are cut, it decides itself.
+
+    Raises:
+        DatabaseBroken: it cannot be read.
+    """
+    try:
+        with reading(path) as connection:
+            found = full_text_tables(read_schema(connection))
+    except sqlite3.Error as error:
+        raise broken(error) from error
+    return frozenset(name for it in found for name in it.shadows)
 
 
 def why_not_made(sql: str) -> str:

@@ -43,5 +43,5 @@ def brought(source: Source, names: Sequence[bytes], follower: Follower) -> Itera
     if not names:
         yield {}
         return
-    with unpacked(source, follower, only=[os.fsdecode(it) for it in names]) as (report, _):
+    with unpacked(source, follower, only=[os.fsdecode(it) for it in names], leave_indexes=True) as (report, _):
         yield {it: report.tree.root / os.fsdecode(it) for it in names}

@@ -19,6 +19,9 @@ from hermes_backup.pipeline.config import HostConfig
 from hermes_backup.pipeline.status import Trouble
 from hermes_backup.snapshots.index import from_bytes, to_lines
 from hermes_backup.snapshots.manifest import Manifest, PartialFile, from_json, to_json
+from hermes_backup.snapshots.remaking import Remaking
+from hermes_backup.snapshots.remaking import from_bytes as remakings_from_bytes
+from hermes_backup.snapshots.remaking import to_lines as remakings_to_lines
 from hermes_backup.streams.members import Member
 
 _LENGTH = struct.Struct(">Q")
@@ -33,11 +36,13 @@ class Wanted(_Message):
     """What the host shall do with a snapshot.
 
     ``only`` are paths; none means all of the home. ``start``: services that ran are started again afterwards.
+    ``leave_indexes``: search indexes that were left out are left to Hermes.
     """
 
     purpose: Literal["replace", "compare"]
     only: tuple[str, ...] = ()
     start: bool = True
+    leave_indexes: bool = False
 
 
 class Replaced(_Message):
@@ -99,11 +104,12 @@ class Handover:
     config: HostConfig
     manifest: Manifest
     members: tuple[Member, ...]
+    remakings: tuple[Remaking, ...] = ()
 
 
 def write_head(handover: Handover) -> Iterator[bytes]:
     """Write the head."""
-    index = b"".join(to_lines(handover.members))
+    index = b"".join((*to_lines(handover.members), *remakings_to_lines(handover.remakings)))
     plain = handover.config.model_copy(update={"rclone_config": ""})
     head = _Head(wanted=handover.wanted, config=plain, manifest=to_json(handover.manifest), index=len(index))
     text = head.model_dump_json().encode()
@@ -122,7 +128,8 @@ def read_head(pipe: IO[bytes]) -> Handover:
         head = _Head.model_validate_json(_exactly(pipe, length))
     except ValidationError:
         raise Fault(DATA_DAMAGED, "what comes in is no handover of this version", where="restore") from None
-    return Handover(head.wanted, head.config, from_json(head.manifest), from_bytes(_exactly(pipe, head.index)))
+    index = _exactly(pipe, head.index)
+    return Handover(head.wanted, head.config, from_json(head.manifest), from_bytes(index), remakings_from_bytes(index))
 
 
 def _exactly(pipe: IO[bytes], size: int) -> bytes:

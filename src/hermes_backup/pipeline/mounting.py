@@ -65,7 +65,7 @@ def shown(source: Source, target: Path, records: Path, follower: Follower) -> It
     require_vacant(target)
     with private_folder(records, _RECORDS) as folder:
         write_private(folder / _BESIDE, os.fsencode(target.parent))  # before anything plain lies there
-        with unpacked(source, follower, target.parent) as (report, _):
+        with unpacked(source, follower, target.parent, leave_indexes=True) as (report, _):
             it = _planned(report.tree.root, target)
             write_private(folder / _RECORD, json.dumps(asdict(it)).encode())
             try:

@@ -37,7 +37,9 @@ class Restored:
         return sum(it.size for it in self.report.tree.members if it.kind in ("file", "hardlink"))
 
 
-def restore(source: Source, target: Path, follower: Follower, only: Sequence[str] = ()) -> Restored:
+def restore(
+    source: Source, target: Path, follower: Follower, only: Sequence[str] = (), *, leave_indexes: bool = False
+) -> Restored:
     """Bring a snapshot back into a folder that does not exist yet, through a quarantine beside it.
 
     Signature, sizes and hashes are proven before anything is decrypted; the target appears whole or not at all.
@@ -47,6 +49,6 @@ def restore(source: Source, target: Path, follower: Follower, only: Sequence[str
     """
     target = target.expanduser().absolute()
     require_vacant(target)
-    with unpacked(source, follower, target.parent, only) as (report, context):
+    with unpacked(source, follower, target.parent, only, leave_indexes=leave_indexes) as (report, context):
         execute((PlaceTree(to=target),), report, context, follower)
     return Restored(target, source.chosen[0].label, report)

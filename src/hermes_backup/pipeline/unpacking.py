@@ -106,15 +106,23 @@ def opened(source: Source, follower: Follower, parent: Path | None = None) -> It
 
 @contextmanager
 def unpacked(
-    source: Source, follower: Follower, parent: Path | None = None, only: Sequence[str] = ()
+    source: Source,
+    follower: Follower,
+    parent: Path | None = None,
+    only: Sequence[str] = (),
+    *,
+    leave_indexes: bool = False,
 ) -> Iterator[tuple[Report, Context]]:
     """Bring the home, or ``only`` these paths of it, into a private folder, checked; the folder goes at the end.
+
+    ``leave_indexes``: search indexes that were left out are not made again.
 
     Raises:
         Fault: why it cannot be trusted, decrypted or believed; PATH_MISSING; INTERRUPTED.
     """
     with opened(source, follower, parent) as (plain, context):
-        yield execute((Extract(only=tuple(only)), Check(depth="quick")), plain, context, follower), context
+        check = Check(depth="quick", search_indexes="leave" if leave_indexes else "rebuild")
+        yield execute((Extract(only=tuple(only)), check), plain, context, follower), context
 
 
 def bare_context(config: HostConfig, pipeline: str, folder: Path, follower: Follower) -> Context:

@@ -31,6 +31,8 @@ class RestoreFacts:
     encryption: Literal["recipients", "passphrase", "none"]
     host_fingerprint: str
     recipients: tuple[str, ...] = ()
+    lean: bool = False
+    """Search indexes are left out of its databases."""
 
     def __post_init__(self) -> None:
         check_host(self.host)
@@ -53,6 +55,12 @@ class RestoreFacts:
         if self.encryption == "none":
             return f"{unpack or 'cat'} {first}"
         return f"gpg --decrypt {first}" + (f" | {unpack}" if unpack else "")
+
+    @property
+    def index_steps(self) -> str:
+        """The pipe that turns the list of files into text."""
+        first = '"$FROM/$SNAPSHOT.index.zst'
+        return f'zstd -dc {first}"' if self.encryption == "none" else f'gpg --decrypt {first}.gpg" | zstd -dc'
 
     @property
     def programs(self) -> str:

@@ -149,7 +149,14 @@ class _Making:
         chosen = (it.name for it in self._selection.entries)
         missing = tuple(Partial(printable(it), "vanished or could not be read") for it in chosen if it not in there)
         partial = (*self._home.partial, *self._selection.skipped, *missing, *self._partial)
-        return Contents(members, self._follower.size, _digest(members), _archived(self._home, there), _once(partial))
+        return Contents(
+            members=members,
+            size=self._follower.size,
+            content=_digest(members),
+            databases=_archived(self._home, there),
+            lean=tuple(it for it in self._home.lean if it.facts.name in {printable(name) for name in there}),
+            partial=_once(partial),
+        )
 
     def _ended(self, code: int, said: str) -> None:
         if code not in (0, CHANGED):

@@ -16,6 +16,7 @@ from hermes_backup.stages.checks.files import files
 from hermes_backup.stages.checks.hermes import hermes, interpreter
 from hermes_backup.stages.checks.presence import presence
 from hermes_backup.stages.checks.recipients import recipients
+from hermes_backup.stages.checks.remaking import remade
 from hermes_backup.stages.checks.sandbox import sandbox
 from hermes_backup.stages.context import Context
 from hermes_backup.stages.stage import Stage
@@ -52,6 +53,8 @@ class Check(Stage):
     """``full``: also every file, index, reference and search, and each recipient's key; ``quick``: as a restore."""
     commands: tuple[Argv, ...] = ()
     """Commands of your own, each a list of words, run in the home without a network; HERMES_HOME is set."""
+    search_indexes: Literal["rebuild", "leave"] = "rebuild"
+    """Search indexes that were left out: made again, and asked what they answered at home; or left to Hermes."""
     hermes: Switch = "off"
     """``auto``: hermes-agent, where this machine has it, opens the home without a network; ``required``: it must."""
     timeout: Duration = timedelta(minutes=10)
@@ -78,6 +81,8 @@ class Check(Stage):
         if full:
             yield from files(tree, told)
         yield from databases(tree, counts=self.counts, full=full, told=told)
+        if self.search_indexes == "rebuild":
+            yield from remade(tree, full=full, told=told)
         if full:
             yield from recipients(tree.manifest, context.folder, context.gnupghome)
             yield from _partial(tree)

@@ -11,6 +11,7 @@ from hermes_backup.snapshots.index import from_bytes, require_bounded
 from hermes_backup.snapshots.manifest import Manifest, Part
 from hermes_backup.snapshots.names import folder_of
 from hermes_backup.snapshots.proving import matching
+from hermes_backup.snapshots.remaking import from_bytes as remakings_from_bytes
 from hermes_backup.stages.context import Context
 from hermes_backup.stages.credentials import credential
 from hermes_backup.stages.stage import Stage
@@ -37,13 +38,14 @@ class Decrypt(Stage):
         snapshot: Snapshot = value
         manifest = snapshot.manifest
         secret = self._secret(manifest)
-        members = self.index(snapshot, context)  # small, and refuses early what would be fetched for nothing
+        listed = self._index(snapshot, context)  # small, and refuses early what would be fetched for nothing
         _fetch(snapshot, manifest.data, context)
         return Plaintext(
             manifest,
-            members,
+            from_bytes(listed),
             lambda: ahead(_open(manifest.data, secret, context)),
             lambda: _decrypted(manifest.data, secret, context),
+            remakings_from_bytes(listed),
         )
 
     def index(self, snapshot: Snapshot, context: Context) -> tuple[Member, ...]:
@@ -52,12 +54,15 @@ class Decrypt(Stage):
         Raises:
             Fault: INDEX_TOO_LARGE, DATA_DAMAGED, KEY_SECRET_MISSING, KEY_PASSPHRASE, REMOTE_UNREACHABLE.
         """
+        return from_bytes(self._index(snapshot, context))
+
+    def _index(self, snapshot: Snapshot, context: Context) -> bytes:
         part = snapshot.manifest.index
         if part is None:
-            return ()
+            return b""
         require_bounded(part)
         _fetch(snapshot, part, context)
-        return from_bytes(b"".join(_open(part, self._secret(snapshot.manifest), context)))
+        return b"".join(_open(part, self._secret(snapshot.manifest), context))
 
     def image(self, snapshot: Snapshot, target: Path, context: Context) -> None:
         """Bring an image into a file that is not there yet, decrypted as it comes.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -10,9 +11,11 @@ from hermes_backup.errors import STAGE_FAILED, Fault
 from hermes_backup.snapshots.index import LARGEST, to_lines
 from hermes_backup.snapshots.manifest import Database, Manifest, Part, PartialFile, to_json
 from hermes_backup.snapshots.names import SnapshotName, data_name, index_name
+from hermes_backup.snapshots.remaking import to_lines as remakings_to_lines
 from hermes_backup.snapshots.restore_text import RestoreFacts, restore_text
 from hermes_backup.snapshots.signing import HostKey
 from hermes_backup.stages.context import Context
+from hermes_backup.stages.remaking import remakings
 from hermes_backup.stages.stream import Contents, Stream
 from hermes_backup.streams.coder import CHUNK, Chunks
 
@@ -66,12 +69,24 @@ def manifest_of(
         excluded=stream.archive.excluded,
         files=len(files),
         bytes=sum(it.size for it in files),
-        databases=tuple(
-            Database(path=it.name, page_size=it.page_size, pages=it.pages, tables=dict(it.tables))
-            for it in contents.databases
-        ),
+        databases=_databases(contents),
         partial=tuple(PartialFile(path=it.path, reason=it.reason) for it in contents.partial),
         engine=f"hermes-backup {__version__}",
+    )
+
+
+def _databases(contents: Contents) -> tuple[Database, ...]:
+    lean = {it.facts.name: it for it in contents.lean}
+    return tuple(
+        Database(
+            path=it.name,
+            page_size=it.page_size,
+            pages=it.pages,
+            tables=dict(it.tables),
+            contents={name: one.sha256 for name, one in lean[it.name].contents.items()} if it.name in lean else {},
+            left_out=tuple(one.table for one in lean[it.name].left_out) if it.name in lean else (),
+        )
+        for it in contents.databases
     )
 
 
@@ -96,7 +111,9 @@ def index_of(stream: Stream, contents: Contents) -> tuple[bytes, int]:
         Fault: STAGE_FAILED when nobody would read it.
     """
     counted: list[int] = []
-    coded = b"".join(stream.code_index(index_chunks(to_lines(contents.members), counted)))
+    remaking = remakings_to_lines(told for it in contents.lean for told in remakings(it))
+    lines = itertools.chain(to_lines(contents.members), remaking)
+    coded = b"".join(stream.code_index(index_chunks(lines, counted)))
     if counted[0] > LARGEST:
         what = f"the list of files has {counted[0]} bytes, at most {LARGEST} can be read again"
         raise Fault(STAGE_FAILED, what, where="archive", mend="Leave out folders of many small files, by exclude.")
@@ -126,6 +143,7 @@ def restore_text_of(manifest: Manifest, context: Context) -> bytes:
         encryption=manifest.encryption,
         host_fingerprint=_host_key(context).fingerprint,
         recipients=manifest.recipients,
+        lean=any(it.left_out for it in manifest.databases),
     )
     return restore_text(facts).encode()
 

@@ -54,7 +54,9 @@ class Extract(Stage):
         for warning in warnings:
             context.listener.warn(self.name, warning)
         agreed = narrowed(manifest, wanted.members) if self.only else manifest
-        return Tree(root, agreed, wanted.members, tuple(warnings))
+        there = {it.path for it in agreed.databases}
+        remakings = tuple(it for it in plain.remakings if it.database in there)
+        return Tree(root, agreed, wanted.members, tuple(warnings), remakings)
 
 
 def _out_of_tar(

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from hermes_backup.home.databases import DatabaseBroken, DatabaseFacts, Found, Holder, copy, find, split_brain
+from hermes_backup.home.copying import Progress
+from hermes_backup.home.databases import DatabaseBroken, Found, Holder, copy, find, split_brain
+from hermes_backup.home.lean import Copied, copy_lean
 from hermes_backup.home.printable import printable
 from hermes_backup.home.selection import Partial, select
 from hermes_backup.stages.context import Context
@@ -30,11 +33,14 @@ class Sqlite(Stage):
 
     deadline: Duration = Field(default=timedelta(minutes=30))
     """How long one database may take."""
+    search_indexes: Literal["keep", "auto"] = "keep"
+    """``auto`` leaves out full-text tables that are proven to be made of other tables; a restore makes them again."""
 
     def plan(self, context: Context) -> tuple[str, ...]:
         """Say what is done; which databases there are is seen when the home is read."""
         del context
-        return ("copy every SQLite file through SQLite's own backup, then check the copy",)
+        lean = ", without search indexes that can be made again" if self.search_indexes == "auto" else ""
+        return (f"copy every SQLite file through SQLite's own backup{lean}, then check the copy",)
 
     def run(self, value: Any, context: Context) -> Home:
         """Copy the databases into the run's private folder."""
@@ -42,7 +48,7 @@ class Sqlite(Stage):
         staged = context.folder / "home"
         staged.mkdir(mode=0o700)
         found = find(home.root, select(home.root, home.rules))
-        copies = _Copies(home, context, self.deadline.total_seconds(), found)
+        copies = _Copies(home, context, self.deadline.total_seconds(), found, lean=self.search_indexes == "auto")
         for holder in split_brain(*(home.root / os.fsdecode(one.name) for one in found)):
             copies.split(holder)
         for one in found:
@@ -53,14 +59,15 @@ class Sqlite(Stage):
 class _Copies:
     """The copies under way: what is staged, what is broken."""
 
-    def __init__(self, home: Home, context: Context, deadline: float, found: tuple[Found, ...]) -> None:
+    def __init__(self, home: Home, context: Context, deadline: float, found: tuple[Found, ...], *, lean: bool) -> None:
         self._home = home
         self._context = context
         self._deadline = deadline
+        self._copy = copy_lean if lean else _copy_whole
         self._staged = context.folder / "home"
         self._sizes = {it.name: _size(home, it.name) for it in found}
         self._done = 0
-        self._databases: list[DatabaseFacts] = []
+        self._copied: list[Copied] = []
         self._replaced: set[bytes] = set()
         self._as_they_lie: set[bytes] = set()
         self._partial: list[Partial] = []
@@ -81,15 +88,25 @@ class _Copies:
             self._context.listener.note("sqlite", f"{shown} keeps a rollback journal: its writers wait meanwhile")
         target = self._staged / os.fsdecode(found.name)
         try:
-            facts = copy(source, target, deadline=self._deadline, progress=self._progress, name=shown)
+            copied = self._copy(source, target, deadline=self._deadline, progress=self._progress, name=shown)
         except DatabaseBroken as error:
             self._broken(found.name, f"{error.reason}; archived as it lies")
         else:
-            for table in facts.unchecked:
-                self._context.listener.note("sqlite", f"{shown}: table {table} needs an extension to be looked into")
-            self._databases.append(facts)
+            self._tell(shown, copied)
+            self._copied.append(copied)
             self._replaced.add(found.name)
         self._done += self._sizes[found.name]
+
+    def _tell(self, shown: str, copied: Copied) -> None:
+        note = self._context.listener.note
+        for table in copied.facts.unchecked:
+            note("sqlite", f"{shown}: table {table} needs an extension to be looked into")
+        for it in copied.left_out:
+            note("sqlite", f"{shown}: {it.table} is left out, and made again by a restore")
+        for kept in copied.kept:
+            note("sqlite", f"{shown}: {kept.table} is kept: {kept.reason}")
+        if copied.whole:
+            note("sqlite", f"{shown} is copied whole: {copied.whole}")
 
     def split(self, holder: Holder) -> None:
         """Note that a process writes to a log that was deleted under it: what it wrote there is in no copy."""
@@ -105,7 +122,8 @@ class _Copies:
             staged=self._staged,
             replaced=frozenset(self._replaced),
             as_they_lie=frozenset(self._as_they_lie),
-            databases=tuple(self._databases),
+            databases=tuple(it.facts for it in self._copied),
+            lean=tuple(it for it in self._copied if it.left_out),
             partial=(*self._home.partial, *self._partial),
         )
 
@@ -119,6 +137,10 @@ class _Copies:
     def _progress(self, done: int, total: int) -> None:
         del total
         self._context.listener.progress("sqlite", self._done + done, sum(self._sizes.values()))
+
+
+def _copy_whole(source: Path, target: Path, *, deadline: float, progress: Progress, name: str) -> Copied:
+    return Copied(copy(source, target, deadline=deadline, progress=progress, name=name), {})
 
 
 def _size(home: Home, name: bytes) -> int:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
 from hermes_backup.home.databases import DatabaseFacts
+from hermes_backup.home.lean import Copied
 from hermes_backup.home.selection import Partial
 from hermes_backup.streams.coder import Chunks, Coder, join
 from hermes_backup.streams.compression import Compress
@@ -25,13 +26,15 @@ class Encryption:
 class Contents:
     """What went into an archive; known when its last byte was read.
 
-    ``size`` counts the archive's bytes before compression; ``content`` is a digest over its members.
+    ``size`` counts the archive's bytes before compression; ``content`` is a digest over its members. ``lean`` are those
+    of its databases that lack full-text tables.
     """
 
     members: tuple[Member, ...]
     size: int
     content: str
     databases: tuple[DatabaseFacts, ...]
+    lean: tuple[Copied, ...]
     partial: tuple[Partial, ...]
 
 

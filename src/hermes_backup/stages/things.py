@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Literal
 
 from hermes_backup.home.databases import DatabaseFacts
+from hermes_backup.home.lean import Copied
 from hermes_backup.home.selection import Partial, Rules
 from hermes_backup.snapshots.manifest import Manifest
 from hermes_backup.snapshots.names import SnapshotName
 from hermes_backup.snapshots.place import Place
+from hermes_backup.snapshots.remaking import Remaking
 from hermes_backup.streams.coder import Chunks
 from hermes_backup.streams.members import Member
 
@@ -22,6 +24,7 @@ class Home:
 
     ``staged`` is a folder that mirrors the home's layout; a file of the home named in ``replaced`` is
     archived from there instead. Names are relative to the root, as bytes, because file names need not be text.
+    ``lean`` are the copies that lack full-text tables.
     """
 
     root: Path
@@ -30,6 +33,7 @@ class Home:
     replaced: frozenset[bytes] = frozenset()
     as_they_lie: frozenset[bytes] = frozenset()
     databases: tuple[DatabaseFacts, ...] = ()
+    lean: tuple[Copied, ...] = ()
     partial: tuple[Partial, ...] = ()
 
 
@@ -47,13 +51,14 @@ class Snapshot:
 class Plaintext:
     """A decrypted archive in flight, never to be stored: what it must hold, and how to start it.
 
-    ``packed`` starts the same, compressed as it lies in the snapshot.
+    ``packed`` starts the same, compressed as it lies in the snapshot. ``remakings`` tell of what was left out of it.
     """
 
     manifest: Manifest
     members: tuple[Member, ...]
     chunks: Callable[[], Chunks]
     packed: Callable[[], Chunks]
+    remakings: tuple[Remaking, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,7 @@ class Tree:
     manifest: Manifest
     members: tuple[Member, ...]
     warnings: tuple[str, ...] = ()
+    remakings: tuple[Remaking, ...] = ()
 
 
 Verdict = Literal["ok", "failed", "unproven"]

@@ -12,7 +12,9 @@ from typing import Literal
 
 from hermes_backup.home.beginnings import beginning
 from hermes_backup.home.facts import HEADER, DatabaseBroken, facts, limited, reading
+from hermes_backup.home.lean import read_contents
 from hermes_backup.home.printable import printable
+from hermes_backup.home.schema import read_schema
 from hermes_backup.snapshots.manifest import Database
 from hermes_backup.stages.checks.newest import newest_message
 from hermes_backup.stages.checks.references import references
@@ -58,7 +60,19 @@ def _whole(path: Path, promised: Database, counts: Literal["manifest", "none"]) 
         said = ", ".join(f"{it} {found.tables.get(it)} rows, not {promised.tables.get(it)}" for it in differing)
         return Finding(promised.path, "failed", said)
     rows = sum(found.tables.values())
-    return Finding(promised.path, "ok", f"whole, {rows} rows in {len(found.tables)} tables")
+    evidence = f"whole, {rows} rows in {len(found.tables)} tables"
+    if counts == "manifest" and promised.contents:
+        other = _other_contents(path, promised)
+        if other:
+            return Finding(promised.path, "failed", f"other content than was saved: {', '.join(other)}")
+        evidence += ", each with the content that was saved"
+    return Finding(promised.path, "ok", evidence)
+
+
+def _other_contents(path: Path, promised: Database) -> list[str]:
+    with reading(path, alone=True) as connection, limited(connection, time.monotonic() + _PATIENCE):
+        held = read_contents(connection, read_schema(connection))
+    return sorted(name for name in held if held[name].sha256 != promised.contents.get(name))
 
 
 def _deeper(path: Path, promised: Database, tree: Tree) -> Iterator[Finding]:

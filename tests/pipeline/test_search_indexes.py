@@ -1,0 +1,220 @@
+"""Search indexes that are left out of a backup: a restore makes them again, and they answer as at home."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shutil
+import sqlite3
+import subprocess
+from dataclasses import replace
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hermes_backup.home.against import against
+from hermes_backup.home.comparing import compare
+from hermes_backup.home.selection import Rules
+from hermes_backup.pipeline.handover import Handover, Wanted, read_head, write_head
+from hermes_backup.pipeline.restoring import Restored
+from hermes_backup.snapshots.names import RESTORE_TEXT
+from hermes_backup.stages.check import Check
+from hermes_backup.stages.checks.databases import databases
+from hermes_backup.stages.checks.remaking import remade
+from hermes_backup.stages.things import Finding, Tree
+from tests.home.full_text import CARRYING, make
+from tests.pipeline.checking import checked
+from tests.pipeline.forge import bring_back
+from tests.pipeline.handing import sent
+from tests.site import Site
+
+LEAN: dict[str, Any] = {"sqlite": {"search_indexes": "auto"}}
+TERM = "lighthouse"
+
+
+@pytest.fixture
+def lean(site: Site) -> Site:
+    """A site whose database has a search index, backed up without it."""
+    (site.home / "state.db").unlink()
+    make(site.home / "state.db", CARRYING)
+    status = site.run([LEAN, *site.usual()[1:]])
+    assert (status.state, status.exit_code) == ("done", 0), status
+    return site
+
+
+def back(site: Site, name: str = "back", **how: Any) -> Restored:
+    return bring_back(site, target=site.root / name, **how)
+
+
+def tables(path: Path) -> set[str]:
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        return {it for (it,) in connection.execute("SELECT name FROM sqlite_master WHERE type IN ('table', 'trigger')")}
+
+
+def found(path: Path) -> list[int]:
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        return [it for (it,) in connection.execute("SELECT rowid FROM fts WHERE fts MATCH ? ORDER BY rowid", (TERM,))]
+
+
+def quiet(done: int, total: int) -> None:
+    """Hear nothing."""
+
+
+def tree_of(site: Site, name: str) -> Tree:
+    """What was restored without its indexes, as a check sees it."""
+    return back(site, name, leave_indexes=True).report.tree
+
+
+def placed(site: Site, name: str) -> Tree:
+    return replace(tree_of(site, name), root=site.root / name)
+
+
+def test_a_restore_makes_them_again(lean: Site) -> None:
+    done = back(lean)
+    home, restored = lean.home / "state.db", lean.root / "back" / "state.db"
+    assert tables(restored) == tables(home)
+    assert found(restored) == found(home) != []
+    (told,) = [it for it in done.report.findings if it.what == "state.db: search indexes"]
+    assert (told.verdict, "searches find what they found" in told.evidence) == ("ok", True)
+    assert restored.stat().st_mtime == home.stat().st_mtime
+    with contextlib.closing(sqlite3.connect(restored)) as connection:
+        connection.execute("INSERT INTO messages (id, role, content) VALUES (77, 'user', 'another lighthouse')")
+        connection.commit()
+    assert found(restored) == [*found(home), 77]
+
+
+def test_hermes_may_be_left_to_make_them(lean: Site) -> None:
+    back(lean, leave_indexes=True)
+    left = tables(lean.home / "state.db") - tables(lean.root / "back" / "state.db")
+    assert {"fts", "fts_data", "fts_content", "fts_insert", "fts_delete", "fts_update"} <= left
+
+
+def test_the_snapshot_says_what_it_lacks_and_not_how_it_was_searched(lean: Site) -> None:
+    done = back(lean)
+    (database,) = [it for it in done.manifest.databases if it.left_out]
+    assert (database.path, database.left_out) == ("state.db", ("fts",))
+    assert database.contents.keys() == database.tables.keys() == {"messages"}
+    folder = lean.store / "vps1" / "nightly"
+    (manifest,) = folder.glob("*.manifest.asc")
+    assert TERM not in manifest.read_text()
+    assert "new.content" not in manifest.read_text()
+
+
+def test_restore_txt_gives_the_statements(lean: Site) -> None:
+    folder = lean.store / "vps1" / "nightly"
+    text = (folder / RESTORE_TEXT).read_text()
+    (step,) = re.findall(r"^ +(gpg --decrypt .*left_out.*)$", text, re.MULTILINE)
+    (index,) = folder.glob("*.index.zst.gpg")
+    setup = f"FROM={folder}; SNAPSHOT={index.name.removesuffix('.index.zst.gpg')}; "
+    env = {"GNUPGHOME": str(lean.recipient.gnupghome), "PATH": "/usr/bin:/bin"}
+    said = subprocess.run(["bash", "-c", setup + step], env=env, capture_output=True, text=True, check=True).stdout
+    assert "CREATE VIRTUAL TABLE fts USING fts5(content)" in said
+    assert "CREATE TRIGGER fts_insert" in said
+
+
+def test_without_lean_copies_nothing_is_said_of_them(site: Site) -> None:
+    site.run()
+    assert "left_out" not in (site.store / "vps1" / "nightly" / RESTORE_TEXT).read_text()
+
+
+def test_some_paths_bring_theirs(lean: Site) -> None:
+    back(lean, "one", only=["state.db"])
+    assert found(lean.root / "one" / "state.db")
+    done = back(lean, "other", only=["SOUL.md"])
+    assert not [it for it in done.report.findings if "indexes" in it.what]
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_an_index_that_cannot_be_made_is_told_and_fails_a_drill(lean: Site, full: bool) -> None:
+    tree = placed(lean, "tree")
+    (told,) = tree.remakings
+    broken = replace(tree, remakings=(told.model_copy(update={"create": "CREATE VIRTUAL TABLE fts USING nosuch(a)"}),))
+    (finding,) = remade(broken, full=full, told=quiet)
+    assert finding.verdict == ("failed" if full else "unproven")
+    assert ("Hermes makes them" in finding.evidence) != full
+    assert "fts" not in tables(tree.root / "state.db")
+
+
+def test_an_index_that_answers_otherwise_is_a_failure(lean: Site) -> None:
+    tree = placed(lean, "tree")
+    (told,) = tree.remakings
+    first, *rest = told.searches
+    other = told.model_copy(update={"searches": (first.model_copy(update={"hits": first.hits + 1}), *rest)})
+    (finding,) = remade(replace(tree, remakings=(other,)), full=True, told=quiet)
+    assert (finding.verdict, finding.evidence.startswith("1 of ")) == ("failed", True)
+    assert first.term not in finding.evidence
+
+
+def test_a_row_that_reads_otherwise_is_not_what_was_saved(lean: Site) -> None:
+    tree = placed(lean, "tree")
+
+    def asked() -> Finding:
+        (finding,) = (it for it in databases(tree, counts="manifest", full=False, told=quiet) if it.what == "state.db")
+        return finding
+
+    assert asked().ok
+    with contextlib.closing(sqlite3.connect(tree.root / "state.db")) as connection:
+        connection.execute("UPDATE messages SET content = content || '.' WHERE id = 1")
+        connection.commit()
+    assert (asked().verdict, asked().evidence) == ("failed", "other content than was saved: messages")
+
+
+def test_what_goes_to_a_host_tells_it_how(lean: Site) -> None:
+    tree = placed(lean, "tree")
+    config = lean.config(lean.usual())
+    head = Handover(Wanted(purpose="replace"), config, tree.manifest, tree.members, tree.remakings)
+    assert read_head(BytesIO(b"".join(write_head(head)))) == head
+
+
+def test_homes_are_compared_without_how_an_index_is_cut(lean: Site) -> None:
+    back(lean)
+    with contextlib.closing(sqlite3.connect(lean.root / "back" / "state.db")) as connection:
+        connection.execute("INSERT INTO fts(fts) VALUES ('optimize')")
+        connection.commit()
+    assert compare(lean.home, lean.root / "back", Rules()).differing == ()
+    tree = placed(lean, "tree")
+    counts = {it.path: it.tables for it in tree.manifest.databases}
+    seen = against(lean.home, Rules(), tree.members, counts)
+    assert (seen.rows, [it for it in seen.changed if it.endswith(".db")]) == ((), [])
+
+
+def test_a_database_that_may_not_lack_anything_is_whole(site: Site) -> None:
+    with contextlib.closing(sqlite3.connect(site.home / "state.db")) as connection:
+        connection.execute("CREATE VIRTUAL TABLE own USING fts5(text)")
+        connection.execute("INSERT INTO own VALUES ('nowhere else')")
+        connection.commit()
+    assert site.run([LEAN, *site.usual()[1:]]).state == "done"
+    back(site)
+    with contextlib.closing(sqlite3.connect(site.root / "back" / "state.db")) as connection:
+        assert connection.execute("SELECT count(*) FROM own WHERE own MATCH 'nowhere'").fetchone() == (1,)
+    shutil.rmtree(site.root / "back")
+
+
+def test_a_drill_makes_them_again_and_lets_fts5_compare(lean: Site) -> None:
+    findings = checked(lean, Check(depth="full"))
+    assert findings["state.db"].evidence.endswith("each with the content that was saved")
+    assert findings["state.db: search indexes"].ok
+    assert {it.verdict for it in findings.values()} <= {"ok", "unproven"}
+
+
+def test_a_drill_fails_where_they_cannot_be_made(lean: Site) -> None:
+    def spoil(root: Path) -> None:
+        with contextlib.closing(sqlite3.connect(root / "state.db")) as connection:
+            connection.execute("CREATE VIEW fts AS SELECT 1")
+            connection.commit()
+
+    findings = checked(lean, Check(depth="full"), spoil=spoil)
+    assert findings["state.db: search indexes"].verdict == "failed"
+
+
+@pytest.mark.parametrize("leave", [False, True])
+def test_in_place_of_the_home(lean: Site, leave: bool) -> None:
+    before = found(lean.home / "state.db")
+    (lean.home / "state.db").unlink()
+    done, _ = sent(lean, leave_indexes=leave).put()
+    assert any("search indexes" in it for it in done.checked) != leave
+    assert ("fts" in tables(lean.home / "state.db")) != leave
+    if not leave:
+        assert found(lean.home / "state.db") == before
