@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import stat
-import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import Literal
 from hermes_backup.errors import STAGE_FAILED, Fault
 from hermes_backup.home.mounts import mounted_at
 from hermes_backup.home.owners import owner_of
-from hermes_backup.streams.folders import remove
+from hermes_backup.streams.folders import remove, set_aside
 from hermes_backup.streams.process import Argument, find, run
 
 Method = Literal["overlay", "fuse"]
@@ -119,9 +118,7 @@ class Layers:
         """
         self.unmount()
         if self.upper.is_dir() and any(self.upper.iterdir()):
-            aside = self.folder.with_name(f"{self.folder.name}.left-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}")
-            self.folder.rename(aside)
-            return aside
+            return set_aside(self.folder)
         remove(self.folder)
         return None
 

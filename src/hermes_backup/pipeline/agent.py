@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from hermes_backup.errors import BUG, INTERRUPTED, PIPELINE_ORDER, STAGE_FAILED, ExitCode, Fault, from_system
-from hermes_backup.home.databases import find
 from hermes_backup.home.layout import DEFAULT_EXCLUDES
 from hermes_backup.home.printable import printable
-from hermes_backup.home.selection import Partial, Rules, select
+from hermes_backup.home.selection import Rules, select
 from hermes_backup.pipeline.apart import require_apart
 from hermes_backup.pipeline.config import KEY_FOLDER, HostConfig, pipeline_of
 from hermes_backup.pipeline.events import Recorder
@@ -34,6 +33,8 @@ from hermes_backup.stages.context import Context
 from hermes_backup.stages.sqlite import Sqlite
 from hermes_backup.stages.stage import Stage
 from hermes_backup.stages.things import Home, Snapshot
+
+_UNCOPIED = "archived as it lies, for the stage sqlite was left out"
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,7 @@ def _recorded(
     with prepared(config, declared, folder, now, recorder, if_changed=if_changed) as context:
         if context.host_key is not None:
             recorder.key(context.host_key.public())
-        home = Home(root, rules_of(config))
+        home = Home(root, rules_of(config), uncopied=_UNCOPIED if Sqlite.name in left_out else "")
         if options.dry_run:
             plan = _plan(stages, home, context)
             return recorder.finish("planned", ExitCode.OK, plan=plan)
@@ -156,7 +157,7 @@ def _recorded(
         if brought is not None:
             require_there(brought, folder)
             leasing.require_alone(pipeline, context, folder)
-        value = execute(stages, _unproven(home) if Sqlite.name in left_out else home, context, recorder)
+        value = execute(stages, home, context, recorder)
         if brought is not None:
             keeping.push_kept(pipeline, context, folder)
             leasing.renew(pipeline, context, folder, brought.lease)
@@ -167,13 +168,6 @@ def _recorded(
         if isinstance(value, Snapshot):
             remember_home(folder, home.root)
     return _conclude(value, recorder)
-
-
-def _unproven(home: Home) -> Home:
-    """Name the databases that no stage copies, as this run was told: it cannot vouch for them."""
-    why = "archived as it lies, for the stage sqlite was left out"
-    found = find(home.root, select(home.root, home.rules))
-    return replace(home, partial=tuple(Partial(printable(it.name), why) for it in found))
 
 
 def _plan(stages: tuple[Stage, ...], home: Home, context: Context) -> tuple[str, ...]:

@@ -149,12 +149,14 @@ class _Making:
         chosen = (it.name for it in self._selection.entries)
         missing = tuple(Partial(printable(it), "vanished or could not be read") for it in chosen if it not in there)
         partial = (*self._home.partial, *self._selection.skipped, *missing, *self._partial)
+        databases = _archived(self._home, there)
+        counted = {it.name for it in databases}
         return Contents(
             members=members,
             size=self._follower.size,
             content=_digest(members),
-            databases=_archived(self._home, there),
-            lean=tuple(it for it in self._home.lean if it.facts.name in {printable(name) for name in there}),
+            databases=databases,
+            lean=tuple(it for it in self._home.lean if it.facts.name in counted),
             partial=_once(partial),
         )
 
@@ -172,7 +174,8 @@ def _with_logs(home: Home, selection: Selection, context: Context) -> Home:
         context.listener.note("archive", f"databases are archived as they lie, with their logs: {len(found)}")
     names = {it.name + side for it in found for side in (b"", b"-wal", b"-journal")}
     there = {it for it in names if (home.root / os.fsdecode(it)).is_file()}
-    return replace(home, as_they_lie=home.as_they_lie | there)
+    partial = tuple(Partial(printable(it.name), home.uncopied) for it in found) if home.uncopied else ()
+    return replace(home, as_they_lie=home.as_they_lie | there, partial=(*home.partial, *partial))
 
 
 def _without_sidecars(home: Home, selection: Selection) -> Selection:

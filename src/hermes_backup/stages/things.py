@@ -24,7 +24,8 @@ class Home:
 
     ``staged`` is a folder that mirrors the home's layout; a file of the home named in ``replaced`` is
     archived from there instead. Names are relative to the root, as bytes, because file names need not be text.
-    ``lean`` are the copies that lack full-text tables.
+    ``lean`` are the copies that lack full-text tables. ``uncopied`` says why databases lack the copies that they were
+    to have; empty where they have them, or were to have none.
     """
 
     root: Path
@@ -35,6 +36,7 @@ class Home:
     databases: tuple[DatabaseFacts, ...] = ()
     lean: tuple[Copied, ...] = ()
     partial: tuple[Partial, ...] = ()
+    uncopied: str = ""
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -142,3 +143,10 @@ def _locked(descriptor: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def set_aside(folder: Path) -> Path:
+    """Rename a folder to one beside it that tells the time, and return where it lies."""
+    aside = folder.with_name(f"{folder.name}.left-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}")
+    folder.rename(aside)
+    return aside

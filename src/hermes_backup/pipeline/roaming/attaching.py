@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -48,7 +47,7 @@ from hermes_backup.pipeline.roaming.newest import Newest, is_newer, newest, targ
 from hermes_backup.snapshots.folder import FolderPlace
 from hermes_backup.snapshots.names import SnapshotName
 from hermes_backup.stages.context import Context
-from hermes_backup.streams.folders import remove
+from hermes_backup.streams.folders import remove, set_aside
 
 _STAGE = "mount"
 _EMPTY = "To begin with an empty home all the same: --start-empty."
@@ -203,9 +202,10 @@ def _lies_there(record: Attachment, layers: Layers, at: Path) -> bool:
         raise Fault(HOME_OCCUPIED, f"this pipeline's home was brought to {record.at} before", where=str(at))
     if record.layered:
         return layers.mounted or (layers.image.is_file() and layers.upper.is_dir())
-    if occupied(at) and record.inode != at.stat().st_ino:
+    there = occupied(at)
+    if there and record.inode != at.stat().st_ino:
         raise Fault(HOME_OCCUPIED, "another folder lies there than this machine's home", where=str(at))
-    return occupied(at)
+    return there
 
 
 def _given_way(record: Attachment, found: Newest, at: Path, wanted: Wanted, context: Context) -> bool:
@@ -215,9 +215,7 @@ def _given_way(record: Attachment, found: Newest, at: Path, wanted: Wanted, cont
         return False
     if os.path.ismount(at) or written_since(at, record.saved) is not None:
         return False
-    aside = at.with_name(f"{at.name}.left-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}")
-    at.rename(aside)
-    context.listener.note(_STAGE, f"the home as it was here, which is saved, lies in {aside}")
+    context.listener.note(_STAGE, f"the home as it was here, which is saved, lies in {set_aside(at)}")
     return True
 
 
