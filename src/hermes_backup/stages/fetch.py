@@ -71,8 +71,9 @@ def base_of(delta: Snapshot, context: Context) -> Snapshot:
         Fault: BASE_MISSING; DATA_DAMAGED when it is a delta itself; and as :func:`fetched`.
     """
     place, wanted = delta.places[0], str(delta.manifest.base)
+    whose = replace(context, host=delta.manifest.host, pipeline=delta.manifest.pipeline)
     try:
-        base = fetched(place, wanted, context)
+        base = fetched(place, wanted, whose)
     except Fault as fault:
         if fault.kind is not SNAPSHOT_MISSING:
             raise
