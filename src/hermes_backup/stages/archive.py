@@ -60,7 +60,7 @@ class Archive(Stage):
     compression: Compression = Compression()
     """How it is compressed."""
     delta: Delta | None = None
-    """Between full snapshots, send only what changed since the last one."""
+    """Between full snapshots, send only what changed since the last one; ``{}`` is enough. tar and zstd alone."""
     exclude: tuple[str, ...] = ()
     """gitignore patterns, rooted at the home, beside those of the inventory."""
     exclude_if_present: tuple[str, ...] = ()
