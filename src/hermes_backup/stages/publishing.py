@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 
-from hermes_backup.errors import REMOTE_REFUSED, Fault
+from hermes_backup.errors import Fault
 from hermes_backup.snapshots.catalog import Known, load_manifests, read_catalog
 from hermes_backup.snapshots.manifest import Manifest
 from hermes_backup.snapshots.names import (
@@ -23,6 +23,7 @@ from hermes_backup.snapshots.signing import Pinned
 from hermes_backup.stages.context import Context
 from hermes_backup.stages.copying import Failure, Target, Unfinished, retry, summary
 from hermes_backup.stages.describing import Measured, index_of, manifest_of, restore_text_of, signed
+from hermes_backup.stages.holding import held_last
 from hermes_backup.stages.ledger import Entry
 from hermes_backup.stages.stream import Contents, Stream
 from hermes_backup.stages.things import Snapshot
@@ -155,11 +156,9 @@ def _put(small: _Small, names: tuple[str, str, str], place: Place, folder: str) 
 
 def _unchanged(stream: Stream, targets: Sequence[Target], context: Context) -> Snapshot | None:
     """Compare everything that would be archived with what the last snapshot holds, by content."""
-    last = context.ledger.last()
-    if not context.if_changed or last is None or last.settings != context.settings or last.manifest.partial:
-        return None
     places = tuple(target.place for target in targets if not target.spare)
-    if not {place.label for place in places} <= set(last.places) or not all(_has(it, last, context) for it in places):
+    last = held_last(places, context) if context.if_changed else None
+    if last is None:
         return None
     for chunk in stream.archive.chunks():
         del chunk
@@ -169,16 +168,6 @@ def _unchanged(stream: Stream, targets: Sequence[Target], context: Context) -> S
     context.teardown.home_released.close()
     context.listener.note("archive", f"unchanged since {last.manifest.name}")
     return Snapshot(last.manifest.name, last.manifest, places, unchanged=True)
-
-
-def _has(place: Place, last: Entry, context: Context) -> bool:
-    """Look whether a place still holds the last snapshot; one that takes and does not tell is believed."""
-    try:
-        stored = {it.name: it.size for it in place.list(folder_of(context.host, context.pipeline))}
-    except Fault as fault:
-        return fault.kind is REMOTE_REFUSED
-    whole = all(stored.get(part.name) == part.size for part in last.manifest.parts)
-    return whole and manifest_name(last.manifest.name) in stored
 
 
 def _next_name(targets: Sequence[Target], context: Context) -> SnapshotName:
