@@ -6,8 +6,9 @@ attributes are looked at.
 
 Of SQLite the header of each database counts, with its file change counter, and all logs: a log is written again from
 its start after a checkpoint, and keeps its size, but not its salts (https://sqlite.org/fileformat.html, sections 1.3
-and 4.1). A ``-shm`` is mapped memory, so its times tell nothing; its header tells of every commit
-(https://sqlite.org/walformat.html, section 2.1).
+and 4.1). A log's ctime tells nothing: whoever opens it as root gives it to the database's owner each time (os_unix.c,
+robustFchown). A ``-shm`` is mapped memory, so its times tell nothing either; its header tells of every commit, with a
+checksum over the whole log (https://sqlite.org/walformat.html, section 2.1).
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class Marks:
         root: which folder it is.
         entries: everything that is chosen, as its inode tells.
         logs: the logs of databases, chosen or not; an empty one is none.
-        newest: the newest ctime of them all, in nanoseconds.
+        newest: the newest ctime of a file, or mtime of a log, in nanoseconds.
     """
 
     root: str
@@ -75,7 +76,7 @@ def take(root: Path, selection: Selection, databases: Iterable[bytes]) -> Marks:
     logs = tuple(_logs(real, selection))
     logged = {name for name, _, _ in logs}
     times = [it.ctime_ns for it in selection.entries if it.kind != "dir"]
-    times += [status.st_ctime_ns for _, status, _ in logs]
+    times += [status.st_mtime_ns for _, status, _ in logs]
     return Marks(
         root=digest([(real, itself.st_dev, itself.st_ino)]),
         entries=digest(told(_seen(real, it)) for it in selection.entries),
@@ -142,7 +143,7 @@ def _logs(base: bytes, selection: Selection) -> Iterator[tuple[bytes, os.stat_re
 def _inode(status: os.stat_result) -> tuple[int, ...]:
     return (
         status.st_ino, status.st_dev, status.st_mode, status.st_uid, status.st_gid, status.st_size,
-        status.st_mtime_ns, status.st_ctime_ns,
+        status.st_mtime_ns,
     )  # fmt: skip
 
 
