@@ -374,14 +374,20 @@ def test_a_snapshot_that_is_gone_is_made_again(calm: Site, lost: str) -> None:
     assert "by content: the last snapshot is not where it was put" in compared(calm)
 
 
-def test_a_run_that_fails_or_is_partial_leaves_no_marks(site: Site) -> None:
+def test_a_run_that_fails_or_is_partial_leaves_no_marks(calm: Site) -> None:
+    marks = calm.folder / "marks.json"
+    (calm.home / "SOUL.md").touch()
     settle()
-    assert site.run([*site.usual()[:-1], {"store": {"path": "/proc/nowhere"}}], options=QUICK).state == "failed"
-    assert not (site.folder / "marks.json").exists()
-    (site.home / "kanban.db").write_bytes(b"no database")
+    calm.store.rename(calm.root / "away")
+    calm.store.write_text("no folder")
+    assert calm.run(options=QUICK).state == "failed"
+    assert not marks.exists()
+    calm.store.unlink()
+    (calm.root / "away").rename(calm.store)
+    (calm.home / "kanban.db").write_bytes(b"no database")
     settle()
-    assert site.run(options=QUICK).state == "partial"
-    assert not (site.folder / "marks.json").exists()
+    assert calm.run(options=QUICK).state == "partial"
+    assert not marks.exists()
 
 
 def test_a_file_that_came_and_went_while_the_home_was_read(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

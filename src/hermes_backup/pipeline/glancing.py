@@ -79,7 +79,7 @@ class Glance(Stage):
         except OSError as error:
             context.listener.note(self.name, f"not marked: {error}")
             return
-        why = _doubt(root, seen)
+        why = untold(root, seen)
         if not why and not settled(taken.newest, moment.wall):
             why = "something was written just before"
         if why:
@@ -92,7 +92,7 @@ class Glance(Stage):
         last = comparable(context)
         try:
             seen = select(root, rules)
-            why = _doubt(root, seen) or difference(taken, take(root, seen, [it.name for it in taken.databases]))
+            why = untold(root, seen) or difference(taken, take(root, seen, [it.name for it in taken.databases]))
             if last is not None and not why:
                 marked.write(context.ledger.folder, Marked.of(last, taken, moment))
         except (Fault, OSError) as error:
@@ -132,16 +132,9 @@ def _changed(root: Path, seen: Selection, last: Entry, now: Moment, context: Con
         return "there are no marks of the last snapshot"
     databases = [it.name for it in known.marks.databases]
     try:
-        why = known.doubt(last, now) or _doubt(root, seen) or difference(known.marks, take(root, seen, databases))
+        why = known.doubt(last, now) or untold(root, seen) or difference(known.marks, take(root, seen, databases))
     except OSError as error:
         return str(error)
     if not why and split_brain(*(root / os.fsdecode(it) for it in databases)):
         return "a process writes to a log that was deleted"
     return why
-
-
-def _doubt(root: Path, seen: Selection) -> str:
-    """Say why the marks of this home would not tell everything; empty where they would."""
-    if seen.skipped:
-        return f"{seen.skipped[0].path}: {seen.skipped[0].reason}"
-    return untold(root, seen)
