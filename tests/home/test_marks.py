@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from hermes_backup.home.marks import Marks, Seen, difference, digest, take, told
 from hermes_backup.home.selection import Entry, Rules, Selection, select
-from hermes_backup.home.timekeeping import SETTLED_NS, settled
-from tests.home.making import make_database
+from hermes_backup.home.timekeeping import SETTLED_NS, settled, untold
+from tests.home.making import make_database, next_line, running, where_mounting_works
 
 NUMBER = st.integers(0, 2**64)
 NAME = st.binary(min_size=1, max_size=12)
@@ -167,6 +167,30 @@ def test_what_cannot_be_looked_at_has_a_mark_too(home: Path) -> None:
     assert difference(whole, gone) == "its files"
     with pytest.raises(OSError, match="nowhere"):
         take(home / "nowhere", Selection(()), [])
+
+
+_MOUNTED = """
+import subprocess, sys
+from pathlib import Path
+from hermes_backup.home.selection import Rules, select
+from hermes_backup.home.timekeeping import untold
+home = Path(sys.argv[1])
+print(untold(home, select(home, Rules())), flush=True)
+subprocess.run(["mount", "-t", "tmpfs", "tmpfs", "/mnt"], check=True)
+Path("/mnt/SOUL.md").write_text("I am.")
+subprocess.run(["mount", "--bind", "/mnt/SOUL.md", home / "SOUL.md"], check=True)
+print(untold(home, select(home, Rules())), flush=True)
+"""
+
+
+def test_a_single_file_of_another_file_system_is_enough_to_believe_no_times(home: Path) -> None:
+    for name in ("AGENTS.md", "SOUL.md", "USER.md"):
+        (home / name).touch()
+    if untold(home, select(home, Rules())):
+        pytest.skip("the folder of the tests is on a file system whose times do not tell")
+    with running(_MOUNTED, str(home), prefix=where_mounting_works()) as process:
+        assert next_line(process) == ""
+        assert next_line(process) == "its file system, of type 0x1021994, does not tell of every write"
 
 
 def test_a_home_that_took_anothers_place(home: Path) -> None:

@@ -29,9 +29,10 @@ def settled(newest_ns: int, now_ns: int) -> bool:
 def untold(root: Path, selection: Selection) -> str:
     """Say why something could be written to the chosen files without a new time; empty where nothing could."""
     files = [it for it in selection.entries if it.kind != "dir"]
-    folders = {it.device: os.path.dirname(it.name) for it in files}  # noqa: PTH120 - bytes
-    for folder in folders.values():
-        kind = _file_system(os.fsencode(root) + b"/" + folder)
+    # a file can be a mount of its own; a link cannot, and leads elsewhere
+    on = {it.device: it.name if it.kind == "file" else os.path.dirname(it.name) for it in files}  # noqa: PTH120 - bytes
+    for name in on.values():
+        kind = _file_system(os.fsencode(root) + b"/" + name)
         if kind not in _KEEPING:
             return f"its file system, of type {kind:#x}, does not tell of every write"
     return "a process has a file of it mapped to write" if _mapped(files) else ""

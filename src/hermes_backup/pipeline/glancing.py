@@ -22,7 +22,7 @@ from hermes_backup.stages.destination import Destination
 from hermes_backup.stages.encrypt import Encrypt
 from hermes_backup.stages.holding import comparable, held_last
 from hermes_backup.stages.ledger import Entry
-from hermes_backup.stages.service import Service
+from hermes_backup.stages.service import Service, left_stopped
 from hermes_backup.stages.sqlite import Sqlite
 from hermes_backup.stages.stage import Stage
 from hermes_backup.stages.things import Home, Snapshot
@@ -128,6 +128,8 @@ def with_glance(stages: Sequence[Stage], *, trusting: bool) -> tuple[Stage, ...]
 def _changed(root: Path, seen: Selection, last: Entry, now: Moment, context: Context) -> str:
     """Say why a home may be another than its last snapshot; empty where it is the same."""
     known = marked.read(context.ledger.folder)
+    if left_stopped(context.ledger.folder):
+        return "a run that was killed left a unit stopped"
     if known is None:
         return "there are no marks of the last snapshot"
     databases = [it.name for it in known.marks.databases]
