@@ -130,6 +130,20 @@ def test_a_stale_host_among_others(ground: Ground) -> None:
     assert [it["host"] for it in look(ground, "--limit", "vps2", code=10)["hosts"]] == ["vps2"]
 
 
+def test_a_home_that_does_not_change_stays_fresh(ground: Ground) -> None:
+    """Its newest snapshot is too old, but a run has found that it is still all there is."""
+    ground.settings("hermes_backup_max_age: 15s", *ONLY_PUSH)
+    backup(ground)
+    time.sleep(15)
+    assert [it["state"] for it in look(ground, code=10)["hosts"]] == ["stale"]
+    assert ground.call("run", "./prod", "--if-changed").code == 0
+    told = look(ground)
+    assert [it["state"] for it in told["hosts"]] == ["fresh"]
+    assert ground.status()["state"] == "unchanged"
+    assert ground.call("run", "./prod", "--dry-run").code == 0
+    assert [it["state"] for it in look(ground)["hosts"]] == ["fresh"]
+
+
 def test_hosts_over_ssh_and_one_that_is_dead(ground: Ground, machine: Machine) -> None:
     ground.write("hosts.yml", "all:\n  hosts: {vps1: , vps2: }\n")
     ground.write("host_vars/vps1.yml", over_ssh(machine))

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from hermes_backup.errors import HOST_UNREACHABLE, PIPELINE_MISSING, REMOTE_UNREACHABLE, Fault
 from hermes_backup.pipeline.reported import HostWord, LastRun, PipelineWord, UnitRun
+from hermes_backup.pipeline.status import Heartbeat
 from hermes_backup.report.holdings import Holding
 from hermes_backup.report.rows import BY_ITS_WORD
 from tests.report.made import NIGHTLY, NOW, config, fleet, held, holding, name, report, status, word
@@ -77,16 +78,22 @@ def test_without_any_schedule_the_host_is_judged_by_its_newest_at_all() -> None:
     assert report((holding("a", fault=UNREAD),), made=made).freshness == "unknown"
 
 
-def test_what_found_nothing_changed_is_as_good_as_a_snapshot() -> None:
+def beat(number: int, hours: float, *, ago: float) -> Heartbeat:
+    return Heartbeat(snapshot=str(name(number, hours)), at=NOW - timedelta(hours=ago))
+
+
+@pytest.mark.parametrize("state", ["unchanged", "running", "failed", "interrupted", "planned"])
+def test_what_found_nothing_changed_is_as_good_as_a_snapshot_whatever_came_of_the_run_after_it(state: str) -> None:
     seen = (holding("a", held(3, 100)),)
-    same = LastRun(status("unchanged", snapshot=str(name(3, 100))))
-    assert report(seen, word(same)).freshness == "fresh"
-    other = LastRun(status("unchanged", snapshot=str(name(2, 200))))
-    assert report(seen, word(other)).freshness == "stale"
-    long_ago = LastRun(status("unchanged", hours=60, snapshot=str(name(3, 100))))
-    assert report(seen, word(long_ago)).freshness == "stale"
-    failed = LastRun(status("failed", snapshot=str(name(3, 100))))
-    assert report(seen, word(failed)).freshness == "stale"
+    for heartbeat, freshness in [
+        (beat(3, 100, ago=6.5), "fresh"),
+        (beat(2, 200, ago=6.5), "stale"),
+        (beat(3, 100, ago=60), "stale"),
+        (beat(3, 100, ago=-60), "stale"),
+        (None, "stale"),
+    ]:
+        last = LastRun(status(state, snapshot=str(name(3, 100)), heartbeat=heartbeat))
+        assert report(seen, word(last)).freshness == freshness
 
 
 def by_word(last: LastRun | None) -> HostWord:

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from hermes_backup.home import timekeeping
+from hermes_backup.pipeline.agent import Options
 from tests.pipeline.ground import MEGABYTE, Ground, ground
 
 __all__ = ["ground"]
@@ -135,3 +138,25 @@ def test_a_unit_stands_still_only_while_the_home_is_read(ground: Ground, units: 
     assert ground.end(run).code == 0
     assert units.active
     assert units.calls.count("start") == 1
+
+
+def test_a_home_that_has_not_changed_stops_nothing(
+    ground: Ground, units: Units, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timekeeping, "SETTLED_NS", 60_000_000)
+    quick = Options("t", if_changed=True)
+    time.sleep(0.1)
+    assert [ground.site.run(stages(ground), options=quick).state for _ in range(2)] == ["done", "unchanged"]
+    assert (units.calls.count("is-active"), units.calls.count("stop"), units.active) == (1, 1, True)
+
+
+def test_a_unit_that_a_killed_run_left_stopped_is_started_though_nothing_has_changed(
+    ground: Ground, units: Units, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timekeeping, "SETTLED_NS", 60_000_000)
+    time.sleep(0.1)
+    assert ground.site.run(stages(ground), options=Options("t", if_changed=True)).state == "done"
+    (ground.site.folder / f"stopped-{_UNIT}").touch()
+    (units.folder / _UNIT).unlink()
+    assert ground.site.run(stages(ground), options=Options("t", if_changed=True)).state == "unchanged"
+    assert units.active

@@ -63,6 +63,7 @@ class Entry:
     mtime_ns: int
     uid: int
     gid: int
+    ctime_ns: int
 
 
 @dataclass(frozen=True)
@@ -207,7 +208,7 @@ class _Walk:
             else:
                 self._keep(Entry(
                     name, kind, status.st_size, status.st_mode, status.st_ino, status.st_dev,
-                    status.st_mtime_ns, status.st_uid, status.st_gid,
+                    status.st_mtime_ns, status.st_uid, status.st_gid, status.st_ctime_ns,
                 ))  # fmt: skip
 
     def _keep(self, entry: Entry) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -19,16 +19,17 @@ from hermes_backup.pipeline.apart import require_apart
 from hermes_backup.pipeline.config import KEY_FOLDER, HostConfig, pipeline_of
 from hermes_backup.pipeline.events import Recorder
 from hermes_backup.pipeline.executor import execute, preflight
+from hermes_backup.pipeline.glancing import with_glance
 from hermes_backup.pipeline.homes import home_of, named, remember_home, saved_home
 from hermes_backup.pipeline.hosts import state_folder
 from hermes_backup.pipeline.interruption import interruptible
 from hermes_backup.pipeline.lock import locked
 from hermes_backup.pipeline.model import Pipeline
 from hermes_backup.pipeline.order import misplaced
-from hermes_backup.pipeline.preparing import host_key, pipeline_folder, prepared, private, sweep
+from hermes_backup.pipeline.preparing import host_key, pipeline_folder, prepared, private, status_path, sweep
 from hermes_backup.pipeline.roaming import keeping, leasing
 from hermes_backup.pipeline.roaming.attachment import attachment, require_there
-from hermes_backup.pipeline.status import State, Status
+from hermes_backup.pipeline.status import Heartbeat, State, Status
 from hermes_backup.stages.context import Context
 from hermes_backup.stages.sqlite import Sqlite
 from hermes_backup.stages.stage import Stage
@@ -65,7 +66,13 @@ def run_pipeline(config: HostConfig, name: str, options: Options) -> Status:
     with interruptible(), _naming(folder), locked(folder / "lock"):
         now = datetime.now(timezone.utc)
         status = Status(
-            run_id=options.run_id, pid=os.getpid(), host=config.host, pipeline=name, started=now, updated=now
+            run_id=options.run_id,
+            pid=os.getpid(),
+            host=config.host,
+            pipeline=name,
+            started=now,
+            updated=now,
+            heartbeat=_last_heartbeat(status_path(config, name)),
         )
         recorder = Recorder(folder, status)
         try:
@@ -88,6 +95,12 @@ def run_pipeline(config: HostConfig, name: str, options: Options) -> Status:
 def _failed(recorder: Recorder, fault: Fault) -> Status:
     state: State = "interrupted" if fault.kind is INTERRUPTED else "failed"
     return recorder.finish(state, fault.kind.exit_code, fault)
+
+
+def _last_heartbeat(path: Path) -> Heartbeat | None:
+    with suppress(OSError, ValueError):
+        return Status.read(path).heartbeat
+    return None
 
 
 def signing_key(config: HostConfig) -> tuple[bool, str]:
@@ -157,7 +170,8 @@ def _recorded(
         if brought is not None:
             require_there(brought, folder)
             leasing.require_alone(pipeline, context, folder)
-        value = execute(stages, home, context, recorder)
+        run = with_glance(stages, trusting=not options.keep) if if_changed else stages
+        value = execute(run, home, context, recorder)
         if brought is not None:
             keeping.push_kept(pipeline, context, folder)
             leasing.renew(pipeline, context, folder, brought.lease)
@@ -186,6 +200,8 @@ def _conclude(value: Any, recorder: Recorder) -> Status:
     state: State = "done"
     if isinstance(value, Snapshot):
         recorder.describe(value.manifest, tuple(place.label for place in value.places))
+        same = Heartbeat(snapshot=str(value.name), at=recorder.status.started) if value.unchanged else None
+        recorder.heartbeat(same)
         state = "unchanged" if value.unchanged else "partial" if value.manifest.partial else "done"
     return recorder.finish(state, ExitCode.PARTIAL if state == "partial" else ExitCode.OK)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from hermes_backup.errors import ExitCode, Fault
-from hermes_backup.pipeline.status import PartialFile, State, Status, Trouble
+from hermes_backup.pipeline.status import Heartbeat, PartialFile, State, Status, Trouble
 from hermes_backup.snapshots.manifest import Manifest
 
 _BETWEEN = 0.25  # seconds between two writes of the status while only progress is told
@@ -72,6 +72,10 @@ class Recorder:
             places=places,
             partial=tuple(PartialFile(path=it.path, reason=it.reason) for it in manifest.partial),
         )
+
+    def heartbeat(self, heartbeat: Heartbeat | None) -> None:
+        """Tell which snapshot this run found the home to be the same as; None for a home that has changed."""
+        self._update(heartbeat=heartbeat)
 
     def key(self, armored: str) -> None:
         """Tell the host's public signing key."""

@@ -11,6 +11,7 @@ from hermes_backup.errors import Fault
 from hermes_backup.stages.context import Context, Listener
 from hermes_backup.stages.destination import Destination, deliver
 from hermes_backup.stages.stage import Stage
+from hermes_backup.stages.things import Snapshot
 
 
 class Follower(Listener, Protocol):
@@ -59,6 +60,8 @@ def preflight(stages: Sequence[Stage], context: Context) -> None:
 
 def _each(stages: Sequence[Stage], value: Any, context: Context, follower: Follower) -> Any:
     for stage in stages:
+        if isinstance(value, Snapshot) and value.unchanged and Snapshot not in stage.takes:
+            continue  # the home was found to be the same before this stage had any work
         follower.stage(stage.name)
         with naming(stage.name):
             value = stage.run(value, context)

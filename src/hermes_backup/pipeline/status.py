@@ -38,8 +38,19 @@ class PartialFile(_Model):
     reason: str
 
 
+class Heartbeat(_Model):
+    """A run that began at ``at`` found the home to be what a snapshot holds."""
+
+    snapshot: str
+    at: AwareDatetime
+
+
 class Status(_Model):
-    """A run under way or done. Sizes are in bytes, ``stored`` counts one place; times are UTC."""
+    """A run under way or done. Sizes are in bytes, ``stored`` counts one place; times are UTC.
+
+    ``heartbeat`` is the last one, of this run or of one before: a run that fails, or has only begun, takes nothing of
+    what is known.
+    """
 
     run_id: str
     pid: int
@@ -54,6 +65,7 @@ class Status(_Model):
     finished: AwareDatetime | None = None
     exit_code: ExitCode | None = None
     snapshot: str | None = None
+    heartbeat: Heartbeat | None = None
     files: int = 0
     bytes: int = 0
     stored: int = 0

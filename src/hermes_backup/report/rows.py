@@ -175,9 +175,9 @@ def _last_good(holdings: Sequence[Holding], word: PipelineWord | None) -> dateti
     newest = newest_of(holdings)
     if newest is None:
         return None
-    last = None if word is None else word.last
-    if last is not None and last.result == "unchanged" and last.status.snapshot == str(newest.name):
-        return max(newest.name.time, last.status.started)
+    heartbeat = None if word is None or word.last is None else word.last.status.heartbeat
+    if heartbeat is not None and heartbeat.snapshot == str(newest.name):
+        return max(newest.name.time, heartbeat.at)
     return newest.name.time
 
 

@@ -95,17 +95,21 @@ class Archive(Stage):
     def run(self, value: Any, context: Context) -> Stream:
         """Choose what goes in, and describe the stream; nothing runs until somebody pulls."""
         home: Home = value
-        rules = replace(
+        rules = self.rules(home)
+        making = _Making(home, rules, context, holes=self.format == "tar")
+        suffix = ".tar" if self.format == "tar" else ""
+        made = MadeArchive(self.format, suffix, rules.patterns, making.chunks, making.contents)
+        return Stream(made, self._packing(home, making.newest, context), delta=self.delta)
+
+    def rules(self, home: Home) -> Rules:
+        """Return what is left out of this home: by the host, and by this stage."""
+        return replace(
             home.rules,
             patterns=home.rules.patterns + self.exclude,
             cachedir_tag=self.cachedir_tag,
             exclude_if_present=home.rules.exclude_if_present + self.exclude_if_present,
             one_file_system=self.one_file_system,
         )
-        making = _Making(home, rules, context, holes=self.format == "tar")
-        suffix = ".tar" if self.format == "tar" else ""
-        made = MadeArchive(self.format, suffix, rules.patterns, making.chunks, making.contents)
-        return Stream(made, self._packing(home, making.newest, context), delta=self.delta)
 
     def _packing(self, home: Home, newest: int, context: Context) -> Packing:
         how = self.compression
@@ -128,10 +132,7 @@ class _Making:
         home = _with_logs(home, chosen, context) if home.staged is None else home
         self._home = home
         self._selection = _without_sidecars(home, chosen)
-        for pattern in self._selection.unmatched:
-            context.listener.warn("archive", f"the exclusion {pattern!r} matches nothing")
-        for mount in self._selection.other_file_systems:
-            context.listener.note("archive", f"{mount} is another file system and is not entered")
+        tell(self._selection, context)
         self._lists = _write_lists(home, self._selection, context)
         self._follower = Follower()
         self._partial: tuple[Partial, ...] = ()
@@ -173,6 +174,14 @@ class _Making:
             raise Fault(STAGE_FAILED, f"tar ended with {code}: {said}", where="archive")
         changed = dict.fromkeys(changed_while_read(said))
         self._partial = tuple(Partial(name, "changed while it was read") for name in changed)
+
+
+def tell(selection: Selection, context: Context) -> None:
+    """Tell of exclusions that match nothing, and of what is mounted in the home."""
+    for pattern in selection.unmatched:
+        context.listener.warn("archive", f"the exclusion {pattern!r} matches nothing")
+    for mount in selection.other_file_systems:
+        context.listener.note("archive", f"{mount} is another file system and is not entered")
 
 
 def _with_logs(home: Home, selection: Selection, context: Context) -> Home:

@@ -14,7 +14,8 @@ from hermes_backup.snapshots.proving import matching
 from hermes_backup.stages.bases import Bases
 from hermes_backup.stages.context import Context
 from hermes_backup.stages.describing import restore_text_of
-from hermes_backup.stages.holding import holds
+from hermes_backup.stages.holding import holds, holds_last
+from hermes_backup.stages.ledger import Entry
 from hermes_backup.stages.things import Snapshot
 
 _PAUSE = 2.0  # seconds before the second attempt; doubled each time
@@ -42,16 +43,34 @@ class Failure:
 
 
 def copy_to(snapshot: Snapshot, targets: Sequence[Target], context: Context) -> Snapshot:
-    """Copy a finished snapshot to more places.
+    """Copy a finished snapshot to more places; one that a run found unchanged, to those that lack it.
 
     Raises:
         Fault: PUSH_FAILED when a place did not take it.
     """
     if snapshot.unchanged:
-        return snapshot
+        targets = tuple(it for it in targets if not it.spare)
+        last = context.ledger.last()
+        lacking = tuple(it for it in targets if last is None or not _is_there(it.place, last, snapshot, context))
+        there = tuple(it for it in targets if it not in lacking and it.place.label not in _labels(snapshot))
+        snapshot = widen(snapshot, there, ())
+        if not lacking:
+            return snapshot
+        targets = lacking
     outcomes = [_copy_patiently(snapshot, target, target.attempts, context) for target in targets]
     failures = [it for it in outcomes if it is not None]
     return remember(widen(snapshot, targets, failures), failures, context)
+
+
+def _is_there(place: Place, last: Entry, snapshot: Snapshot, context: Context) -> bool:
+    """Say whether a place holds a snapshot: one that it is said to be in was looked at."""
+    return place.label in _labels(snapshot) or (
+        last.manifest.name == snapshot.name and holds_last(place, last, context)
+    )
+
+
+def _labels(snapshot: Snapshot) -> tuple[str, ...]:
+    return tuple(place.label for place in snapshot.places)
 
 
 def retry(snapshot: Snapshot, failures: Sequence[Failure], context: Context) -> Snapshot:
@@ -82,7 +101,7 @@ def remember(snapshot: Snapshot, failures: Sequence[Failure], context: Context) 
         Fault: PUSH_FAILED when a place is missing.
     """
     last = context.ledger.last()
-    labels = tuple(place.label for place in snapshot.places)
+    labels = _labels(snapshot)
     if last is not None and last.manifest.name == snapshot.name:
         context.ledger.record(last.model_copy(update={"places": labels}))
     context.listener.published(snapshot.manifest, labels)

@@ -1,18 +1,38 @@
-"""Does a place still hold a snapshot? As far as its credentials can tell."""
+"""Whether a snapshot still lies where it was put."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from hermes_backup.errors import REMOTE_REFUSED, Fault
 from hermes_backup.snapshots.manifest import Manifest
-from hermes_backup.snapshots.names import folder_of, manifest_name
+from hermes_backup.snapshots.names import SnapshotName, folder_of, manifest_name
 from hermes_backup.snapshots.place import Place
 from hermes_backup.stages.context import Context
+from hermes_backup.stages.ledger import Entry
+
+
+def comparable(context: Context) -> Entry | None:
+    """Return the last snapshot if a home can be the same as it: it is whole, and made under the same settings."""
+    last = context.ledger.last()
+    if last is None or last.settings != context.settings or last.manifest.partial:
+        return None
+    return last
+
+
+def held_last(places: Sequence[Place], context: Context) -> Entry | None:
+    """Return the last snapshot if a home can be the same as it and all these places were given it and still hold it."""
+    last = comparable(context)
+    return last if last is not None and all(holds_last(it, last, context) for it in places) else None
+
+
+def holds_last(place: Place, last: Entry, context: Context) -> bool:
+    """Look whether a place was given the last snapshot and still has it."""
+    return place.label in last.places and holds(place, last.manifest, last.places, context)
 
 
 def holds(place: Place, manifest: Manifest, remembered: Collection[str], context: Context) -> bool:
-    """Look whether a place lists all files of a snapshot with their sizes.
+    """Look whether a place lists all files of a snapshot with their sizes, and what it was made against as a delta.
 
     One that takes and does not tell is believed, if it is among the labels that are ``remembered`` to hold it.
     """
@@ -20,4 +40,6 @@ def holds(place: Place, manifest: Manifest, remembered: Collection[str], context
         stored = {it.name: it.size for it in place.list(folder_of(context.host, context.pipeline))}
     except Fault as fault:
         return fault.kind is REMOTE_REFUSED and place.label in remembered
-    return manifest_name(manifest.name) in stored and all(stored.get(it.name) == it.size for it in manifest.parts)
+    based = manifest.base is None or manifest_name(SnapshotName.parse(manifest.base)) in stored
+    whole = all(stored.get(it.name) == it.size for it in manifest.parts)
+    return based and whole and manifest_name(manifest.name) in stored

@@ -23,7 +23,7 @@ from hermes_backup.snapshots.signing import Pinned
 from hermes_backup.stages.context import Context
 from hermes_backup.stages.copying import Failure, Target, Unfinished, retry, summary
 from hermes_backup.stages.describing import Measured, index_of, manifest_of, restore_text_of, signed
-from hermes_backup.stages.holding import holds
+from hermes_backup.stages.holding import held_last
 from hermes_backup.stages.ledger import Entry
 from hermes_backup.stages.patching import making
 from hermes_backup.stages.stream import Contents, Stream
@@ -161,11 +161,9 @@ def _put(small: _Small, names: tuple[str, str, str], place: Place, folder: str) 
 
 def _unchanged(stream: Stream, targets: Sequence[Target], context: Context) -> Snapshot | None:
     """Compare everything that would be archived with what the last snapshot holds, by content."""
-    last = context.ledger.last()
-    if not context.if_changed or last is None or last.settings != context.settings or last.manifest.partial:
-        return None
     places = tuple(target.place for target in targets if not target.spare)
-    if not all(it.label in last.places and holds(it, last.manifest, last.places, context) for it in places):
+    last = held_last(places, context) if context.if_changed else None
+    if last is None:
         return None
     for chunk in stream.archive.chunks():
         del chunk

@@ -14,6 +14,7 @@ from hermes_backup.stages.stage import Stage
 from hermes_backup.stages.things import Home
 from hermes_backup.streams.process import find
 
+_STOPPED = "stopped-"
 UnitName = Annotated[str, StringConstraints(pattern=UNIT_NAME)]
 
 
@@ -45,7 +46,7 @@ class Service(Stage):
     def run(self, value: Any, context: Context) -> Home:
         """Stop the unit and arrange its start."""
         home: Home = value
-        mark = context.ledger.folder / f"stopped-{self.unit}"
+        mark = context.ledger.folder / f"{_STOPPED}{self.unit}"
         unit = Unit(self.unit, os.geteuid() if self.user else None)
         if not unit.is_active():
             if not mark.exists():
@@ -56,6 +57,11 @@ class Service(Stage):
         context.teardown.home_released.callback(_start, unit, mark)
         unit.stop()
         return home
+
+
+def left_stopped(folder: Path) -> bool:
+    """Say whether a run that was killed left a unit stopped, by a pipeline's state folder: the next run starts it."""
+    return any(folder.glob(f"{_STOPPED}*"))
 
 
 def _start(unit: Unit, mark: Path) -> None:
