@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from bench.plot import Bar, Panel, draw
@@ -81,8 +82,8 @@ def _readme(results: Results) -> str:
     small = min(peers, key=results.a_day)
     return (
         f"A daily backup of a home with a `state.db` of {results.size} MiB takes {_said(ours)} and stores "
-        f"{results.a_day(ours) / _MB:.1f} MB; the quickest other, {quick.name}, takes {_said(quick)}, the smallest, "
-        f"{small.name}, stores {results.a_day(small) / _MB:.1f} MB.\n\n"
+        f"{results.a_day(ours) / _MB:.1f} MB; the quickest other, `{quick.name}`, takes {_said(quick)}, the smallest, "
+        f"`{small.name}`, stores {results.a_day(small) / _MB:.1f} MB.\n\n"
         "![a daily backup: seconds, and bytes stored](docs/speed.svg)\n"
     )
 
@@ -96,8 +97,9 @@ def _panels(results: Results) -> Iterator[Panel]:
     yield _sizes(results, "First backup, MB stored", lambda it: float(it.first_bytes))
     yield from _daily(results)
     yield _times(results, "unchanged", "Backup of an unchanged home, seconds")
-    yield _times(results, "restore", "Restore, search indexes made again, seconds")
-    yield _times(results, "leave", "Restore, search indexes left to Hermes, seconds")
+    made = _times(results, "restore", "Restore, seconds")
+    left = [replace(it, name=f"{it.name}, indexes left to Hermes") for it in _times(results, "leave", "").bars]
+    yield Panel(made.title, [*left, *made.bars])
     yield _times(results, "one", "Restore of one file, seconds")
 
 

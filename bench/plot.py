@@ -10,7 +10,7 @@ _WIDTH, _LABELS, _FIGURES = 920, 370, 90
 _BAR, _GAP, _TITLE = 16, 7, 34
 _COLORS = {"ours": "#2f81f7", "peer": "#8b949e", "limit": "#c69026"}
 _STYLE = (
-    "text{font:13px sans-serif;fill:#57606a}.t{font-weight:bold}@media(prefers-color-scheme:dark){text{fill:#9ea7b3}}"
+    "text{font:13px sans-serif;fill:#6e7781}.t{font-weight:bold}@media(prefers-color-scheme:dark){text{fill:#9ea7b3}}"
 )
 
 

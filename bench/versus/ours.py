@@ -77,7 +77,7 @@ def _agent(variant: Variant, home: Path, folder: Path, key: Key, env: Mapping[st
         one=(*restore, "--path", "SOUL.md"),
         alone=not variant.delta,
         version=(PROGRAM, "--version"),
-        note=f"search_indexes: {variant.search_indexes}; checks, counts, lists, signs",
+        note="checks, counts, lists, signs, syncs",
         memory=variant.memory,
     )
 
@@ -93,5 +93,5 @@ def _through_ansible(home: Path, folder: Path, key: Key) -> Contestant:
         backup=(PROGRAM, "run", str(inventory), "--json"),
         restore=(),
         first_only=True,
-        note="the same as keep, through Ansible; controller and agent on this machine",
+        note="as keep, with its controller on this machine",
     )

@@ -56,7 +56,7 @@ def _restic(home: Path, folder: Path) -> Contestant:
         restore=shell(restore),
         one=shell(f"{restore} --include {word(home / 'SOUL.md')}"),
         version=("restic", "version"),
-        note="sqlite3 .backup first; encrypted, deduplicated",
+        note="of a copy by sqlite3; encrypted, deduplicated",
     )
 
 
@@ -83,7 +83,7 @@ def _borg(home: Path, folder: Path) -> Contestant:
         restore=shell(inside, f"borg extract {newest}"),
         one=shell(inside, f"borg extract {newest} {word(str(home / 'SOUL.md').lstrip('/'))}"),
         version=("borg", "--version"),
-        note="sqlite3 .backup first; repokey, zstd,3, deduplicated",
+        note="of a copy by sqlite3; repokey, zstd,3",
     )
 
 
@@ -105,7 +105,7 @@ def _duplicity(home: Path, folder: Path, key: Key) -> Contestant:
         restore=shell(f"{restore} {url} {word(back(folder))}"),
         one=shell(f"{restore} {soul} {url} {word(back(folder) / 'SOUL.md')}"),
         version=("duplicity", "--version"),
-        note="sqlite3 .backup first; gpg, incremental",
+        note="of a copy by sqlite3; gpg, incremental",
     )
 
 
@@ -125,5 +125,5 @@ def _hermes(home: Path, folder: Path) -> Contestant:
         restore=shell(f"HERMES_HOME={word(back(folder))} {program} import --force {newest}"),
         alone=True,
         version=shell(f"{program} --version"),
-        note="a zip, not encrypted; a whole one each day",
+        note="a zip, not encrypted; whole each day",
     )

@@ -17,7 +17,7 @@ def pipes(home: Path, work: Path, key: Key) -> tuple[Contestant, ...]:
     """Return all; each has a folder of its own in ``work``."""
     gpg = f"gpg --homedir {word(key.home)} --batch --quiet --trust-model always"
     to = f"{gpg} -r {key.fingerprint}"
-    each = "a whole one each day"
+    each = "whole each day"
     zstd = "zstd -q -T0 --long"
     return (
         _pipe(RECIPE, "peer", home, work / "recipe", f"gzip | {to} -e", f"{gpg} -d | gzip -d", each),

@@ -17,7 +17,7 @@ def by_phase(results: Results) -> Iterator[tuple[str, list[Row]]]:
     for phase, title in PHASES.items():
         rows = [_row(results, phase, it) for it in results.outcomes if phase in it.phases]
         if rows:
-            yield f"{title.capitalize()}{stored.get(phase, '')}", rows
+            yield f"{title[0].upper()}{title[1:]}{stored.get(phase, '')}", rows
 
 
 def _row(results: Results, phase: Phase, one: Outcome) -> Row:

@@ -53,8 +53,12 @@ def _memory(results: Results) -> Iterator[Target]:
     for it in results.outcomes:
         if not it.allowed:
             continue
+        yield _peak(f"restore, {it.name}, {results.size} MiB", it.phases["restore"].memory, it.allowed)
         sizes = {results.size: it.peak, **({results.large_size: results.large[it.name]} if results.large else {})}
         for size, peak in sizes.items():
-            said = f"{peak / _MB:.0f} MB"
-            wanted = f"<= {it.allowed / _MB:.0f} MB"
-            yield Target(f"peak memory of {it.name}, {size} MiB", wanted, said, peak <= it.allowed)
+            yield _peak(f"{it.name}, {size} MiB", peak, it.allowed)
+
+
+def _peak(what: str, peak: int, allowed: int) -> Target:
+    wanted = f"<= {allowed / _MB:.0f} MB"
+    return Target(f"peak memory: {what}", wanted, f"{peak / _MB:.0f} MB", peak <= allowed)
