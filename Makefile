@@ -34,7 +34,7 @@ docs-check: .venv/.stamp-test ## Is docs/ what the code says?
 molecule: .venv/.stamp-test ## Scenarios on real systemd hosts over SSH, in containers (root, podman)
 	@export PATH="$(CURDIR)/$(BIN):$$PATH"; molecule destroy >/dev/null && molecule test --all --no-command-borders
 
-bench: .venv/.stamp-bench ## Measure beside restic, borg, duplicity, hermes backup and pipes: 1 GB, memory at 4 GB (2 hours, 20 GB of disk)
+bench: .venv/.stamp-bench ## Measure beside restic, borg, duplicity, hermes backup and pipes: 1 GB, memory at 4 GB (2 hours, 32 GB of disk)
 	@$(BIN)/python -m bench --large 4096 --json .cache/bench/results.json
 
 bench-quick: .venv/.stamp-bench ## The same with 150 MB and fewer runs, without what is measured alone (3 minutes)

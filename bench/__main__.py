@@ -7,6 +7,7 @@ tool does is measured after that, alone.
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -32,7 +33,8 @@ from bench.versus.targets import targets
 
 _MIB = 1 << 20
 _BUSY = 0.7  # processes that want to run, on average of the minute before
-_ROOM, _ROOM_LARGE = 12, 4  # times a home's size: of the race, of the memory of a larger one
+_ROOM, _ROOM_A_DAY = 10, 1.5  # times the home's size: at the start, and what three that deduplicate add a day
+_ROOM_LARGE = 4  # times the size of the larger home
 _RUNS_ALONE = 3
 
 
@@ -40,15 +42,16 @@ def main() -> None:
     """Build the homes, measure, print."""
     given = _arguments()
     adopt_orphans()
+    load = os.getloadavg()[0]
     screen = Console(width=150, highlight=False)
     folder = given.folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     for size in (given.size, *([given.large] if given.large else [])):
-        _build(folder, size, screen, _ROOM if size == given.size else _ROOM_LARGE)
+        _build(folder, size, screen, _ROOM + _ROOM_A_DAY * given.days if size == given.size else _ROOM_LARGE)
     home = folder / f"home-{given.size}"
     with field.new_key() as key:
         with _stadium(folder, key, screen) as stadium:
-            plan = Plan(given.size, given.runs, given.days, spare=not given.short)
+            plan = Plan(given.size, given.runs, given.days, not given.short, load)
             results = meeting.hold(home, plan, key, stadium)
         if given.large:
             with _stadium(folder, key, screen) as stadium:
@@ -61,9 +64,9 @@ def main() -> None:
             _show_rest(screen, *_rest(home, folder, key, screen))
 
 
-def _build(folder: Path, size: int, screen: Console, room: int) -> None:
+def _build(folder: Path, size: int, screen: Console, room: float) -> None:
     if shutil.disk_usage(folder).free < room * size * _MIB:
-        raise SystemExit(f"bench: {folder} has too little room: {room * size} MiB are needed")
+        raise SystemExit(f"bench: {folder} has too little room: {room * size:.0f} MiB are needed")
     built = build(folder / f"home-{size}", size * _MIB, screen.print)
     permuted = f", {built.permuted / 1e6:.0f} million of them by permuting words" if built.permuted else ""
     screen.print(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -25,12 +24,16 @@ from bench.versus.results import Results
 
 @dataclass(frozen=True)
 class Plan:
-    """How often: timed runs a phase, and days; ``spare`` gives the sampling of memory runs of its own."""
+    """How often: timed runs a phase, and days; ``spare`` gives the sampling of memory runs of its own.
+
+    ``load`` is what the machine was busy with before anything of this began.
+    """
 
     size: int
     runs: int
     days: int
     spare: bool
+    load: float
 
 
 def hold(base: Path, plan: Plan, key: Key, stadium: Stadium) -> Results:
@@ -39,7 +42,6 @@ def hold(base: Path, plan: Plan, key: Key, stadium: Stadium) -> Results:
     Raises:
         SystemExit: a contestant failed, or brought back something else.
     """
-    load = os.getloadavg()[0]
     timed = days(base)[: plan.days]
     spare = days(base)[plan.days] if plan.spare else None
     with _entered(base, stadium) as (home, held):
@@ -53,7 +55,7 @@ def hold(base: Path, plan: Plan, key: Key, stadium: Stadium) -> Results:
         race.go()
     return Results(
         machine=tuple(machine()),
-        load=load,
+        load=plan.load,
         size=plan.size,
         text=_text(timed),
         runs=plan.runs,
