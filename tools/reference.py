@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
+from typing import get_args
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -51,8 +52,9 @@ def settings(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
     for key, field in model.model_fields.items():
         shown = f"{prefix}{field.alias or key}"
         yield f"| `{shown}` | {default(field)} | {said.get(key, '')} |"
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield from settings(field.annotation, f"{shown}.")
+        for inner in get_args(field.annotation) or (field.annotation,):
+            if isinstance(inner, type) and issubclass(inner, BaseModel):
+                yield from settings(inner, f"{shown}.")
 
 
 def docstrings(model: type) -> Iterator[tuple[str, str]]:

@@ -29,7 +29,7 @@ class Contestant:
         alone: each backup is whole, so only the newest is kept on disk; all are counted.
         first_only: takes part in the first backup alone.
         version: prints its version.
-        memory: the MB that it may take, as it was told; only this program is told any.
+        memory: the bytes that it may take, as it was told; only this program is told any.
     """
 
     name: str

@@ -10,9 +10,9 @@ from bench import contestants as field
 from bench.contestants import HOST, PIPELINE, PROGRAM, Key
 from bench.versus.contestant import Contestant, back, repository, shell, word
 
-_ALLOWANCE = 512  # MB
-_BOUND = 300  # MB
-_WITH_DELTA = (False,)  # (False, True) lets those with a delta take part, too
+_BOUND = 300_000_000  # bytes
+_ALLOWANCE = {"keep": 2560, "auto": 512}  # MiB, for the last full archive and the new one: with a state.db of 1 GB
+_WITH_DELTA = (False, True)
 
 
 @dataclass(frozen=True)
@@ -29,12 +29,13 @@ class Variant:
 
     @property
     def memory(self) -> int:
-        """The MB that it may take."""
-        return _ALLOWANCE if self.delta else _BOUND
+        """The bytes that it may take."""
+        return _ALLOWANCE[self.search_indexes] << 20 if self.delta else _BOUND
 
     def stages(self, key: Key, store: Path) -> list[object]:
         """Return the pipeline's stages."""
-        archive = {"delta": {"full_every": "14d", "memory": f"{_ALLOWANCE}M"}} if self.delta else {}
+        allowed = f"{_ALLOWANCE[self.search_indexes]}M"
+        archive = {"delta": {"full_every": "14d", "memory": allowed}} if self.delta else {}
         return [
             {"sqlite": {"search_indexes": self.search_indexes}},
             {"archive": archive},

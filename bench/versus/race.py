@@ -97,7 +97,7 @@ class Race:
                 kind=it.kind,
                 note=it.note,
                 version=versions.get(it.name, ""),
-                allowed=it.memory * 1_000_000,
+                allowed=it.memory,
                 phases={phase: self._summary(it.name, phase) for phase in PHASES if (it.name, phase) in self._timed},
                 first_bytes=self._first[it.name],
                 all_bytes=self._all.get(it.name, 0),

@@ -328,6 +328,12 @@ DATA_DAMAGED = Kind(
     "A snapshot's bytes are not those that were written.",
     "Take another snapshot or remote.",
 )
+BASE_MISSING = Kind(
+    "HB-BASE-MISSING",
+    _C.VERIFY,
+    "A snapshot holds what changed since another one, which is not there.",
+    "Take another snapshot or remote; the next run makes a full one where a remote lacks the last.",
+)
 INDEX_TOO_LARGE = Kind(
     "HB-INDEX-TOO-LARGE",
     _C.VERIFY,

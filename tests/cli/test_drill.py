@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -93,6 +94,25 @@ def test_a_whole_backup_passes_and_leaves_evidence_that_the_trusted_machine_sign
     assert (evidence.result, evidence.host, evidence.newest) == ("passed", "vps1", tested["snapshot"])
     assert backed.call("list", "./prod").code == 0
     assert drill(backed)["result"] == "passed"
+
+
+def test_a_delta_is_drilled_as_what_it_stands_for(backed: Ground) -> None:
+    (backed.root / "home" / "notes.bin").write_bytes(random.Random(1).randbytes(300_000))
+    remote = f"{backed.root}/remote"
+    encrypt = {"encrypt": {"recipients": [backed.recipient.fingerprint]}}
+    made = ["sqlite", {"archive": {"delta": {}}}, encrypt, {"push": {"to": [remote]}}]
+    drilled = [{"fetch": {"from": remote}}, "decrypt", "extract", "check"]
+    every = {"nightly": {"stages": made}, "drill": {"runs_on": "controller", "stages": drilled}}
+    backed.settings(
+        f"hermes_backup_pipelines: {json.dumps(every)}", f"hermes_backup_gnupghome: {backed.recipient.gnupghome}"
+    )
+    backup(backed)
+    backup(backed)
+    assert file_of(backed, ".tar.delta.zst.gpg").name.startswith("000003")
+    assert drill(backed)["result"] == "passed"
+    (base,) = (backed.root / "remote" / FOLDER).glob("000002-*.manifest.asc")
+    base.unlink()
+    assert "HB-BASE-MISSING" in {name for name, _ in failures(drill(backed, code=9))}
 
 
 def test_evidence_tells_nothing_that_the_agent_knows(backed: Ground) -> None:

@@ -110,6 +110,17 @@ def test_what_could_not_be_deployed_is_found_before_anything_runs(ground: Ground
     assert what in said
 
 
+def test_a_delta_may_not_need_more_memory_than_a_run_is_given(ground: Ground) -> None:
+    made = "hermes_backup_pipelines:\n  p:\n    stages:\n      - archive: {{delta: {{memory: {}}}}}\n"
+    more = f"      - encrypt: {{recipients: [{ground.recipient.fingerprint}]}}\n      - store: {{path: /srv/x}}\n"
+    ground.write("host_vars/vps1.yml", made.format("2G") + more)
+    ((where, name, said),) = ground.faults()
+    assert (where.startswith("host_vars/vps1.yml:4:"), name) == (True, "HB-CONFIG-INVALID")
+    assert "a delta may take more than hermes_backup_memory_max, which is 1G" in said
+    ground.write("host_vars/vps1.yml", made.format("1G") + more)
+    assert not ground.faults()
+
+
 @pytest.mark.parametrize("store", ["/var/lib/hermes-backup/kept", "/etc/hermes-backup", "/opt/hermes-backup/x"])
 def test_snapshots_do_not_lie_where_the_agent_lies(ground: Ground, store: str) -> None:
     """``remove`` takes those folders away."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 import shutil
 import sqlite3
@@ -127,6 +128,30 @@ def test_the_text_beside_the_snapshots_brings_the_home_back(
     assert (out / ".env").stat().st_mode & 0o777 == 0o600
     assert (out / "skills" / "report" / "run.sh").stat().st_mode & 0o777 == 0o755
     assert messages_in(out / "state.db") == 200
+
+
+@pytest.mark.parametrize("encryption", ["recipients", "passphrase", "none"])
+def test_it_brings_back_what_changed_since_another_snapshot(encryption: str, site: Site, meet: Meet) -> None:
+    stages = stages_of(site, "zstd", encryption)
+    stages[1]["archive"]["delta"] = {}
+    (site.home / "notes.bin").write_bytes(random.Random(1).randbytes(300_000))
+    site.run(stages)
+    fill(site.home / "state.db", 7)
+    status = site.run(stages)
+    folder = site.store / FOLDER
+    assert [it for it in site.snapshots() if ".delta." in it and it.startswith("000002")]
+    reader = meet(status.public_key, site.recipient.gnupghome if encryption == "recipients" else None)
+    text = (folder / RESTORE_TEXT).read_text()
+    done = reader.execute(text, folder, name_of(site, 2))
+    assert done.returncode == 0, done.stderr
+    assert messages_in(reader.folder / "out" / "state.db") == 207
+    assert (reader.folder / "out" / "notes.bin").read_bytes() == (site.home / "notes.bin").read_bytes()
+    assert [it.name for it in reader.folder.iterdir()] == ["out"]
+    shutil.rmtree(reader.folder / "out")
+    (base,) = folder.glob("000001-*.tar.zst*")
+    spoil(base, flipped)
+    stopped(reader.execute(text, folder, name_of(site, 2)))
+    assert not list(reader.folder.iterdir())
 
 
 def stopped(done: subprocess.CompletedProcess[str], said: str = "") -> None:

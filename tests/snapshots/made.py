@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -21,9 +22,14 @@ def name_of(sequence: int, time: datetime | None = None) -> SnapshotName:
     return SnapshotName(sequence, time or START + timedelta(days=sequence))
 
 
+def suffix_of(changes: Mapping[str, Any]) -> str:
+    """Return the suffix of the data of a snapshot with these changes."""
+    return ".tar.delta.zst.gpg" if changes.get("kind") == "delta" else ".tar.zst.gpg"
+
+
 def manifest_of(name: SnapshotName, data: bytes = b"data", index: bytes = b"index", **changes: Any) -> Manifest:
     """Return a manifest for these bytes."""
-    data_file, index_file = data_name(name, ".tar.zst.gpg"), index_name(name, ".index.zst.gpg")
+    data_file, index_file = data_name(name, suffix_of(changes)), index_name(name, ".index.zst.gpg")
     fields: dict[str, Any] = {
         "host": HOST,
         "pipeline": PIPELINE,
@@ -50,7 +56,7 @@ def store(place: Place, key: HostKey, name: SnapshotName, previous: str | None =
     """Put a whole small snapshot into a place; return the hash of its manifest file."""
     folder = folder_of(HOST, PIPELINE)
     signed = key.sign(to_json(manifest_of(name, previous=previous, **changes)))
-    place.put(f"{folder}/{data_name(name, '.tar.zst.gpg')}", b"data")
+    place.put(f"{folder}/{data_name(name, suffix_of(changes))}", b"data")
     place.put(f"{folder}/{index_name(name, '.index.zst.gpg')}", b"index")
     place.put(f"{folder}/{manifest_name(name)}", signed)
     return hashlib.sha256(signed).hexdigest()

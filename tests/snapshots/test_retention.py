@@ -192,13 +192,30 @@ def test_prune_spares_what_has_no_valid_manifest(
     assert read_catalog(place, HOST, PIPELINE).listed[-1].complete
 
 
-def test_prune_spares_the_base_of_a_delta(tmp_path: Path, host_key: HostKey, pinned: Pinned) -> None:
-    place = FolderPlace(tmp_path)
+def test_the_base_of_a_delta_that_stays_stays() -> None:
+    there = [Candidate(name_of(1), True), Candidate(name_of(2), False), Candidate(name_of(3), True, name_of(1))]
+    first, second, third = decide(there, Rules(keep_last=1), LATER)
+    assert (first.keep, first.reasons) == (True, (f"base of {name_of(3)}",))
+    assert (second.keep, third.keep) == (False, True)
+
+
+class Watched(FolderPlace):
+    """A place that remembers the order in which manifests went."""
+
+    def delete(self, path: str) -> None:
+        super().delete(path)
+        if path.endswith(".manifest.asc"):
+            with (self.root / "order").open("a") as file:
+                file.write(f"{int(path.rpartition('/')[2][:6])} ")
+
+
+def test_a_delta_goes_before_its_base(tmp_path: Path, host_key: HostKey, pinned: Pinned) -> None:
+    place = Watched(tmp_path)
     chain(place, host_key, 2)
     store(place, host_key, name_of(3), kind="delta", base=str(name_of(1)))
-    done = prune(place, HOST, PIPELINE, go(name_of(1), name_of(2)), known_in(place, pinned))
-    assert done.deleted == (name_of(2),)
-    assert done.spared == (name_of(1),)
+    store(place, host_key, name_of(4))
+    prune(place, HOST, PIPELINE, go(name_of(1), name_of(2), name_of(3)), known_in(place, pinned))
+    assert (tmp_path / "order").read_text() == "3 1 2 "
 
 
 class Stubborn(FolderPlace):

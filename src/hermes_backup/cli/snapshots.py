@@ -80,7 +80,7 @@ class _Group:
                 if one.name in wanted:
                     yield {"host": self.host, "pipeline": self.pipeline, "snapshot": str(one.name), "place": place,
                            "time": one.name.time.isoformat(), "state": one.state, "size": one.size,
-                           "encrypted": one.encrypted}  # fmt: skip
+                           "kind": "delta" if one.delta else "full", "encrypted": one.encrypted}  # fmt: skip
 
     def table(self) -> RenderableType:
         """A row for each snapshot, and a column for each place, which the lines below name."""
@@ -111,7 +111,7 @@ class _Group:
 def _state(one: Listed | None) -> str:
     if one is None:
         return "-"
-    said = "yes" if one.complete else one.state
+    said = ("delta" if one.delta else "yes") if one.complete else one.state
     return said if one.encrypted else f"{said}, {_PLAIN}"
 
 

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from hermes_backup import APP
 from hermes_backup.errors import CONFIG_INVALID, CONFIG_TEMPLATE, PIPELINE_ORDER, Fault, Kind
 from hermes_backup.fleet.coming import unfit
+from hermes_backup.fleet.limits import beyond
 from hermes_backup.fleet.means import Means
 from hermes_backup.pipeline.config import HostConfig, parse_config
 from hermes_backup.pipeline.locate import Spot
@@ -50,7 +51,7 @@ def check_host(
     problems = [] if isinstance(made, HostConfig) else _all_problems(made, data)
     means, more = _means(answer)
     if isinstance(made, HostConfig):
-        more = [*more, *unfit(made, means)]
+        more = [*more, *unfit(made, means), *beyond(made, means)]
     found = [*checker.templates(), *checker.placeholders(), *checker.settings([*problems, *more])]
     return (None if found or not isinstance(made, HostConfig) else made), means, tuple(found)
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from hermes_backup.errors import CHAIN_BROKEN, DATA_DAMAGED, ROLLBACK, Fault
+from hermes_backup.errors import BASE_MISSING, CHAIN_BROKEN, DATA_DAMAGED, ROLLBACK, Fault
 from hermes_backup.pipeline.config import HostConfig
 from hermes_backup.pipeline.model import Pipeline
 from hermes_backup.snapshots.catalog import Catalog, Known, Listed, check_chain, find, load_manifests
@@ -49,16 +49,27 @@ def verify(
     wanted: str = "",
     progress: Callable[[str, int, int], None],
 ) -> Verified:
-    """Verify one snapshot, or all of a place: every byte is read.
+    """Verify one snapshot, and what it needs as a delta, or all of a place: every byte is read.
 
     Raises:
         Fault: SNAPSHOT_MISSING, REMOTE_UNREACHABLE.
     """
+
+    def load(listed: Sequence[Listed]) -> tuple[Known | Fault, ...]:
+        return load_manifests(place, config.host, pipeline.name, listed, pinned)
+
     listed: Sequence[Listed] = [find(catalog.listed, wanted)] if wanted else catalog.listed
-    loaded = load_manifests(place, config.host, pipeline.name, listed, pinned)
+    loaded = load(listed)
+    if wanted:
+        bases = [it for it in catalog.listed if str(it.name) in _bases(loaded)]
+        listed, loaded = [*bases, *listed], (*load(bases), *loaded)
+    faults: dict[str, Fault | None] = {}
     verdicts = []
-    for one, known in zip(listed, loaded, strict=True):
+    for one, known in zip(listed, loaded, strict=True):  # a base is older than its deltas
         fault = known if isinstance(known, Fault) else _bytes(place, config.host, pipeline.name, known, progress)
+        if fault is None and isinstance(known, Known) and known.manifest.base is not None:
+            fault = _of_base(known, faults)
+        faults[str(one.name)] = fault
         verdicts.append(Verdict(place.label, one.name, one.size, one.encrypted, fault))
     problems = check_chain(it for it in loaded if isinstance(it, Known))
     grave = tuple(Fault(CHAIN_BROKEN, it.text, where=place.label) for it in problems if it.grave)
@@ -75,6 +86,19 @@ def behind(verified: Sequence[Verified]) -> tuple[Fault, ...]:
         for one, name in zip(verified, newest, strict=True)
         if best is not None and name != best
     )
+
+
+def _bases(loaded: Iterable[Known | Fault]) -> set[str]:
+    return {it.manifest.base for it in loaded if isinstance(it, Known) and it.manifest.base is not None}
+
+
+def _of_base(delta: Known, faults: Mapping[str, Fault | None]) -> Fault | None:
+    """A delta is worth as much as what it was made against."""
+    base = str(delta.manifest.base)
+    if base not in faults:
+        return Fault(BASE_MISSING, f"it holds what changed since {base}, which is not there", where=str(delta.name))
+    fault = faults[base]
+    return fault and Fault(fault.kind, f"it holds what changed since {base}: {fault.what}", where=str(delta.name))
 
 
 def _bytes(

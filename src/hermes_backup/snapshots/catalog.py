@@ -17,6 +17,7 @@ from hermes_backup.snapshots.names import (
     Role,
     SnapshotName,
     folder_of,
+    is_delta,
     manifest_name,
     parse_file,
     role_of,
@@ -66,6 +67,11 @@ class Listed:
         """The suffix of the data, such as ``.tar.zst.gpg``; empty when there is none."""
         data = self.file("data")
         return data.name[len(str(self.name)) :] if data else ""
+
+    @property
+    def delta(self) -> bool:
+        """Whether its data lies here under the name of what changed since another one."""
+        return any(is_delta(file.name) for file in self._of("data"))
 
     @property
     def encrypted(self) -> bool:

@@ -24,7 +24,7 @@ from pydantic import (
 )
 
 from hermes_backup.errors import MANIFEST_BAD, Fault
-from hermes_backup.snapshots.names import HOST_RE, SnapshotName, parse_file, role_of
+from hermes_backup.snapshots.names import HOST_RE, SnapshotName, is_delta, parse_file, role_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -125,7 +125,11 @@ class PartialFile(_Model):
 
 
 class Manifest(_Model):
-    """One snapshot. ``previous`` is the SHA-256 of the previous snapshot's signed manifest file."""
+    """One snapshot. ``previous`` is the SHA-256 of the previous snapshot's signed manifest file.
+
+    The data of a ``delta`` is a zstd patch against the unpacked data of ``base``, a full one. ``full_because`` says
+    why a pipeline that makes deltas made none.
+    """
 
     schema_version: Literal[1] = Field(default=SCHEMA_VERSION, alias="schema")
     host: Folder
@@ -135,6 +139,7 @@ class Manifest(_Model):
     created: Moment
     kind: Literal["full", "delta"] = "full"
     base: Annotated[str, AfterValidator(_snapshot)] | None = None
+    full_because: Text = ""
     format: Literal["tar", "squashfs"]
     compression: Annotated[str, StringConstraints(pattern=r"^[a-z0-9]{1,16}\z")]
     encryption: Literal["recipients", "passphrase", "none"]
@@ -214,14 +219,24 @@ def _contradictions(manifest: Manifest) -> Iterable[str]:
     if roles.count("data") != 1 or roles.count("index") > 1:
         yield "a snapshot has one part with data and at most one index"
     for part in manifest.parts:
-        parsed = parse_file(part.name)
-        if parsed is None or parsed[0] != manifest.name or role_of(parsed[1]) != part.role:
-            yield f"{part.name[:80]!r} is not the name of this snapshot's {part.role}"
-        elif part.name.endswith(".gpg") != (manifest.encryption != "none"):
-            yield f"{part.name} does not fit encryption: {manifest.encryption}"
-        elif part.role == "data" and (parsed[1].startswith(".sqsh")) != (manifest.format == "squashfs"):
-            yield f"{part.name} does not fit format: {manifest.format}"
+        yield from _misnamed(part, manifest)
     if (manifest.kind == "delta") != (manifest.base is not None):
         yield "a delta names its base, a full snapshot none"
+    if manifest.base is not None and SnapshotName.parse(manifest.base).sequence >= manifest.sequence:
+        yield "a base is older than its delta"
+    if manifest.kind == "delta" and manifest.full_because:
+        yield "a delta is not full"
     if (manifest.encryption == "recipients") != bool(manifest.recipients):
         yield "recipients are named when, and only when, the snapshot is encrypted to recipients"
+
+
+def _misnamed(part: Part, manifest: Manifest) -> Iterable[str]:
+    parsed = parse_file(part.name)
+    if parsed is None or parsed[0] != manifest.name or role_of(parsed[1]) != part.role:
+        yield f"{part.name[:80]!r} is not the name of this snapshot's {part.role}"
+    elif part.name.endswith(".gpg") != (manifest.encryption != "none"):
+        yield f"{part.name} does not fit encryption: {manifest.encryption}"
+    elif part.role == "data" and (parsed[1].startswith(".sqsh")) != (manifest.format == "squashfs"):
+        yield f"{part.name} does not fit format: {manifest.format}"
+    elif part.role == "data" and is_delta(part.name) != (manifest.kind == "delta"):
+        yield f"{part.name} does not fit kind: {manifest.kind}"

@@ -20,9 +20,10 @@ HOST_RE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]|\.(?!\.)){0,62}(?<![.])", re.
 _STEM = re.compile(r"([0-9]{6,12})-([0-9]{4})([0-9]{2})([0-9]{2})T([0-9]{2})([0-9]{2})([0-9]{2})Z", re.ASCII)
 _STEM_LENGTH = len("000123-20261121T033000Z")
 ENCRYPTED = ".gpg"
-_DATA_SUFFIX = re.compile(r"\.(?:tar(?:\.(?:zst|lz4|gz))?|sqsh)(?:\.gpg)?", re.ASCII)
+_DATA_SUFFIX = re.compile(r"\.(?:tar(?:\.(?:delta\.zst|zst|lz4|gz))?|sqsh)(?:\.gpg)?", re.ASCII)
 _INDEX_SUFFIX = re.compile(r"\.index(?:\.(?:zst|lz4|gz))?(?:\.gpg)?", re.ASCII)
 _IMAGE = ".sqsh"
+_DELTA = ".tar.delta."
 _COMPRESSION_SUFFIXES = {"zstd": ".zst", "lz4": ".lz4", "gzip": ".gz", "none": ""}
 _MAX_SEQUENCE = 10**12 - 1
 
@@ -116,6 +117,12 @@ def is_image(filename: str) -> bool:
     """Tell whether a file's name is that of a squashfs image."""
     parsed = parse_file(filename)
     return parsed is not None and parsed[1].startswith(_IMAGE)
+
+
+def is_delta(filename: str) -> bool:
+    """Tell whether a file's name is that of a delta's data."""
+    parsed = parse_file(filename)
+    return parsed is not None and parsed[1].startswith(_DELTA)
 
 
 def parse_file(filename: str) -> tuple[SnapshotName, str] | None:

@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Pruned:
-    """What went, and how many bytes that freed; ``spared``: let go by the rules, but a delta that stays needs it."""
+    """What went, and how many bytes that freed."""
 
     deleted: tuple[SnapshotName, ...]
     freed: int
-    spared: tuple[SnapshotName, ...]
 
 
 def prune(place: Place, host: str, pipeline: str, decisions: Sequence[Decision], knowns: Sequence[Known]) -> Pruned:
-    """Delete what is decided against, the oldest first, and only snapshots with a valid manifest (``knowns``).
+    """Delete what is decided against, and only snapshots with a valid manifest (``knowns``).
 
-    Each loses its manifest first: from then on it is an unfinished one, which nobody restores from. When no
+    The oldest go first, and deltas before what they were made against, for prune may be killed at any moment. Each
+    loses its manifest first: from then on it is an unfinished one, which nobody restores from. When no
     snapshot would be left, nothing is deleted.
 
     Raises:
@@ -35,21 +35,18 @@ def prune(place: Place, host: str, pipeline: str, decisions: Sequence[Decision],
     """
     folder = folder_of(host, pipeline)
     going = {decision.name for decision in decisions if not decision.keep}
-    staying = [known for known in knowns if known.name not in going]
-    needed = {known.manifest.base for known in staying}
-    spared = tuple(known.name for known in knowns if known.name in going and str(known.name) in needed)
-    if not staying:
-        return Pruned((), 0, ())
+    if all(known.name in going for known in knowns):
+        return Pruned((), 0)
     deleted: list[SnapshotName] = []
     freed = 0
-    for known in sorted(knowns, key=lambda one: one.name):
-        if known.name not in going or known.name in spared:
+    for known in sorted(knowns, key=lambda one: (one.manifest.kind != "delta", one.name)):
+        if known.name not in going:
             continue
         for name in _files(known):
             place.delete(f"{folder}/{name}")
         deleted.append(known.name)
         freed += known.listed.size
-    return Pruned(tuple(deleted), freed, spared)
+    return Pruned(tuple(deleted), freed)
 
 
 def _files(known: Known) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from hermes_backup.snapshots.names import check_host, check_pipeline, data_suffix
+from hermes_backup.snapshots.names import ENCRYPTED, check_host, check_pipeline, data_suffix
 
 _TEMPLATE = Path(__file__).with_name("RESTORE.txt.j2")
 _FINGERPRINT = re.compile(r"(?:[0-9A-F]{40}|[0-9A-F]{64})", re.ASCII)
@@ -48,9 +48,18 @@ class RestoreFacts:
         return data_suffix(self.format, self.compression, encrypted=self.encryption != "none")
 
     @property
-    def steps(self) -> str:
-        """The pipe that turns the data into a stream of tar, or into a squashfs image."""
-        first = f'"$FROM/$SNAPSHOT{self.suffix}"'
+    def deltas(self) -> bool:
+        """Whether some of the pipeline's snapshots may be deltas; its settings may have been others before."""
+        return (self.format, self.compression) == ("tar", "zstd")
+
+    @property
+    def delta_suffix(self) -> str:
+        """The suffix of a delta's data."""
+        return ".tar.delta.zst" + (ENCRYPTED if self.encryption != "none" else "")
+
+    def unpacked(self, name: str, suffix: str) -> str:
+        """Return the pipe that turns a snapshot's data into a stream of tar, or into a squashfs image."""
+        first = f'"$FROM/{name}{suffix}"'
         unpack = _UNPACKERS[self.compression] if self.format == "tar" else ""
         if self.encryption == "none":
             return f"{unpack or 'cat'} {first}"

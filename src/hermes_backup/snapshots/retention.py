@@ -53,10 +53,14 @@ class Rules:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A snapshot that may go. ``verified``: its bytes were seen to be right where it lies."""
+    """A snapshot that may go.
+
+    ``verified``: its bytes were seen to be right where it lies. ``base``: the one that it needs, as a delta.
+    """
 
     name: SnapshotName
     verified: bool
+    base: SnapshotName | None = None
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,8 @@ class Decision:
 
 def decide(snapshots: Sequence[Candidate], rules: Rules, now: datetime) -> tuple[Decision, ...]:
     """Return a decision for each snapshot, oldest first; the newest and the last verified one always stay.
+
+    What a delta that stays was made against stays, too.
 
     As in restic, the newest of each hour, day, ISO week, month or year (UTC) stands for it.
 
@@ -93,6 +99,10 @@ def decide(snapshots: Sequence[Candidate], rules: Rules, now: datetime) -> tuple
     if rules.by_time:
         for index in _witnesses(ordered, [bool(given) for given in reasons]):
             reasons[index].append("tells the time of later ones")
+    needed = {one.base: one.name for one, given in zip(ordered, reasons, strict=True) if given}
+    for one, given in zip(ordered, reasons, strict=True):
+        if one.name in needed:
+            given.append(f"base of {needed[one.name]}")
     return tuple(Decision(one.name, bool(given), tuple(given)) for one, given in zip(ordered, reasons, strict=True))
 
 

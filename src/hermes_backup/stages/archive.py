@@ -18,6 +18,7 @@ from hermes_backup.home.layout import SIDECARS
 from hermes_backup.home.printable import printable
 from hermes_backup.home.selection import Partial, Rules, Selection, select
 from hermes_backup.stages.context import Context
+from hermes_backup.stages.delta import Delta
 from hermes_backup.stages.stage import Stage
 from hermes_backup.stages.stream import Archive as MadeArchive
 from hermes_backup.stages.stream import Contents, Packing, Stream
@@ -58,6 +59,8 @@ class Archive(Stage):
     """tar; or squashfs, an image that can be mounted, and keeps no ACLs."""
     compression: Compression = Compression()
     """How it is compressed."""
+    delta: Delta | None = None
+    """Between full snapshots, send only what changed since the last one; ``{}`` is enough. tar and zstd alone."""
     exclude: tuple[str, ...] = ()
     """gitignore patterns, rooted at the home, beside those of the inventory."""
     exclude_if_present: tuple[str, ...] = ()
@@ -71,6 +74,8 @@ class Archive(Stage):
     def _fits(self) -> Archive:
         if self.format == "tar" and self.compression.algorithm == "xz":
             raise ValueError("xz goes with format squashfs alone; zstd is as small, and faster")
+        if self.delta is not None and (self.format, self.compression.algorithm) != ("tar", "zstd"):
+            raise ValueError("delta goes with format tar and compression zstd alone")
         return self
 
     def preflight(self, context: Context) -> None:
@@ -82,7 +87,10 @@ class Archive(Stage):
     def plan(self, context: Context) -> tuple[str, ...]:
         """Say how."""
         del context
-        return (f"archive as {self.format}, compressed by {self.compression.algorithm}",)
+        how = f"archive as {self.format}, compressed by {self.compression.algorithm}"
+        if self.delta is None:
+            return (how,)
+        return (f"{how}; what changed since the last full snapshot, at most {self.delta.full_every.days} days",)
 
     def run(self, value: Any, context: Context) -> Stream:
         """Choose what goes in, and describe the stream; nothing runs until somebody pulls."""
@@ -97,7 +105,7 @@ class Archive(Stage):
         making = _Making(home, rules, context, holes=self.format == "tar")
         suffix = ".tar" if self.format == "tar" else ""
         made = MadeArchive(self.format, suffix, rules.patterns, making.chunks, making.contents)
-        return Stream(made, self._packing(home, making.newest, context))
+        return Stream(made, self._packing(home, making.newest, context), delta=self.delta)
 
     def _packing(self, home: Home, newest: int, context: Context) -> Packing:
         how = self.compression

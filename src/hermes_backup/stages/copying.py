@@ -11,8 +11,10 @@ from hermes_backup.errors import PUSH_FAILED, Fault
 from hermes_backup.snapshots.names import RESTORE_TEXT, folder_of, manifest_name
 from hermes_backup.snapshots.place import Place
 from hermes_backup.snapshots.proving import matching
+from hermes_backup.stages.bases import Bases
 from hermes_backup.stages.context import Context
 from hermes_backup.stages.describing import restore_text_of
+from hermes_backup.stages.holding import holds
 from hermes_backup.stages.things import Snapshot
 
 _PAUSE = 2.0  # seconds before the second attempt; doubled each time
@@ -107,13 +109,22 @@ def _copy_patiently(snapshot: Snapshot, target: Target, attempts: int, context: 
             pause *= 2
         for source in snapshot.places:
             try:
-                _copy(snapshot, source, target.place, context)
+                _with_base(snapshot, source, target.place, context)
             except Fault as error:
                 fault = error
                 context.listener.note(target.stage, f"{target.place.label}: {error.what}")
             else:
                 return None
     return Failure(target, fault)
+
+
+def _with_base(snapshot: Snapshot, source: Place, target: Place, context: Context) -> None:
+    """Copy a snapshot; a delta only to where its base is, which is copied before it where that is known."""
+    base = Bases(context.ledger.folder).last() if snapshot.manifest.base else None
+    wanted = base is not None and str(base.manifest.name) == snapshot.manifest.base
+    if base is not None and wanted and not holds(target, base.manifest, base.places, context):
+        _copy(Snapshot(base.manifest.name, base.manifest, (source,)), source, target, context)
+    _copy(snapshot, source, target, context)
 
 
 def _copy(snapshot: Snapshot, source: Place, target: Place, context: Context) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,13 +16,15 @@ from hermes_backup.snapshots.proving import matching
 from hermes_backup.snapshots.remaking import from_bytes as remakings_from_bytes
 from hermes_backup.stages.context import Context
 from hermes_backup.stages.credentials import credential
+from hermes_backup.stages.fetch import base_of
 from hermes_backup.stages.stage import Stage
 from hermes_backup.stages.things import Plaintext, Snapshot
 from hermes_backup.streams.ahead import ahead
 from hermes_backup.streams.coder import Chunks, join, read_chunks
-from hermes_backup.streams.compression import Decompress, algorithm_of
+from hermes_backup.streams.compression import Compress, Decompress, algorithm_of
 from hermes_backup.streams.gpg import Decrypt as GpgDecrypt
 from hermes_backup.streams.members import Member
+from hermes_backup.streams.patching import Prefix, Unpatch
 
 
 class Decrypt(Stage):
@@ -40,13 +44,13 @@ class Decrypt(Stage):
         secret = self._secret(manifest)
         listed = self._index(snapshot, context)  # small, and refuses early what would be fetched for nothing
         _fetch(snapshot, manifest.data, context)
-        return Plaintext(
-            manifest,
-            from_bytes(listed),
-            lambda: ahead(_open(manifest.data, secret, context)),
-            lambda: _decrypted(manifest.data, secret, context),
-            remakings_from_bytes(listed),
-        )
+        if manifest.base is not None:
+            chunks = self._patched(snapshot, context)
+            packed = partial(_packed_again, chunks)
+        else:
+            chunks = partial(_open, manifest.data, secret, context)
+            packed = partial(_decrypted, manifest.data, secret, context)
+        return Plaintext(manifest, from_bytes(listed), lambda: ahead(chunks()), packed, remakings_from_bytes(listed))
 
     def index(self, snapshot: Snapshot, context: Context) -> tuple[Member, ...]:
         """Fetch, prove and decrypt the list of files alone.
@@ -98,6 +102,20 @@ class Decrypt(Stage):
             pass
         return _open(part, self._secret(manifest), context)
 
+    def _patched(self, delta: Snapshot, context: Context) -> Callable[[], Chunks]:
+        """Fetch and prove the base of a delta, and return how to start the delta's archive.
+
+        Raises:
+            Fault: BASE_MISSING, or why the base cannot be trusted.
+        """
+        base = base_of(delta, context)
+        part, secret = base.manifest.data, self._secret(base.manifest)
+        _fetch(base, part, context)
+        unpatch = Unpatch(lambda: Prefix.read(_open(part, secret, context), part.plain_size))
+        own = self._secret(delta.manifest)
+        data = delta.manifest.data
+        return lambda: capped(join(_decrypted(data, own, context), [unpatch]), data)
+
     def _secret(self, manifest: Manifest) -> Path | None:
         """Say where the passphrase is; what is declared now may be other than what the snapshot was made with."""
         if manifest.encryption != "passphrase":
@@ -134,6 +152,11 @@ def unpacked(chunks: Chunks, part: Part) -> Chunks:
         Fault: DATA_DAMAGED.
     """
     return capped(join(chunks, [Decompress(algorithm_of(part.name))]), part)
+
+
+def _packed_again(chunks: Callable[[], Chunks]) -> Chunks:
+    """Compress the archive of a delta for one way: who gets it has no base."""
+    return Compress(level=1, long=False).code(chunks())
 
 
 def _fetch(snapshot: Snapshot, part: Part, context: Context) -> None:

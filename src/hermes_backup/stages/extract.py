@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
-from hermes_backup.errors import DISK_FULL, MANIFEST_BAD, RESTORE_CHECK, STAGE_FAILED, Fault
+from hermes_backup.errors import DISK_FULL, RESTORE_CHECK, STAGE_FAILED, Fault
 from hermes_backup.home.printable import printable
 from hermes_backup.snapshots.manifest import Manifest
 from hermes_backup.stages.context import Context
@@ -37,9 +37,6 @@ class Extract(Stage):
         """Let the archive through the doorkeeper into tar or unsquashfs, and look at what came out."""
         plain: Plaintext = value
         manifest = plain.manifest
-        if manifest.kind != "full":
-            what = f"a {manifest.kind} snapshot cannot be unpacked by this version"
-            raise Fault(MANIFEST_BAD, what, mend="Take a newer hermes-backup, or another snapshot.")
         root = context.folder / "tree"
         wanted = select(plain.members, self.only) if self.only else Selected(plain.members)
         doorkeeper = Doorkeeper()

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from pydantic import ConfigDict, Field, field_validator
 
-from hermes_backup.errors import HOST_KEY_MISSING, Fault
+from hermes_backup.errors import BASE_MISSING, DATA_DAMAGED, HOST_KEY_MISSING, SNAPSHOT_MISSING, Fault
 from hermes_backup.snapshots.catalog import find, load_manifests, read_catalog
 from hermes_backup.snapshots.gate import place
 from hermes_backup.snapshots.place import Place
@@ -62,3 +62,23 @@ def fetched(place: Place, wanted: str, context: Context) -> Snapshot:
         raise known
     context.listener.note(Fetch.name, f"{listed.name} from {place.label}, signed by {context.pinned.fingerprint}")
     return Snapshot(listed.name, known.manifest, (place,))
+
+
+def base_of(delta: Snapshot, context: Context) -> Snapshot:
+    """Find the full snapshot that a delta was made against, in the place that the delta is taken from.
+
+    Raises:
+        Fault: BASE_MISSING; DATA_DAMAGED when it is a delta itself; and as :func:`fetched`.
+    """
+    place, wanted = delta.places[0], str(delta.manifest.base)
+    whose = replace(context, host=delta.manifest.host, pipeline=delta.manifest.pipeline)
+    try:
+        base = fetched(place, wanted, whose)
+    except Fault as fault:
+        if fault.kind is not SNAPSHOT_MISSING:
+            raise
+        what = f"{delta.name} holds what changed since {wanted}, which is not there"
+        raise Fault(BASE_MISSING, what, where=place.label) from None
+    if base.manifest.base is not None:
+        raise Fault(DATA_DAMAGED, f"{wanted} is a delta, and cannot be the base of {delta.name}", where=place.label)
+    return base

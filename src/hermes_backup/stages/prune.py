@@ -32,8 +32,8 @@ Within = Annotated[str, BeforeValidator(lambda text: parse_within(text) and text
 class Prune(Stage):
     """Thin out old snapshots. On a host this touches its local store; its remotes only where it is its own controller.
 
-    A snapshot that any rule keeps is kept, and so are the newest that is verified and an image that is mounted from
-    where it lies.
+    A snapshot that any rule keeps is kept, and so are the newest that is verified, what a delta that is kept was made
+    against, and an image that is mounted from where it lies.
     """
 
     name: ClassVar[str] = "prune"
@@ -141,15 +141,23 @@ def thin(
     broken = next((it for it in check_chain(known) if it.grave), None)
     if broken is not None:
         raise Fault(CHAIN_BROKEN, f"{broken}; nothing is pruned", where=place.label)
-    decisions = decide([Candidate(it.name, verified=it.name == proven) for it in known], rules, now)
+    decisions = decide(_candidates(known, proven), rules, now)
     if proven is None and not all(it.keep for it in decisions):
         proven = _newest_whole(place, folder_of(host, pipeline), known)
         if proven is None:
             raise Fault(DATA_DAMAGED, "no snapshot here is whole; nothing is pruned", where=place.label)
-        decisions = decide([Candidate(it.name, verified=it.name == proven) for it in known], rules, now)
+        decisions = decide(_candidates(known, proven), rules, now)
     decisions = _sparing_mounted(place, folder_of(host, pipeline), decisions, known)
-    pruned = Pruned((), 0, ()) if dry_run else prune(place, host, pipeline, decisions, known)
+    pruned = Pruned((), 0) if dry_run else prune(place, host, pipeline, decisions, known)
     return Thinned(place.label, decisions, pruned, unproven)
+
+
+def _candidates(known: Sequence[Known], proven: SnapshotName | None) -> list[Candidate]:
+    return [Candidate(it.name, it.name == proven, _base(it)) for it in known]
+
+
+def _base(known: Known) -> SnapshotName | None:
+    return None if known.manifest.base is None else SnapshotName.parse(known.manifest.base)
 
 
 def _sparing_mounted(
@@ -165,15 +173,23 @@ def _sparing_mounted(
 
 
 def _newest_whole(place: Place, folder: str, known: Sequence[Known]) -> SnapshotName | None:
+    by_name = {it.name: it for it in known}
     for it in sorted(known, key=lambda one: one.name, reverse=True):
-        try:
-            for part in it.manifest.parts:
-                for _ in matching(place.read(f"{folder}/{part.name}"), part):
-                    pass
-        except Fault:
-            continue
-        return it.name
+        base = _base(it)
+        needed = [it] if base is None else [by_name[base], it] if base in by_name else []
+        if needed and all(_whole(place, folder, one) for one in needed):
+            return it.name
     return None
+
+
+def _whole(place: Place, folder: str, known: Known) -> bool:
+    try:
+        for part in known.manifest.parts:
+            for _ in matching(place.read(f"{folder}/{part.name}"), part):
+                pass
+    except Fault:
+        return False
+    return True
 
 
 def rules_of(stages: Sequence[Stage]) -> Rules | None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 
-from hermes_backup.errors import REMOTE_REFUSED, Fault
+from hermes_backup.errors import Fault
 from hermes_backup.snapshots.catalog import Known, load_manifests, read_catalog
 from hermes_backup.snapshots.manifest import Manifest
 from hermes_backup.snapshots.names import (
@@ -23,7 +23,9 @@ from hermes_backup.snapshots.signing import Pinned
 from hermes_backup.stages.context import Context
 from hermes_backup.stages.copying import Failure, Target, Unfinished, retry, summary
 from hermes_backup.stages.describing import Measured, index_of, manifest_of, restore_text_of, signed
+from hermes_backup.stages.holding import holds
 from hermes_backup.stages.ledger import Entry
+from hermes_backup.stages.patching import making
 from hermes_backup.stages.stream import Contents, Stream
 from hermes_backup.stages.things import Snapshot
 from hermes_backup.streams.fanout import spread
@@ -65,6 +67,8 @@ def publish(stream: Stream, targets: Sequence[Target], context: Context) -> Snap
     unchanged = _unchanged(stream, targets, context)
     if unchanged is not None:
         return unchanged
+    made = making(stream, targets, context)
+    stream = made.stream
     folder = folder_of(context.host, context.pipeline)
     for target in targets:
         with suppress(Fault):  # credentials that only put can neither list nor sweep
@@ -96,7 +100,9 @@ def publish(stream: Stream, targets: Sequence[Target], context: Context) -> Snap
                 committed.append(target.place)
     if not committed:
         raise summary(failures, ())
-    return retry(Snapshot(name, manifest, tuple(committed)), failures, context)
+    snapshot = retry(Snapshot(name, manifest, tuple(committed)), failures, context)
+    made.published(snapshot)
+    return snapshot
 
 
 def _names(stream: Stream, name: SnapshotName) -> tuple[str, str, str]:
@@ -159,7 +165,7 @@ def _unchanged(stream: Stream, targets: Sequence[Target], context: Context) -> S
     if not context.if_changed or last is None or last.settings != context.settings or last.manifest.partial:
         return None
     places = tuple(target.place for target in targets if not target.spare)
-    if not {place.label for place in places} <= set(last.places) or not all(_has(it, last, context) for it in places):
+    if not all(it.label in last.places and holds(it, last.manifest, last.places, context) for it in places):
         return None
     for chunk in stream.archive.chunks():
         del chunk
@@ -169,16 +175,6 @@ def _unchanged(stream: Stream, targets: Sequence[Target], context: Context) -> S
     context.teardown.home_released.close()
     context.listener.note("archive", f"unchanged since {last.manifest.name}")
     return Snapshot(last.manifest.name, last.manifest, places, unchanged=True)
-
-
-def _has(place: Place, last: Entry, context: Context) -> bool:
-    """Look whether a place still holds the last snapshot; one that takes and does not tell is believed."""
-    try:
-        stored = {it.name: it.size for it in place.list(folder_of(context.host, context.pipeline))}
-    except Fault as fault:
-        return fault.kind is REMOTE_REFUSED
-    whole = all(stored.get(part.name) == part.size for part in last.manifest.parts)
-    return whole and manifest_name(last.manifest.name) in stored
 
 
 def _next_name(targets: Sequence[Target], context: Context) -> SnapshotName:

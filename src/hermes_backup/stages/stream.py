@@ -9,6 +9,8 @@ from typing import Literal, Protocol
 from hermes_backup.home.databases import DatabaseFacts
 from hermes_backup.home.lean import Copied
 from hermes_backup.home.selection import Partial
+from hermes_backup.snapshots.names import SnapshotName
+from hermes_backup.stages.delta import Delta
 from hermes_backup.streams.coder import Chunks, Coder, join
 from hermes_backup.streams.compression import Compress
 from hermes_backup.streams.members import Member
@@ -62,12 +64,18 @@ class Packing(Coder, Protocol):
 
 @dataclass(frozen=True)
 class Stream:
-    """An archive and the coders it will go through; lazily joined: nothing runs until somebody pulls."""
+    """An archive and the coders it will go through; lazily joined: nothing runs until somebody pulls.
+
+    ``delta`` says when it may be made against a ``base``; ``full_because`` why it was not.
+    """
 
     archive: Archive
     packing: Packing
     encryption: Encryption = field(default_factory=Encryption)
     coders: tuple[Coder, ...] = ()
+    delta: Delta | None = None
+    base: SnapshotName | None = None
+    full_because: str = ""
 
     @property
     def suffix(self) -> str:

@@ -11,6 +11,8 @@ from pydantic import AfterValidator, BeforeValidator, PlainSerializer
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _DURATION = re.compile(r"(\d+)\s*([smhdw])")
+_POWERS = {"K": 10, "M": 20, "G": 30}
+_SIZE = re.compile(r"([0-9]{1,6})([KMG])", re.ASCII)
 
 
 def parse_duration(text: str) -> timedelta:
@@ -42,6 +44,23 @@ def _duration(value: Any) -> Any:
     return parse_duration(str(value))  # a bare number has no unit, so it is refused with the words that mend it
 
 
+def parse_size(text: str) -> int:
+    """Read ``512M`` or ``2G`` as bytes, by powers of 1,024.
+
+    Raises:
+        ValueError: when the text is no size.
+    """
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(f"{text!r} is no size; write for example 512M or 2G")
+    return int(match[1]) << _POWERS[match[2]]
+
+
+def _shown(value: int) -> str:
+    unit, power = next(((it, by) for it, by in reversed(_POWERS.items()) if value % (1 << by) == 0), ("K", 10))
+    return f"{value >> power}{unit}"
+
+
 def _bandwidth(value: Any) -> Any:
     if isinstance(value, str) and not re.fullmatch(r"\d+(\.\d+)?[BKMG]?", value):
         raise ValueError(f"{value!r} is no rate; write bytes a second such as 512K or 10M")
@@ -55,6 +74,8 @@ def _inside(value: str) -> str:
 
 
 Duration = Annotated[timedelta, BeforeValidator(_duration), PlainSerializer(show_duration, return_type=str)]
+Size = Annotated[int, BeforeValidator(lambda given: parse_size(str(given))), PlainSerializer(_shown, return_type=str)]
+"""Bytes."""
 Bandwidth = Annotated[str, BeforeValidator(_bandwidth)]
 RelativePath = Annotated[str, AfterValidator(_inside)]
 """A path of a file or folder in the home, relative to it."""

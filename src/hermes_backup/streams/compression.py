@@ -92,7 +92,9 @@ class Compress:
         return zlib.compressobj(self.level, zlib.DEFLATED, _GZIP), b""
 
 
-class _Decompressor(Protocol):
+class Decompressor(Protocol):
+    """What all decompressors have in common."""
+
     @property
     def eof(self) -> bool: ...
     @property
@@ -144,31 +146,39 @@ class Decompress:
         Raises:
             Fault: DATA_DAMAGED.
         """
-        try:
-            if self.algorithm == "none":
-                yield from chunks
-                return
-            decompressor = _DECOMPRESSORS[self.algorithm]()
-            for chunk in chunks:
-                if decompressor.eof:
-                    raise Fault(DATA_DAMAGED, f"bytes follow the end of the {self.algorithm} data")
-                yield decompressor.decompress(chunk, CHUNK)
-                while not (decompressor.eof or decompressor.needs_input):
-                    yield decompressor.decompress(b"", CHUNK)
-            if not decompressor.eof or decompressor.unused_data:
-                raise Fault(DATA_DAMAGED, f"the {self.algorithm} data does not end where it should")
-        except (zstd.ZstdError, zlib.error, RuntimeError) as error:
-            raise Fault(DATA_DAMAGED, f"the {self.algorithm} data is damaged: {error}") from None
-        finally:
-            chunks.close()
+        if self.algorithm == "none":
+            yield from chunks
+        else:
+            yield from decompressed(chunks, _DECOMPRESSORS[self.algorithm](), self.algorithm)
 
 
-def _unzstd() -> _Decompressor:
-    made: _Decompressor = zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: WINDOW_LOG})
+def decompressed(chunks: Chunks, decompressor: Decompressor, called: str) -> Chunks:
+    """Send a stream through a decompressor, to the end of what was compressed; ``called`` names it in messages.
+
+    Raises:
+        Fault: DATA_DAMAGED.
+    """
+    try:
+        for chunk in chunks:
+            if decompressor.eof:
+                raise Fault(DATA_DAMAGED, f"bytes follow the end of the {called} data")
+            yield decompressor.decompress(chunk, CHUNK)
+            while not (decompressor.eof or decompressor.needs_input):
+                yield decompressor.decompress(b"", CHUNK)
+        if not decompressor.eof or decompressor.unused_data:
+            raise Fault(DATA_DAMAGED, f"the {called} data does not end where it should")
+    except (zstd.ZstdError, zlib.error, RuntimeError) as error:
+        raise Fault(DATA_DAMAGED, f"the {called} data is damaged: {error}") from None
+    finally:
+        chunks.close()
+
+
+def _unzstd() -> Decompressor:
+    made: Decompressor = zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: WINDOW_LOG})
     return made
 
 
-_DECOMPRESSORS: dict[Algorithm, Callable[[], _Decompressor]] = {
+_DECOMPRESSORS: dict[Algorithm, Callable[[], Decompressor]] = {
     "zstd": _unzstd,
     "lz4": lz4.frame.LZ4FrameDecompressor,
     "gzip": _Gunzip,

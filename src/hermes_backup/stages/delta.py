@@ -1,0 +1,88 @@
+"""When a snapshot is made as a delta, and when not: a pure decision, and the settings that it goes by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from hermes_backup.snapshots.names import SnapshotName
+from hermes_backup.stages.units import Duration, Size
+from hermes_backup.streams.patching import LARGEST, OVERHEAD, TOO_LARGE
+
+_GAIN = 2  # a patch that has not half the size of a full makes every restore dearer for little
+
+
+class Delta(BaseModel):
+    """Send only what changed since the last full snapshot: a zstd patch against it, never against another delta.
+
+    The last full is kept on the host for that, compressed, in the pipeline's state folder. Needs tar and zstd.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    full_every: Duration = Field(default=timedelta(days=7))
+    """How old the last full may be."""
+    memory: Size = Field(default="512M", validate_default=True)
+    """What a run may use; where the last full and the new one do not fit, a full one is made, which needs far less."""
+
+    @field_validator("memory")
+    @classmethod
+    def _enough(cls, value: int) -> int:
+        if value <= OVERHEAD:
+            raise ValueError(f"the program alone needs {OVERHEAD >> 20}M; write for example 512M")
+        return value
+
+    @property
+    def largest(self) -> int:
+        """The largest archive, in bytes before compression, that is worth to be kept as a base."""
+        return min((self.memory - OVERHEAD) // 2, LARGEST)
+
+    def room(self, base: int) -> int:
+        """Return how many bytes the new archive may have beside a base of so many."""
+        return min(self.memory - OVERHEAD - base, LARGEST)
+
+
+@dataclass(frozen=True)
+class BaseFacts:
+    """What decides whether the last full can be a base.
+
+    ``size`` is that of its archive, before compression, ``kept`` whether that lies on the host. ``signer`` signed its
+    manifest; ``settings`` are those that it was made under; ``missing`` names the places that do not hold it;
+    ``opens``: who can open the new snapshot can open it, too.
+    """
+
+    name: SnapshotName
+    size: int
+    kept: bool
+    signer: str
+    settings: str
+    missing: tuple[str, ...]
+    opens: bool
+
+
+def full_because(base: BaseFacts | None, delta: Delta, *, now: datetime, signer: str, settings: str) -> str:
+    """Say why a full snapshot is due; nothing where a delta will do.
+
+    Who restores needs the base, so it must be there, be signed by the key that is pinned, and open to the same keys.
+    """
+    if base is None:
+        return "there was no full one before"
+    age = now - base.name.time
+    reasons = (
+        (base.size > delta.largest, TOO_LARGE),
+        (not base.kept, f"{base.name} is not kept on the host"),
+        (age < timedelta(0), f"the clock went back behind {base.name}"),
+        (age >= delta.full_every, f"{base.name} is {age.days} days old"),
+        (base.settings != settings, f"other settings than those of {base.name}"),
+        (base.signer != signer, f"another key signed {base.name}"),
+        (not base.opens, f"{base.name} has another passphrase"),
+        (bool(base.missing), f"{base.name} is not in {', '.join(base.missing)}"),
+    )
+    return next((said for holds, said in reasons if holds), "")
+
+
+def largest_patch(packed: int) -> int:
+    """Return how large a patch may be against a base that has so many bytes compressed, to be worth it."""
+    return packed // _GAIN

@@ -1,0 +1,134 @@
+"""A delta: a stream compressed against another one that both sides have, as ``zstd --patch-from`` does.
+
+The whole base lies in memory, and so does what is compressed against it, since a match may lie anywhere in either.
+Measured on two tars of 230 MB, one thread: 1.3 s, 477 MB of memory, 1.6 MB came out.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from hermes_backup.errors import DATA_DAMAGED, Fault
+from hermes_backup.streams.coder import Chunks
+from hermes_backup.streams.compression import decompressed
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+SUFFIX = ".delta.zst"
+OVERHEAD = 64 << 20
+"""Bytes that a run needs beside the base and the new stream: tables of zstd, and the program itself."""
+WINDOW_LOG_MAX = 31
+"""The largest window that ``zstd --long=31`` reads; it bounds the new stream to 2 GiB."""
+TOO_LARGE = "the last full one and the new one do not fit the memory allowed"
+LARGEST = 1 << WINDOW_LOG_MAX
+_SHORTEST = 8  # zstd's shortest prefix
+_WINDOW_LOG_MIN = 10
+
+
+class NoPatchError(Exception):
+    """There is no use in a patch; the text says why."""
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """A base in memory. ``size`` in bytes."""
+
+    dictionary: zstd.ZstdDict
+    size: int
+
+    @classmethod
+    def read(cls, chunks: Chunks, size: int) -> Prefix:
+        """Read a base, of which ``size`` bytes are promised.
+
+        Raises:
+            Fault: DATA_DAMAGED when it has another size, or cannot be a base at all; and what ``chunks`` raises.
+        """
+        if not _SHORTEST <= size <= LARGEST:
+            raise Fault(DATA_DAMAGED, f"a base of {size} bytes is none")
+        held = bytearray(size)
+        end = 0
+        try:
+            for chunk in chunks:
+                if end + len(chunk) > size:
+                    raise Fault(DATA_DAMAGED, f"the base has more than its {size} bytes")
+                held[end : end + len(chunk)] = chunk
+                end += len(chunk)
+        finally:
+            chunks.close()
+        if end != size:
+            raise Fault(DATA_DAMAGED, f"the base ends after {end} bytes of {size}")
+        return cls(zstd.ZstdDict(held, is_raw=True), size)
+
+
+@dataclass(frozen=True)
+class Patch:
+    """Compress a stream of at most ``room`` bytes against a base."""
+
+    prefix: Prefix
+    level: int
+    room: int
+
+    @property
+    def suffix(self) -> str:
+        """``.delta.zst``."""
+        return SUFFIX
+
+    def code(self, chunks: Chunks) -> Chunks:
+        """Compress; ends with zstd's end mark and check sum.
+
+        Raises:
+            NoPatchError: the stream has more than ``room`` bytes.
+        """
+        parameter = zstd.CompressionParameter
+        window = max(_WINDOW_LOG_MIN, min(WINDOW_LOG_MAX, (self.room - 1).bit_length()))
+        options: dict[int, int] = {
+            parameter.compression_level: self.level,
+            parameter.checksum_flag: 1,
+            parameter.enable_long_distance_matching: 1,
+            parameter.window_log: window,  # the base can be referred to until so many bytes have passed
+        }
+        compressor = zstd.ZstdCompressor(options=options, zstd_dict=self.prefix.dictionary.as_prefix)
+        size = 0
+        try:
+            for chunk in chunks:
+                size += len(chunk)
+                if size > min(self.room, LARGEST):
+                    raise NoPatchError(TOO_LARGE)
+                coded = compressor.compress(chunk)
+                if coded:
+                    yield coded
+            yield compressor.flush()
+        finally:
+            chunks.close()
+
+
+@dataclass(frozen=True)
+class Unpatch:
+    """Undo :class:`Patch`. ``base`` is asked for its bytes when the first of the stream is wanted."""
+
+    base: Callable[[], Prefix]
+
+    @property
+    def suffix(self) -> str:
+        """Nothing: the name loses its suffix."""
+        return ""
+
+    def code(self, chunks: Chunks) -> Chunks:
+        """Decompress.
+
+        Raises:
+            Fault: DATA_DAMAGED, also where the base is another one than the patch was made against.
+        """
+        try:
+            prefix = self.base()
+        except BaseException:
+            chunks.close()
+            raise
+        options: dict[int, int] = {zstd.DecompressionParameter.window_log_max: WINDOW_LOG_MAX}
+        decompressor = zstd.ZstdDecompressor(options=options, zstd_dict=prefix.dictionary.as_prefix)
+        yield from decompressed(chunks, decompressor, "zstd")
