@@ -38,7 +38,7 @@ bench: .venv/.stamp-bench ## Measure beside restic, borg, duplicity, hermes back
 	@$(BIN)/python -m bench --large 4096 --json .cache/bench/results.json
 
 bench-quick: .venv/.stamp-bench ## The same with 150 MB and fewer runs, without what is measured alone (3 minutes)
-	@$(BIN)/python -m bench --size 150 --runs 1 --days 2 --short
+	@$(BIN)/python -m bench --size 150 --runs 1 --days 1 --short
 
 bench-docs: bench ## Measure, and write the figures and plots of docs/performance.md and README.md
 	@$(BIN)/python -m bench.page .cache/bench/results.json

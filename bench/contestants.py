@@ -97,7 +97,7 @@ def write_inventory(stages: Sequence[object], home: Path, work: Path, key: Key) 
     )
     variables = {
         "home": str(home), "recipients": [key.fingerprint], "state": f"{work}/state", "config_dir": f"{work}/config",
-        "gnupghome": str(key.home), "pipelines": {PIPELINE: {"stages": list(stages)}},
+        "gnupghome": str(key.home), "memory_max": "6G", "pipelines": {PIPELINE: {"stages": list(stages)}},
     }  # fmt: skip
     said = "".join(f"hermes_backup_{name}: {json.dumps(value)}\n" for name, value in variables.items())
     (inventory / "group_vars" / "all.yml").write_text(said, encoding="utf-8")

@@ -11,8 +11,8 @@ from pathlib import Path
 from bench.contestants import environment, new_key
 from bench.home import build, days, gateway
 from bench.measure import adopt_orphans
-from bench.versus.ours import RUN, ours
-from bench.versus.pipes import PIPE, RECIPE, pipes
+from bench.versus.ours import DAILY, LEAN, ours
+from bench.versus.pipes import COPY, pipes
 from bench.versus.race import Course, Race, Stadium
 from bench.versus.results import Results
 
@@ -26,7 +26,7 @@ def main() -> None:
     env = environment(work)
     with new_key() as key, gateway(home) as held:
         everybody = (*ours(home, work, key, env), *pipes(home, work, key))
-        field = [it for it in everybody if it.name not in (RUN, RECIPE, PIPE)]
+        field = [it for it in everybody if it.name in (LEAN, DAILY, COPY)]
         race = Race(Course(home, held, days(home)[:1], 1), field, Stadium(work, env, key.end_agent, print))
         race.go()
     Results(("here",), 0.0, 2, 0, 1, 1, race.outcomes({})).write(file)
