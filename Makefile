@@ -7,7 +7,7 @@ BIN := .venv/bin
 # "anew" unless .venv works and was made where this Makefile lies
 STALE := $(shell [ -x $(BIN)/python ] && [ "$$(cat .venv/.at 2>/dev/null)" = "$$(pwd)" ] || echo anew)
 
-.PHONY: help run test lint unit docs docs-check molecule bench bench-fleet bench-quick wheel-check clean anew
+.PHONY: help run test lint unit docs docs-check molecule bench bench-docs bench-fleet bench-quick wheel-check clean anew
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
@@ -34,11 +34,14 @@ docs-check: .venv/.stamp-test ## Is docs/ what the code says?
 molecule: .venv/.stamp-test ## Scenarios on real systemd hosts over SSH, in containers (root, podman)
 	@export PATH="$(CURDIR)/$(BIN):$$PATH"; molecule destroy >/dev/null && molecule test --all --no-command-borders
 
-bench: .venv/.stamp-test ## Measure against shell recipes: 1 GB for time and memory, 4 GB for memory (20 minutes, 15 GB of disk)
-	@$(BIN)/python -m bench --large 4096
+bench: .venv/.stamp-bench ## Measure beside restic, borg, duplicity, hermes backup and pipes: 1 GB, memory at 4 GB (2 hours, 32 GB of disk)
+	@$(BIN)/python -m bench --large 4096 --json .cache/bench/results.json
 
-bench-quick: .venv/.stamp-test ## The same on 150 MB (2 minutes)
-	@$(BIN)/python -m bench --size 150 --runs 2
+bench-quick: .venv/.stamp-bench ## The same with 150 MB and fewer runs, without what is measured alone (3 minutes)
+	@$(BIN)/python -m bench --size 150 --runs 1 --days 1 --short
+
+bench-docs: bench ## Measure, and write the figures and plots of docs/performance.md and README.md
+	@$(BIN)/python -m bench.page .cache/bench/results.json
 
 bench-fleet: .venv/.stamp-test ## Measure run over 4, 16 and 64 simulated hosts against a loop of ssh (root)
 	@$(BIN)/python -m bench.fleet
@@ -57,5 +60,8 @@ clean: ## Remove what was made here: .venv, caches, the benchmark's homes, test 
 
 .venv/.stamp-test: pyproject.toml tools/environment $(STALE)
 	@tools/environment test
+
+.venv/.stamp-bench: pyproject.toml tools/environment $(STALE)
+	@tools/environment bench
 
 anew:

@@ -1,25 +1,20 @@
-"""The contestants: shell recipes as people write them, and this program as its users start it."""
+"""This program as its users start it: a key, a configuration, an inventory, and what a run left."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
-import shlex
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from hermes_backup.pipeline.config import HostConfig, dump, parse_config
 
-AGENT = "hermes-backup agent run"
-RUN = "hermes-backup run (Ansible)"
-RECIPE = "sqlite3 .backup; tar -cz | gpg -e"
-PIPE = "tar | zstd -T0 --long | gpg -z 0"
-COPY_PIPE = "sqlite3 .backup; tar | zstd -T0 --long | gpg -z 0"
 HOST, PIPELINE = "bench", "nightly"
 PROGRAM = str(Path(sys.executable).parent / "hermes-backup")
 
@@ -31,6 +26,10 @@ class Key:
     home: Path
     fingerprint: str
     public: str
+
+    def end_agent(self) -> None:
+        """End the gpg-agent that decryption starts: it would stay, as a user's does."""
+        subprocess.run(["gpgconf", "--homedir", str(self.home), "--kill", "all"], check=True, capture_output=True)
 
 
 @dataclass(frozen=True)
@@ -54,38 +53,38 @@ def new_key() -> Iterator[Key]:
         listing = _output([*gpg, "--with-colons", "--list-keys"])
         fingerprint = next(it.split(":")[9] for it in listing.splitlines() if it.startswith("fpr"))
         public = _output([*gpg, "--armor", "--export", fingerprint])
-        subprocess.run(["gpgconf", "--homedir", name, "--kill", "all"], check=True, capture_output=True)
-        yield Key(home, fingerprint, public)
+        key = Key(home, fingerprint, public)
+        key.end_agent()
+        yield key
 
 
-def contestants(home: Path, work: Path, key: Key) -> tuple[Contestant, ...]:
-    """Return all, for one home; ``work`` is a folder of ours on the same file system."""
-    recipes = [_recipe(name, home, work, key) for name in (RECIPE, COPY_PIPE, PIPE)]
-    return (agent(home, work / "agent", key), fleet(home, work / "fleet", key), *recipes)
+def standard(key: Key, store: Path) -> list[object]:
+    """Return the stages of a plain nightly pipeline."""
+    return ["sqlite", "archive", {"encrypt": {"recipients": [key.fingerprint]}}, {"store": {"path": str(store)}}]
 
 
-def agent(home: Path, work: Path, key: Key) -> Contestant:
-    """This program on its host, without Ansible, with a rendered configuration."""
-    stages = ["sqlite", "archive", {"encrypt": {"recipients": [key.fingerprint]}}, {"store": {"path": f"{work}/store"}}]
-    return agent_with(stages, AGENT, home, work, key)
-
-
-def agent_with(stages: Sequence[object], name: str, home: Path, work: Path, key: Key) -> Contestant:
-    """This program on its host, with these stages."""
-    config = work / "config"
-    config.mkdir(parents=True)
-    (config / f"{HOST}.json").write_text(dump(_config(stages, home, work, key)), encoding="utf-8")
+def agent(name: str, stages: Sequence[object], home: Path, work: Path, key: Key) -> Contestant:
+    """This program on its host, without Ansible, with these stages, of which the last stores in ``work/store``."""
+    config = write_config(stages, home, work, key)
     argv = (PROGRAM, "agent", "run", PIPELINE, "--config", str(config), "--json")
     return Contestant(name, argv, work / "store", "also checks, counts, indexes, signs, syncs")
 
 
-def fleet(home: Path, work: Path, key: Key) -> Contestant:
-    """This program from its controller: an inventory with this machine in it, through Ansible."""
-    inventory = write_inventory(home, work, key)
-    return Contestant(RUN, (PROGRAM, "run", str(inventory), "--json"), work / "store", "the same, through Ansible")
+def write_config(stages: Sequence[object], home: Path, work: Path, key: Key) -> Path:
+    """Write the rendered configuration of one host, and return its folder."""
+    made = parse_config({
+        "host": HOST, "home": str(home), "state": f"{work}/state", "own_controller": True,
+        "public_keys": [key.public], "gnupghome": str(key.home), "pipelines": {PIPELINE: {"stages": list(stages)}},
+    })  # fmt: skip
+    if not isinstance(made, HostConfig):
+        raise SystemExit(f"bench: the configuration is not valid any more: {made}")
+    config = work / "config"
+    config.mkdir(parents=True)
+    (config / f"{HOST}.json").write_text(dump(made), encoding="utf-8")
+    return config
 
 
-def write_inventory(home: Path, work: Path, key: Key) -> Path:
+def write_inventory(stages: Sequence[object], home: Path, work: Path, key: Key) -> Path:
     """Write an inventory of this one machine, and return its folder."""
     inventory = work / "inventory"
     (inventory / "group_vars").mkdir(parents=True)
@@ -96,51 +95,22 @@ def write_inventory(home: Path, work: Path, key: Key) -> Path:
         '      ansible_python_interpreter: "{{ ansible_playbook_python }}"\n',
         encoding="utf-8",
     )
-    (inventory / "group_vars" / "all.yml").write_text(
-        f"hermes_backup_home: {home}\n"
-        f"hermes_backup_recipients: [{key.fingerprint}]\n"
-        f"hermes_backup_state: {work}/state\n"
-        f"hermes_backup_config_dir: {work}/config\n"
-        f"hermes_backup_gnupghome: {key.home}\n"
-        "hermes_backup_pipelines:\n"
-        f"  {PIPELINE}:\n"
-        "    stages:\n"
-        "      - sqlite:\n"
-        "      - archive:\n"
-        f"      - encrypt: {{recipients: [{key.fingerprint}]}}\n"
-        f"      - store: {{path: {work}/store}}\n",
-        encoding="utf-8",
-    )
+    variables = {
+        "home": str(home), "recipients": [key.fingerprint], "state": f"{work}/state", "config_dir": f"{work}/config",
+        "gnupghome": str(key.home), "memory_max": "6G", "pipelines": {PIPELINE: {"stages": list(stages)}},
+    }  # fmt: skip
+    said = "".join(f"hermes_backup_{name}: {json.dumps(value)}\n" for name, value in variables.items())
+    (inventory / "group_vars" / "all.yml").write_text(said, encoding="utf-8")
     return inventory
 
 
-def _config(stages: Sequence[object], home: Path, work: Path, key: Key) -> HostConfig:
-    made = parse_config({
-        "host": HOST, "home": str(home), "state": f"{work}/state", "own_controller": True,
-        "public_keys": [key.public], "gnupghome": str(key.home), "pipelines": {PIPELINE: {"stages": list(stages)}},
-    })  # fmt: skip
-    if not isinstance(made, HostConfig):
-        raise SystemExit(f"bench: the configuration is not valid any more: {made}")
-    return made
-
-
-def _recipe(name: str, home: Path, work: Path, key: Key) -> Contestant:
-    """A shell pipe into one file. ``-z 0`` apart, gpg is as it comes; with a copy, the copy replaces the database."""
-    out = work / f"recipe-{name == RECIPE}-{'.backup' in name}"
-    staged = out / "staged"
-    gpg = f"gpg --homedir {shlex.quote(str(key.home))} --batch --quiet --trust-model always -r {key.fingerprint}"
-    what = f"-C {shlex.quote(str(home))} ."
-    copy = ""
-    if ".backup" in name:
-        copy = f"mkdir {staged} && sqlite3 {shlex.quote(f'{home}/state.db')} \".backup '{staged}/state.db'\" && "
-        what = f"--exclude=./state.db --exclude=./state.db-wal --exclude=./state.db-shm {what} -C {staged} state.db"
-    tail = f"> {out}/archive && rm -rf {staged}"
-    if name == RECIPE:
-        command = f"{copy} tar -czf - {what} | {gpg} -e {tail}"
-    else:
-        command = f"{copy} tar -cf - {what} | zstd -q -T0 --long | {gpg} -z 0 -e {tail}"
-    note = "" if copy else "the live database as it lies: no backup"
-    return Contestant(name, ("bash", "-o", "pipefail", "-c", command), out, note)
+def pin(inventory: Path, config: Path, env: Mapping[str, str]) -> None:
+    """Make the host's signing key, and let the inventory know it."""
+    argv = (PROGRAM, "agent", "key", "--config", str(config))
+    said = subprocess.run(argv, check=True, capture_output=True, text=True, env=dict(env)).stdout
+    pins = inventory / "keys" / "hosts"
+    pins.mkdir(exist_ok=True)
+    (pins / f"{HOST}.asc").write_text(json.loads(said)["public_key"], encoding="ascii")
 
 
 def environment(work: Path) -> dict[str, str]:

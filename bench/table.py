@@ -70,7 +70,7 @@ def show(screen: Console, title: str, rows: Sequence[Row]) -> None:
             f"{min(row.spread):.2f}…{max(row.spread):.2f}",
             f"{row.cpu:.1f}",
             f"{row.memory / 1e6:.0f}" if row.memory else _NO_FIGURE,
-            f"{row.stored / 1e6:.1f}",
+            f"{row.stored / 1e6:.1f}" if row.stored else _NO_FIGURE,
             row.note,
         )
     screen.print(table)
