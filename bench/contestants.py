@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shlex
 import shutil
@@ -21,6 +22,7 @@ RECIPE = "sqlite3 .backup; tar -cz | gpg -e"
 PIPE = "tar | zstd -T0 --long | gpg -z 0"
 COPY_PIPE = "sqlite3 .backup; tar | zstd -T0 --long | gpg -z 0"
 HOST, PIPELINE = "bench", "nightly"
+WHOLE = {"sqlite": {"search_indexes": "keep"}}  # as every recipe takes databases
 PROGRAM = str(Path(sys.executable).parent / "hermes-backup")
 
 
@@ -66,7 +68,7 @@ def contestants(home: Path, work: Path, key: Key) -> tuple[Contestant, ...]:
 
 def agent(home: Path, work: Path, key: Key) -> Contestant:
     """This program on its host, without Ansible, with a rendered configuration."""
-    stages = ["sqlite", "archive", {"encrypt": {"recipients": [key.fingerprint]}}, {"store": {"path": f"{work}/store"}}]
+    stages = [WHOLE, "archive", {"encrypt": {"recipients": [key.fingerprint]}}, {"store": {"path": f"{work}/store"}}]
     return agent_with(stages, AGENT, home, work, key)
 
 
@@ -105,7 +107,7 @@ def write_inventory(home: Path, work: Path, key: Key) -> Path:
         "hermes_backup_pipelines:\n"
         f"  {PIPELINE}:\n"
         "    stages:\n"
-        "      - sqlite:\n"
+        f"      - {json.dumps(WHOLE)}\n"
         "      - archive:\n"
         f"      - encrypt: {{recipients: [{key.fingerprint}]}}\n"
         f"      - store: {{path: {work}/store}}\n",

@@ -27,6 +27,9 @@ class Sqlite(Stage):
     """Copy every SQLite file consistently while the agent goes on writing.
 
     A database that cannot be copied is archived as it lies, and makes the snapshot partial.
+
+    Search indexes (FTS5) that ``auto`` leaves out are made again by a restore. An image is used as it lies, so there it
+    keeps them. ``rebuild`` makes them anew in the copy, whole and compact, which takes most of a minute for a GB.
     """
 
     name: ClassVar[str] = "sqlite"
@@ -36,8 +39,7 @@ class Sqlite(Stage):
     deadline: Duration = Field(default=timedelta(minutes=30))
     """How long one database may take."""
     search_indexes: Literal["auto", "keep", "rebuild"] = "auto"
-    """Full-text tables that are proven to be made of other tables: left out, and made again by a restore; all are kept
-    in an image, which is used as it lies. ``rebuild`` makes them anew in the copy, whole and compact."""
+    """What becomes of search indexes that are proven to be made of other tables: left out, kept, or made anew."""
 
     def plan(self, context: Context) -> tuple[str, ...]:
         """Say what is done; which databases there are is seen when the home is read."""
