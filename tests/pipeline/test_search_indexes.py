@@ -98,6 +98,14 @@ def test_a_restore_makes_them_again(lean: Site) -> None:
     assert found(restored) == [*found(home), 77]
 
 
+def test_it_is_told_how_far_it_is(lean: Site) -> None:
+    tree = placed(lean, "tree")
+    size = (tree.root / "state.db").stat().st_size
+    heard: list[tuple[int, int]] = []
+    assert [it.ok for it in remade(tree, full=False, told=lambda *it: heard.append(it))] == [True]
+    assert heard[-1] == (size, size)
+
+
 def test_hermes_may_be_left_to_make_them(lean: Site) -> None:
     back(lean, leave_indexes=True)
     left = tables(lean.home / "state.db") - tables(lean.root / "back" / "state.db")

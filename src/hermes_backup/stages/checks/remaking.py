@@ -25,7 +25,7 @@ _BY_HERMES = "Hermes makes them at its first start"
 
 
 def remade(tree: Tree, *, full: bool, told: Callable[[int, int], None]) -> Iterator[Finding]:
-    """Make what was left out again, database by database.
+    """Make what was left out again, database by database; ``told`` hears of the bytes of each that it is made of.
 
     ``full``: an index that cannot be made is a failure, as is one that answers otherwise than at home, or that is not
     proven again to be made of other tables. Else it is told, and left to Hermes: such a home is better than none.
@@ -42,8 +42,12 @@ def _remade(
 ) -> Finding:
     what = f"{database}: search indexes"
     before = path.stat()
+
+    def made_of(rows: int, total: int) -> None:
+        told(before.st_size * rows // max(1, total), before.st_size)
+
     try:
-        rebuild(path, [left_out(it) for it in remakings], deadline=_PATIENCE, progress=told)
+        rebuild(path, [left_out(it) for it in remakings], deadline=_PATIENCE, progress=made_of)
         wrong, total = _answers(path, remakings)
         if full:
             _compare(path, remakings)
