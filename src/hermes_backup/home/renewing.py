@@ -5,11 +5,12 @@ It is a lean copy first, proven as such. What that left out is then made in it, 
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from typing import TYPE_CHECKING
 
 from hermes_backup.home.copying import Progress, making, mindful, no_progress
-from hermes_backup.home.facts import DatabaseBroken, facts, limited, reading
+from hermes_backup.home.facts import DatabaseBroken, broken, facts, limited, reading
 from hermes_backup.home.filling import NotLean
 from hermes_backup.home.lean import Copied, lean, whole
 from hermes_backup.home.rebuilding import rebuild
@@ -62,8 +63,9 @@ def _renewed(source: Path, target: Path, end: float, progress: Progress, name: s
         found = facts(target, name=name, deadline=end - time.monotonic())
         with reading(target, alone=True) as connection, limited(connection, end):
             otherwise = answered_otherwise(connection, made.searches)
-    except DatabaseBroken as error:
-        raise NotLean(f"its search indexes cannot be made anew: {error.reason}", made.kept) from error
+    except (DatabaseBroken, sqlite3.Error) as error:
+        why = error if isinstance(error, DatabaseBroken) else broken(error)
+        raise NotLean(f"its search indexes cannot be made anew: {why.reason}", made.kept) from error
     return Copied(
         found,
         {},
