@@ -18,7 +18,7 @@ from pathlib import Path
 
 from tests.servers import RCLONE, S3Server
 
-from bench.contestants import HOST, PROGRAM
+from bench.contestants import HOST, PROGRAM, WHOLE
 from bench.measure import run
 from bench.table import Target
 from hermes_backup.pipeline.config import HostConfig, dump, parse_config
@@ -178,7 +178,7 @@ class _Machine:
 
     def _configure(self, name: str, home: Path, archive: dict[str, str]) -> None:
         stages = [
-            "sqlite",
+            WHOLE,
             {"archive": archive},
             {"encrypt": {"passphrase_credential": str(self._words)}},
             {"push": {"to": [f"{self._bucket}/{name}"]}},

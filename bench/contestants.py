@@ -16,6 +16,7 @@ from pathlib import Path
 from hermes_backup.pipeline.config import HostConfig, dump, parse_config
 
 HOST, PIPELINE = "bench", "nightly"
+WHOLE = {"sqlite": {"search_indexes": "keep"}}  # as every recipe takes databases
 PROGRAM = str(Path(sys.executable).parent / "hermes-backup")
 
 

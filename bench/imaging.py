@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from bench.contestants import Contestant, Key, agent
+from bench.contestants import WHOLE, Contestant, Key, agent
 
 IMAGE = "hermes-backup agent run, squashfs"
 TAR = "hermes-backup agent run, tar"
@@ -15,7 +15,7 @@ BARE = "cp -a; sqlite3 .backup; mksquashfs"
 def images(home: Path, work: Path, key: Key) -> tuple[Contestant, ...]:
     """Return all, for one home; nobody encrypts, and all compress by zstd 3 in as many threads as there are cores."""
     ours = [
-        agent(said, ["sqlite", {"archive": archive}, {"store": {"path": f"{work}/{name}/store"}}], home,
+        agent(said, [WHOLE, {"archive": archive}, {"store": {"path": f"{work}/{name}/store"}}], home,
               work / name, key)
         for name, said, archive in (("image", IMAGE, {"format": "squashfs"}), ("tar", TAR, {"format": "tar"}))
     ]  # fmt: skip

@@ -434,6 +434,25 @@ def test_a_vault_without_its_password(ground: Ground) -> None:
     assert found[0] == "group_vars/all.yml:8:22"
 
 
+def test_what_an_image_leaves_out_is_told(ground: Ground) -> None:
+    """Nothing: it is used as it lies."""
+
+    def sqlite(pipeline: str) -> object:
+        shown = ground.call("show", "./prod", "--pipeline", pipeline, "--json").data
+        return shown["pipelines"][pipeline]["stages"][0]["sqlite"]["search_indexes"]
+
+    assert (sqlite("nightly"), sqlite("snapshot")) == ("auto", "keep")
+    assert ground.call("validate", "./prod", "--json").data["warnings"] == []
+    stages = ("archive: {format: squashfs}", "store: {path: /x}")
+    ground.settings(
+        *NIGHTLY, "      - sqlite: {search_indexes: auto}", *(f"      - {it}" for it in stages),
+        "  other:", "    stages:", "      - sqlite: {search_indexes: rebuild}", *(f"      - {it}" for it in stages),
+    )  # fmt: skip
+    assert (sqlite("nightly"), sqlite("other")) == ("keep", "rebuild")
+    (warning,) = ground.call("validate", "./prod", "--json").data["warnings"]
+    assert warning == "pipeline nightly: search_indexes: auto keeps every index here, for an image is used as it lies"
+
+
 def test_show_of_one_pipeline_and_of_none(ground: Ground) -> None:
     assert list(ground.call("show", "./prod", "--pipeline", "drill", "--json").data) == ["host", "pipelines"]
     done = ground.call("show", "./prod", "--pipeline", "dril", "--json")

@@ -71,6 +71,13 @@ def test_the_index_is_left_out_and_all_else_is_there(home: Path, target: Path, s
     assert described(target) == described(source, without=done.left_out)
 
 
+def test_an_index_that_is_damaged_is_left_out_and_told(home: Path, target: Path) -> None:
+    source = change(make(home / "state.db", CARRYING), "UPDATE fts_data SET block = x'00' WHERE id > 10")
+    done = copy_lean(source, target, deadline=20)
+    assert (done.damaged, done.searches) == (("fts",), ())
+    assert [it.table for it in done.left_out] == ["fts"]
+
+
 @pytest.mark.parametrize("script", ["", "CREATE VIRTUAL TABLE fts USING fts5(content);"])
 def test_where_nothing_can_be_left_out_all_is_copied(home: Path, target: Path, script: str) -> None:
     source = make(home / "state.db", script)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from hermes_backup.home.facts import quoted
 from hermes_backup.home.lean import Copied, copy_lean
+from hermes_backup.home.renewing import copy_renewed
 from tests.home.describing import described
 from tests.home.full_text import CARRYING, MESSAGES
 
@@ -119,7 +120,19 @@ def compared(steps: Sequence[tuple[str, Sequence[Any]]]) -> Copied:
         assert described(target) == described(source, without=done.left_out)
         with contextlib.closing(sqlite3.connect(target)) as connection:
             assert connection.execute("PRAGMA integrity_check").fetchall()[0][0] in ("ok", *_known(connection))
+        renewed = Path(folder) / "renewed.db"
+        assert copy_renewed(source, renewed, deadline=60).renewed == ("fts",)
+        assert described(renewed, without=done.left_out) == described(source, without=done.left_out)
+        assert _indexed(renewed) == _indexed(source)
         return done
+
+
+def _indexed(path: Path) -> list[tuple[Any, ...]]:
+    """Return what the index holds and finds."""
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.text_factory = bytes
+        query = "SELECT rowid, content, rowid IN (SELECT rowid FROM fts WHERE fts MATCH 'found OR a OR x') FROM fts"
+        return connection.execute(query).fetchall()
 
 
 def _known(connection: sqlite3.Connection) -> list[str]:

@@ -15,6 +15,7 @@ from hermes_backup.errors import Fault
 from hermes_backup.pipeline.roaming.attaching import Wanted, attach
 from hermes_backup.snapshots.signing import HostKey
 from tests.coming import Cloud, Machine
+from tests.home.full_text import CARRYING, hits, make
 from tests.site import fill, make_home, messages_in
 
 WAYS = ("overlay", "fuse", "unpack")
@@ -364,6 +365,22 @@ def test_where_nothing_can_be_mounted_it_is_unpacked(cloud: Cloud) -> None:
     assert "snapshot 000001-" in said
     assert f"is the home at {machine.home}, unpacked" in said
     assert (machine.home / "SOUL.md").exists()
+
+
+@root_only
+@pytest.mark.parametrize(("form", "way"), [("squashfs", "overlay"), ("squashfs", "unpack"), ("tar", "unpack")])
+def test_search_answers_from_the_first_moment(cloud: Cloud, form: str, way: str) -> None:
+    """An image holds its search indexes; what a tar leaves out is made again before anybody sees the home."""
+    cloud.archive = {"format": form}
+    first = settled(cloud)
+    first.come()
+    make(first.home / "search.db", CARRYING)
+    assert first.save().state == "done"
+    first.go()
+    second = cloud.machine()
+    assert second.come(way=way).way == way
+    assert hits(second.home / "search.db", "lighthouse") == [[1, 2]]
+    assert ("search.db: search indexes: 1 made again" in second.heard.text) == (form == "tar")
 
 
 @root_only

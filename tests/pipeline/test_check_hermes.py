@@ -29,18 +29,23 @@ def installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", f"{hermes_python().parent}:/usr/bin:/bin")
 
 
-def test_it_counts_what_the_manifest_counts(installed: None, tmp_path: Path, recipient: Recipient) -> None:
+@pytest.mark.parametrize("indexes", ["keep", "auto"])
+def test_it_counts_what_the_manifest_counts(
+    installed: None, tmp_path: Path, recipient: Recipient, indexes: str
+) -> None:
     site = Site(tmp_path, recipient)
     done = subprocess.run(
         hermes("build_home.py", site.home, "--sessions", "3", "--messages", "5"), capture_output=True, check=True
     )
     assert json.loads(done.stdout)
-    assert site.run().state == "done"
+    assert site.run([{"sqlite": {"search_indexes": indexes}}, *site.usual()[1:]]).state == "done"
     full = Check(depth="full", hermes="required")
     found = checked(site, full)
     assert found["hermes-agent"].evidence.startswith("opens it: 3 sessions, 15 messages (")
-    assert found["state.db: search in messages_fts"].ok
-    assert found["state.db: search in messages_fts_trigram"].ok
+    searched = (
+        ("search in messages_fts", "search in messages_fts_trigram") if indexes == "keep" else ("search indexes",)
+    )
+    assert all(found[f"state.db: {it}"].ok for it in searched)
     assert found["state.db: newest message"].verdict == "ok", found["state.db: newest message"]
     assert [it for it in found.values() if it.verdict == "failed"] == []
 

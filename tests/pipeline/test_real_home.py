@@ -57,7 +57,7 @@ class Story:
     lean: bool
 
 
-@pytest.fixture(scope="module", params=["keep", "auto"])
+@pytest.fixture(scope="module", params=["keep", "auto", "rebuild"])
 def story(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, recipient: Recipient) -> Story:
     root = tmp_path_factory.mktemp("real")
     site = Site(root, recipient)
@@ -96,7 +96,7 @@ def test_a_full_text_search_finds_its_one_message(story: Story) -> None:
     assert story.read["hits"] == 1
 
 
-def test_search_indexes_are_left_out_where_that_is_declared(story: Story) -> None:
+def test_search_indexes_are_left_out_where_that_is_meant(story: Story) -> None:
     left_out = {it.path: it.left_out for it in story.restored.manifest.databases if it.left_out}
     names = ("messages_fts", "messages_fts_trigram")
     assert left_out == ({"state.db": names, "profiles/research/state.db": names} if story.lean else {})

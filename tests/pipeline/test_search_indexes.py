@@ -17,8 +17,11 @@ import pytest
 from hermes_backup.home.against import against
 from hermes_backup.home.comparing import compare
 from hermes_backup.home.selection import Rules
+from hermes_backup.pipeline.agent import Options
 from hermes_backup.pipeline.handover import Handover, Wanted, read_head, write_head
 from hermes_backup.pipeline.restoring import Restored
+from hermes_backup.pipeline.status import Status
+from hermes_backup.snapshots.differences import compare_databases
 from hermes_backup.snapshots.names import RESTORE_TEXT
 from hermes_backup.stages.check import Check
 from hermes_backup.stages.checks.databases import databases
@@ -30,8 +33,13 @@ from tests.pipeline.forge import bring_back
 from tests.pipeline.handing import sent
 from tests.site import Site
 
-LEAN: dict[str, Any] = {"sqlite": {"search_indexes": "auto"}}
 TERM = "lighthouse"
+
+
+def stages(site: Site, how: str = "", archive: Any = None) -> list[Any]:
+    """The stages of a usual backup that does so with search indexes; by default it says nothing of them."""
+    _, *more = site.usual(archive=archive)
+    return [{"sqlite": {"search_indexes": how} if how else None}, *more]
 
 
 @pytest.fixture
@@ -39,9 +47,14 @@ def lean(site: Site) -> Site:
     """A site whose database has a search index, backed up without it."""
     (site.home / "state.db").unlink()
     make(site.home / "state.db", CARRYING)
-    status = site.run([LEAN, *site.usual()[1:]])
-    assert (status.state, status.exit_code) == ("done", 0), status
+    run(site)
     return site
+
+
+def run(site: Site, *what: Any) -> Status:
+    status = site.run(stages(site, *what))
+    assert (status.state, status.exit_code) == ("done", 0), status
+    return status
 
 
 def back(site: Site, name: str = "back", **how: Any) -> Restored:
@@ -83,6 +96,14 @@ def test_a_restore_makes_them_again(lean: Site) -> None:
         connection.execute("INSERT INTO messages (id, role, content) VALUES (77, 'user', 'another lighthouse')")
         connection.commit()
     assert found(restored) == [*found(home), 77]
+
+
+def test_it_is_told_how_far_it_is(lean: Site) -> None:
+    tree = placed(lean, "tree")
+    size = (tree.root / "state.db").stat().st_size
+    heard: list[tuple[int, int]] = []
+    assert [it.ok for it in remade(tree, full=False, told=lambda *it: heard.append(it))] == [True]
+    assert heard[-1] == (size, size)
 
 
 def test_hermes_may_be_left_to_make_them(lean: Site) -> None:
@@ -137,14 +158,25 @@ def test_an_index_that_cannot_be_made_is_told_and_fails_a_drill(lean: Site, full
     assert "fts" not in tables(tree.root / "state.db")
 
 
-def test_an_index_that_answers_otherwise_is_a_failure(lean: Site) -> None:
+@pytest.mark.parametrize("full", [False, True])
+def test_an_index_that_answers_otherwise_is_told_and_fails_a_drill(lean: Site, full: bool) -> None:
     tree = placed(lean, "tree")
     (told,) = tree.remakings
     first, *rest = told.searches
     other = told.model_copy(update={"searches": (first.model_copy(update={"hits": first.hits + 1}), *rest)})
-    (finding,) = remade(replace(tree, remakings=(other,)), full=True, told=quiet)
-    assert (finding.verdict, finding.evidence.startswith("1 of ")) == ("failed", True)
+    (finding,) = remade(replace(tree, remakings=(other,)), full=full, told=quiet)
+    assert (finding.verdict, "1 of " in finding.evidence) == ("failed" if full else "unproven", True)
     assert first.term not in finding.evidence
+    assert found(tree.root / "state.db")
+
+
+def test_an_index_that_is_not_what_its_trigger_would_make_fails_a_drill(lean: Site) -> None:
+    tree = placed(lean, "tree")
+    (told,) = tree.remakings
+    other = told.model_copy(update={"searches": (), "insert": told.insert.replace("|| ' ' ||", "|| 'x' ||")})
+    assert other != told.model_copy(update={"searches": ()})
+    (finding,) = remade(replace(tree, remakings=(other,)), full=True, told=quiet)
+    assert (finding.verdict, finding.evidence) == ("failed", "not proven again to be made of other tables: fts")
 
 
 def test_a_row_that_reads_otherwise_is_not_what_was_saved(lean: Site) -> None:
@@ -185,7 +217,7 @@ def test_a_database_that_may_not_lack_anything_is_whole(site: Site) -> None:
         connection.execute("CREATE VIRTUAL TABLE own USING fts5(text)")
         connection.execute("INSERT INTO own VALUES ('nowhere else')")
         connection.commit()
-    assert site.run([LEAN, *site.usual()[1:]]).state == "done"
+    run(site)
     back(site)
     with contextlib.closing(sqlite3.connect(site.root / "back" / "state.db")) as connection:
         assert connection.execute("SELECT count(*) FROM own WHERE own MATCH 'nowhere'").fetchone() == (1,)
@@ -218,3 +250,87 @@ def test_in_place_of_the_home(lean: Site, leave: bool) -> None:
     assert ("fts" in tables(lean.home / "state.db")) != leave
     if not leave:
         assert found(lean.home / "state.db") == before
+
+
+IMAGE = {"format": "squashfs"}
+
+
+@pytest.mark.parametrize("how", ["", "auto", "keep", "rebuild"])
+def test_an_image_holds_all_of_them(site: Site, how: str) -> None:
+    """It is mounted and used at once, before anything could be made again."""
+    make(site.home / "other.db", CARRYING)
+    run(site, how, IMAGE)
+    done = back(site, leave_indexes=True)
+    assert [it.left_out for it in done.manifest.databases] == [(), ()]
+    assert tables(site.root / "back" / "other.db") == tables(site.home / "other.db")
+    assert found(site.root / "back" / "other.db") == found(site.home / "other.db") != []
+
+
+@pytest.mark.parametrize(
+    ("how", "archive", "said"),
+    [
+        ("", None, "without search indexes that can be made again"),
+        ("auto", IMAGE, "with its search indexes as they are"),
+        ("", IMAGE, "with its search indexes as they are"),
+        ("rebuild", IMAGE, "with its search indexes made anew"),
+    ],
+)
+def test_a_dry_run_says_what_becomes_of_them(site: Site, how: str, archive: Any, said: str) -> None:
+    status = site.run(stages(site, how, archive), options=Options("test", dry_run=True))
+    assert [it for it in status.plan if it.startswith("sqlite: ")] == [
+        f"sqlite: copy every SQLite file consistently, {said}, then check the copy"
+    ]
+
+
+@pytest.mark.parametrize("archive", [None, IMAGE])
+def test_they_are_made_anew_where_that_is_declared(site: Site, archive: Any) -> None:
+    make(site.home / "other.db", CARRYING)
+    before = found(site.home / "other.db")
+    with contextlib.closing(sqlite3.connect(site.home / "other.db", isolation_level=None)) as connection:
+        connection.execute("UPDATE fts_data SET block = x'00' WHERE id > 10")
+    run(site, "rebuild", archive)
+    events = (site.folder / "events.jsonl").read_text()
+    assert "other.db: fts is made anew" in events
+    assert "other.db: search in fts does not answer as it should" in events
+    done = back(site)
+    restored = site.root / "back" / "other.db"
+    assert found(restored) == before
+    (database,) = (it for it in done.manifest.databases if it.path == "other.db")
+    assert (database.left_out, database.contents) == ((), {})
+    with contextlib.closing(sqlite3.connect(restored)) as connection:
+        names = "SELECT name FROM sqlite_master WHERE type = 'table' AND rootpage"
+        assert database.tables.keys() == {it for (it,) in connection.execute(names)} > {"fts_data", "messages"}
+    assert int(restored.stat().st_mtime) == int((site.home / "other.db").stat().st_mtime)
+
+
+@pytest.mark.parametrize("how", ["auto", "keep", "rebuild"])
+def test_the_same_home_is_no_new_snapshot(site: Site, how: str) -> None:
+    make(site.home / "other.db", CARRYING)
+    run(site, how)
+    again = site.run(stages(site, how), options=Options("test", if_changed=True))
+    assert (again.state, again.exit_code) == ("unchanged", 0)
+
+
+@pytest.mark.parametrize("how", ["auto", "keep", "rebuild"])
+def test_a_home_that_was_brought_back_is_the_same_home(site: Site, how: str) -> None:
+    make(site.home / "other.db", CARRYING)
+    run(site, how)
+    done = back(site)
+    seen = compare(site.home, site.root / "back", Rules())
+    assert seen.differing == ()
+    assert dict(seen.databases) == {"other.db": 4, "state.db": 200}
+    tree = done.report.tree
+    other = against(site.home, Rules(), tree.members, {it.path: it.tables for it in tree.manifest.databases})
+    assert (other.added, other.changed, other.rows, other.unknown) == ((), (), (), ())
+
+
+def test_snapshots_do_not_differ_by_what_is_left_out(site: Site) -> None:
+    make(site.home / "other.db", CARRYING)
+    kept, lean, renewed = (
+        next(it for it in back(site, how).manifest.databases if it.path == "other.db")
+        for how in ("keep", "auto", "rebuild")
+        if run(site, how)
+    )
+    assert "fts_data" in kept.tables
+    assert "fts_data" not in lean.tables
+    assert compare_databases([kept], [lean]) == compare_databases([lean], [renewed]) == ()

@@ -121,6 +121,15 @@ def test_databases_by_their_rows() -> None:
     assert (added.path, added.old, added.tables) == ("c.db", None, (Rows("y", None, 4),))
 
 
+def test_that_an_index_is_left_out_is_no_difference() -> None:
+    shadows = {f"fts{it}": 7 for it in ("_data", "_idx", "_content", "_docsize", "_config")}
+    whole = database("a.db", messages=3, **shadows)
+    lean = database("a.db", messages=3).model_copy(update={"left_out": ("fts",)})
+    assert compare_databases([whole], [lean]) == compare_databases([lean], [whole]) == ()
+    (changed,) = compare_databases([whole], [database("a.db", messages=3)])  # it is gone there
+    assert {it.table for it in changed.tables} == set(shadows)
+
+
 def test_tables_that_sqlite_keeps_for_itself_are_known_by_their_company() -> None:
     shadows = [f"messages_fts{it}" for it in ("_data", "_idx", "_content", "_docsize", "_config")]
     rows = [Rows(it, 1, 2) for it in ("messages", "user_data", "sqlite_sequence", *shadows)]

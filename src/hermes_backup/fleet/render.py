@@ -18,6 +18,7 @@ from hermes_backup.fleet.places import Places
 from hermes_backup.fleet.play import Outcome, Play, interruptible
 from hermes_backup.fleet.problems import demand
 from hermes_backup.fleet.recipients import examine, read_keys
+from hermes_backup.pipeline.config import pipeline_of
 from hermes_backup.pipeline.locate import Document, Spot, read, shown
 from hermes_backup.pipeline.model import nearest
 
@@ -144,6 +145,8 @@ def render(inventory: Inventory, *, examine_keys: bool = False, forks: int = 20)
         found += _told(problems, answer)
         allowed = {*known, *dict(inventory.settings)}
         found += [_unknown(it, places.variable(it), known) for it in answer.variables if it not in allowed]
+        for said in _overruled(config) if config is not None else ():
+            warnings[masked_text(said, answer.secrets)] = None
         if config is not None and examine_keys:
             for it in examine(config, places, keys, now):
                 if isinstance(it, str):
@@ -152,6 +155,12 @@ def render(inventory: Inventory, *, examine_keys: bool = False, forks: int = 20)
                     found += _told([it], answer)
     servers = tuple(it.host for it in answers if SERVERS in it.groups)
     return Fleet(inventory, tuple(hosts), _merged(found), tuple(warnings), servers)
+
+
+def _overruled(config: HostConfig) -> Iterator[str]:
+    """Say where a pipeline does otherwise than it declares."""
+    for name in config.pipelines:
+        yield from (f"pipeline {name}: {it}" for it in pipeline_of(config, name).overruled)
 
 
 def host_config(wanted: str, host: str = "") -> HostConfig:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hermes_backup.home.facts import DatabaseBroken, live_rows
-from hermes_backup.home.fulltext import shadow_tables
+from hermes_backup.home.fulltext import besides_indexes
 from hermes_backup.home.printable import printable
 from hermes_backup.home.selection import Entry, Rules, select
 from hermes_backup.streams.hashing import sha256_of
@@ -56,12 +56,7 @@ def against(
         if shown in databases:
             try:
                 path = home / os.fsdecode(name)
-                indexes = shadow_tables(path)
-                live_now, saved = (
-                    {table: it for table, it in one.items() if table not in indexes}
-                    for one in (live_rows(path), databases[shown])
-                )
-                differing = _rows(shown, live_now, saved)
+                differing = _rows(shown, *besides_indexes(path, live_rows(path), databases[shown]))
             except DatabaseBroken as error:
                 unknown.append(f"{shown}: {error.reason}")
                 continue

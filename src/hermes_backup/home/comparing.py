@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hermes_backup.home.databases import DatabaseBroken, copy, facts, find
-from hermes_backup.home.fulltext import shadow_tables
+from hermes_backup.home.fulltext import besides_indexes
 from hermes_backup.home.printable import printable
 from hermes_backup.home.selection import Rules, select
 from hermes_backup.streams.hashing import sha256_of
@@ -63,13 +63,13 @@ def _equal(ours: Path, theirs: Path) -> bool:
 
 
 def _rows(ours: Path, theirs: Path) -> int | None:
-    """Return how many rows both databases have, table by table; None where they differ."""
+    """Return how many rows both databases have, table by table, without search indexes; None where they differ."""
     try:
+        other = facts(theirs)
         with tempfile.TemporaryDirectory(prefix="hb-") as folder:
             staged = Path(folder) / "copy.db"
-            mine, indexes = copy(ours, staged, deadline=_DEADLINE), shadow_tables(staged)
-        other = facts(theirs)
+            mine = copy(ours, staged, deadline=_DEADLINE)
+            here, there = besides_indexes(staged, mine.tables, other.tables)
     except DatabaseBroken:
         return None
-    here, there = ({name: it for name, it in one.tables.items() if name not in indexes} for one in (mine, other))
-    return sum(mine.tables.values()) if here == there else None
+    return sum(here.values()) if here == there else None

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _ROW = '"hb_row"'
+_OPTIONS = frozenset(("columnsize", "content", "content_rowid", "detail", "prefix", "tokenize"))
 _SETTINGS = frozenset(
     ("automerge", "crisismerge", "deletemerge", "hashsize", "pgsz", "rank", "secure-delete", "usermerge")
 )
@@ -126,8 +127,10 @@ def _proven(
 
 
 def _understood(table: FullText) -> tuple[Trigger, ...]:
-    if table.unclear:
-        raise _Unproven(table.unclear)
+    if not table.clear:
+        raise _Unproven("how it is made is not understood")
+    if unknown := sorted(table.options.keys() - _OPTIONS):
+        raise _Unproven(f"its option {unknown[0]} is not understood")
     triggers = [it for it in table.triggers if it is not None and it.writes_only(table.table)]
     if len(triggers) < len(table.triggers):
         raise _Unproven("a trigger that names it does more than to write to it, or is not understood")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from hermes_backup.home.facts import broken, reading
 from hermes_backup.home.schema import Entry, mentions, read_schema
-from hermes_backup.home.sql_text import Token, divided, enclosed, tokens
+from hermes_backup.home.sql_text import Token, divided, enclosed, folded, tokens
 from hermes_backup.home.triggers import Trigger, read_trigger
 
 if TYPE_CHECKING:
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _SHADOWS = ("_data", "_idx", "_content", "_docsize", "_config")
-# FTS5 takes them shortened, too: that is not understood here
-_OPTIONS = frozenset(("columnsize", "content", "content_rowid", "detail", "prefix", "tokenize"))
 
 
 @dataclass(frozen=True)
@@ -26,19 +24,21 @@ class FullText:
     """An FTS5 table.
 
     Attributes:
-        columns: also those that are not indexed.
+        columns: also those that are not indexed; ``indexed`` are the others.
+        options: as they are written; FTS5 takes their names shortened, too.
         shadows: the real tables that hold what it holds.
         triggers: those that name it, None for one that is not understood.
-        unclear: what is not understood of how it is made; empty where everything is.
+        clear: how it is made is understood.
     """
 
     table: str
     sql: str
     columns: tuple[str, ...]
+    indexed: tuple[str, ...]
     options: Mapping[str, str]
     shadows: tuple[str, ...]
     triggers: tuple[Trigger | None, ...]
-    unclear: str = ""
+    clear: bool
 
     @property
     def content(self) -> str | None:
@@ -54,50 +54,63 @@ def full_text_tables(schema: Sequence[Entry]) -> tuple[FullText, ...]:
 def _full_text_tables(schema: Sequence[Entry]) -> Iterator[FullText]:
     real = {it.name for it in schema if it.is_real_table}
     for entry in schema:
-        found = tokens(entry.sql or "") if entry.is_virtual else None
-        arguments = _arguments(found or ())
-        if arguments is None:
+        if folded(module_of(entry)) != "fts5":
             continue
-        columns, options, unclear = _made(arguments)
-        shadows = tuple(entry.name + it for it in _SHADOWS if entry.name + it in real)
-        triggers = tuple(
-            read_trigger(it.name, it.table, it.sql or "")
-            for it in schema
-            if it.kind == "trigger" and mentions(it.sql, (entry.name,))
+        made = _made(_arguments(entry))
+        columns, options = made or ((), {})
+        yield FullText(
+            table=entry.name,
+            sql=entry.sql or "",
+            columns=tuple(name for name, _ in columns),
+            indexed=tuple(name for name, is_indexed in columns if is_indexed),
+            options=options,
+            shadows=tuple(entry.name + it for it in _SHADOWS if entry.name + it in real),
+            triggers=tuple(
+                read_trigger(it.name, it.table, it.sql or "")
+                for it in schema
+                if it.kind == "trigger" and mentions(it.sql, (entry.name,))
+            ),
+            clear=made is not None,
         )
-        yield FullText(entry.name, entry.sql or "", columns, options, shadows, triggers, unclear)
 
 
-def _arguments(found: Sequence[Token]) -> tuple[Token, ...] | None:
-    """Return what FTS5 is given to make a table; None where another module makes it."""
-    using = next((number for number, it in enumerate(found) if it.is_word("USING")), len(found))
-    match found[using:]:
-        case (_, module, *rest) if module.is_name("fts5"):
-            between = enclosed(rest)
-            return between[0] if between else ()
-    return None
+def module_of(entry: Entry) -> str:
+    """Return the module that makes a virtual table; empty where that is not understood, or it is none."""
+    match _using(entry):
+        case (_, module, *_):
+            return module.name
+    return ""
 
 
-def _made(arguments: Sequence[Token]) -> tuple[tuple[str, ...], dict[str, str], str]:
-    """Read columns and options; the last says what is not understood."""
-    columns: list[str] = []
+def _using(entry: Entry) -> Sequence[Token]:
+    found = (tokens(entry.sql or "") if entry.is_virtual else None) or ()
+    return found[next((number for number, it in enumerate(found) if it.is_word("USING")), len(found)) :]
+
+
+def _arguments(entry: Entry) -> Sequence[Token]:
+    between = enclosed(_using(entry)[2:])
+    return between[0] if between else ()
+
+
+def _made(arguments: Sequence[Token]) -> tuple[list[tuple[str, bool]], dict[str, str]] | None:
+    """Read columns, each with whether it is indexed, and options; None where they are not understood."""
+    columns: list[tuple[str, bool]] = []
     options: dict[str, str] = {}
     for part in divided(arguments, ","):
         match part:
             case (option, Token(text="="), value):
                 options[option.name.lower()] = value.name
             case (Token(kind="word" | "quoted" | "string") as column,):
-                columns.append(column.name)
+                columns.append((column.name, True))
             case (Token(kind="word" | "quoted" | "string") as column, after) if after.is_word("UNINDEXED"):
-                columns.append(column.name)
+                columns.append((column.name, False))
             case _:
-                return (), {}, "how it is made is not understood"
-    unknown = sorted(options.keys() - _OPTIONS)
-    return tuple(columns), options, f"its option {unknown[0]} is not understood" if unknown else ""
+                return None
+    return columns, options
 
 
-def shadow_tables(path: Path) -> frozenset[str]:
-    """Return the tables of a database in which FTS5 keeps its indexes: how their rows are cut, it decides itself.
+def besides_indexes(path: Path, *counted: Mapping[str, int]) -> tuple[Mapping[str, int], ...]:
+    """Return row counts without the tables in which FTS5 keeps this database's indexes: it cuts their rows itself.
 
     Raises:
         DatabaseBroken: it cannot be read.
@@ -107,7 +120,8 @@ def shadow_tables(path: Path) -> frozenset[str]:
             found = full_text_tables(read_schema(connection))
     except sqlite3.Error as error:
         raise broken(error) from error
-    return frozenset(name for it in found for name in it.shadows)
+    shadows = {name for it in found for name in it.shadows}
+    return tuple({table: rows for table, rows in it.items() if table not in shadows} for it in counted)
 
 
 def why_not_made(sql: str) -> str:

@@ -50,11 +50,13 @@ class Copied:
 
     Attributes:
         facts: what the copy itself is.
-        contents: of every table that was copied one by one, what it holds; empty where all was copied at once.
+        contents: of every table of a lean copy, what it holds; empty where nothing is left out.
         left_out: the full-text tables that are not in it.
         kept: the full-text tables that are, and why.
         searches: what some searches found in the tables that are left out.
         whole: why all was copied at once; empty where it was not.
+        renewed: the full-text tables that were made anew in it.
+        damaged: those of the full-text tables left out, or made anew, that do not answer at home as they should.
     """
 
     facts: DatabaseFacts
@@ -63,6 +65,8 @@ class Copied:
     kept: tuple[Kept, ...] = ()
     searches: tuple[Search, ...] = ()
     whole: str = ""
+    renewed: tuple[str, ...] = ()
+    damaged: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,7 @@ class _Taken:
     left_out: tuple[LeftOut, ...]
     kept: tuple[Kept, ...]
     searches: tuple[Search, ...]
+    damaged: tuple[str, ...]
 
 
 def copy_lean(
@@ -89,16 +94,21 @@ def copy_lean(
     told = mindful(progress, end)
     with making(source, target):
         try:
-            return _lean(source, target, end, told, name)
+            return lean(source, target, end, told, name)
         except NotLean as why:
-            reason, kept = str(why), why.kept
-        discard(target)
-        take(source, target, end, told)
-        return Copied(facts(target, name=name, deadline=end - time.monotonic()), {}, kept=kept, whole=reason)
+            not_lean = why
+        return whole(source, target, end, told, name, not_lean)
 
 
-def _lean(source: Path, target: Path, end: float, progress: Progress, name: str) -> Copied:
-    """Make the lean copy and prove it.
+def whole(source: Path, target: Path, end: float, progress: Progress, name: str, why: NotLean) -> Copied:
+    """Copy all of a database, in place of what there is of a lean copy; whoever calls cleans up."""
+    discard(target)
+    take(source, target, end, progress)
+    return Copied(facts(target, name=name, deadline=end - time.monotonic()), {}, kept=why.kept, whole=str(why))
+
+
+def lean(source: Path, target: Path, end: float, progress: Progress, name: str) -> Copied:
+    """Make a lean copy and prove it; whoever calls cleans up.
 
     Raises:
         NotLean: it cannot be made, or nothing can be left out.
@@ -118,7 +128,7 @@ def _lean(source: Path, target: Path, end: float, progress: Progress, name: str)
     differing = sorted(it for it in contents if contents[it] != taken.contents.get(it))
     if differing or len(contents) != len(taken.contents):
         raise NotLean(f"table {differing[0] if differing else '?'} did not come over as it is", taken.kept)
-    return Copied(found, contents, taken.left_out, taken.kept, taken.searches)
+    return Copied(found, contents, taken.left_out, taken.kept, taken.searches, damaged=taken.damaged)
 
 
 def read_contents(connection: sqlite3.Connection, schema: Sequence[Entry]) -> Mapping[str, Content]:
@@ -185,11 +195,27 @@ def _filled(source: Path, target: Path, end: float, progress: Progress, *, alone
         wanted = without(schema, left_out)
         fill(connection, wanted)
         contents = read_contents(connection, wanted)
-        searches = tuple(found for it in left_out for found in sample(connection, it))
+        searches, damaged = _searched(connection, left_out)
         connection.execute("COMMIT")
         finish(connection, logged=logged)
     progress(total, total)
-    return _Taken(wanted, contents, left_out, kept, searches)
+    return _Taken(wanted, contents, left_out, kept, searches, damaged)
+
+
+def _searched(
+    connection: sqlite3.Connection, left_out: Sequence[LeftOut]
+) -> tuple[tuple[Search, ...], tuple[str, ...]]:
+    """Search what is left out; the last are the tables in which nothing can be searched, for they are damaged."""
+    searches: list[Search] = []
+    damaged: list[str] = []
+    for it in left_out:
+        try:
+            searches += list(sample(connection, it))
+        except sqlite3.OperationalError:
+            raise
+        except sqlite3.DatabaseError:
+            damaged.append(it.table)
+    return tuple(searches), tuple(damaged)
 
 
 def without(schema: Sequence[Entry], left_out: Sequence[LeftOut]) -> tuple[Entry, ...]:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from hermes_backup.pipeline.order import misplaced, unfinished
+from hermes_backup.pipeline.settling import settled
 from hermes_backup.stages.registry import stages
 from hermes_backup.stages.stage import Stage
 from hermes_backup.stages.units import Duration
@@ -51,13 +52,14 @@ class Schedule(BaseModel):
 
 @dataclass(frozen=True)
 class Pipeline:
-    """An ordered list of stages that fit together."""
+    """An ordered list of stages that fit together, as they run; ``overruled`` tells what was declared otherwise."""
 
     name: str
     stages: tuple[Stage, ...]
     schedule: Schedule | None = None
     runs_on: Literal["host", "controller"] = "host"
     if_changed: bool = False
+    overruled: tuple[str, ...] = ()
 
 
 class _Settings(BaseModel):
@@ -92,7 +94,8 @@ def parse_pipeline(name: str, data: Any) -> Pipeline | tuple[Problem, ...]:
     wrong = misplaced(made) or unfinished(made)
     if wrong is not None:
         return (Problem(("stages", wrong.position), wrong.what, wrong.mend),)
-    return Pipeline(name, tuple(made), settings.schedule, settings.runs_on, settings.if_changed)
+    stages, overruled = settled(made)
+    return Pipeline(name, stages, settings.schedule, settings.runs_on, settings.if_changed, overruled)
 
 
 def parse_stage(item: Any) -> Stage | tuple[Problem, ...]:

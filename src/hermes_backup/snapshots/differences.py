@@ -120,7 +120,10 @@ def leaves(members: Sequence[Member]) -> tuple[Member, ...]:
 
 
 def compare_databases(old: Sequence[Database], new: Sequence[Database]) -> tuple[DatabaseChange, ...]:
-    """Compare what two manifests count, sorted by path; a database with the same tables and rows is left out."""
+    """Compare what two manifests count, sorted by path; a database with the same tables and rows is left out.
+
+    That one of them leaves out a search index, which is made of other tables, is no difference.
+    """
     before = {it.path: it for it in old}
     after = {it.path: it for it in new}
     made = []
@@ -141,7 +144,8 @@ def own_rows(rows: Sequence[Rows], tables: Iterable[str]) -> tuple[Rows, ...]:
 def _rows(old: Database | None, new: Database | None) -> tuple[Rows, ...]:
     before = old.tables if old else {}
     after = new.tables if new else {}
-    every = (Rows(it, before.get(it), after.get(it)) for it in sorted(before.keys() | after.keys()))
+    left_out = {index + it for one in (old, new) if one for index in one.left_out for it in _SHADOWS}
+    every = (Rows(it, before.get(it), after.get(it)) for it in sorted((before.keys() | after.keys()) - left_out))
     return tuple(it for it in every if it.old != it.new)
 
 

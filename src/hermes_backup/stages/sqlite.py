@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -10,10 +11,11 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from hermes_backup.home.copying import Progress
+from hermes_backup.home.copying import Progress, no_progress
 from hermes_backup.home.databases import DatabaseBroken, Found, Holder, copy, find, split_brain
 from hermes_backup.home.lean import Copied, copy_lean
 from hermes_backup.home.printable import printable
+from hermes_backup.home.renewing import copy_renewed
 from hermes_backup.home.selection import Partial, select
 from hermes_backup.stages.context import Context
 from hermes_backup.stages.stage import Stage
@@ -25,6 +27,9 @@ class Sqlite(Stage):
     """Copy every SQLite file consistently while the agent goes on writing.
 
     A database that cannot be copied is archived as it lies, and makes the snapshot partial.
+
+    Search indexes (FTS5) that ``auto`` leaves out are made again by a restore. An image is used as it lies, so there it
+    keeps them. ``rebuild`` makes them anew in the copy, whole and compact, which takes most of a minute for a GB.
     """
 
     name: ClassVar[str] = "sqlite"
@@ -33,14 +38,13 @@ class Sqlite(Stage):
 
     deadline: Duration = Field(default=timedelta(minutes=30))
     """How long one database may take."""
-    search_indexes: Literal["keep", "auto"] = "keep"
-    """``auto`` leaves out full-text tables that are proven to be made of other tables; a restore makes them again."""
+    search_indexes: Literal["auto", "keep", "rebuild"] = "auto"
+    """What becomes of search indexes that are proven to be made of other tables: left out, kept, or made anew."""
 
     def plan(self, context: Context) -> tuple[str, ...]:
         """Say what is done; which databases there are is seen when the home is read."""
         del context
-        lean = ", without search indexes that can be made again" if self.search_indexes == "auto" else ""
-        return (f"copy every SQLite file through SQLite's own backup{lean}, then check the copy",)
+        return (f"copy every SQLite file consistently, {_PLANS[self.search_indexes]}, then check the copy",)
 
     def run(self, value: Any, context: Context) -> Home:
         """Copy the databases into the run's private folder."""
@@ -48,7 +52,7 @@ class Sqlite(Stage):
         staged = context.folder / "home"
         staged.mkdir(mode=0o700)
         found = find(home.root, select(home.root, home.rules))
-        copies = _Copies(home, context, self.deadline.total_seconds(), found, lean=self.search_indexes == "auto")
+        copies = _Copies(home, context, self.deadline.total_seconds(), found, _COPIES[self.search_indexes])
         for holder in split_brain(*(home.root / os.fsdecode(one.name) for one in found)):
             copies.split(holder)
         for one in found:
@@ -59,11 +63,13 @@ class Sqlite(Stage):
 class _Copies:
     """The copies under way: what is staged, what is broken."""
 
-    def __init__(self, home: Home, context: Context, deadline: float, found: tuple[Found, ...], *, lean: bool) -> None:
+    def __init__(
+        self, home: Home, context: Context, deadline: float, found: tuple[Found, ...], making: Callable[..., Copied]
+    ) -> None:
         self._home = home
         self._context = context
         self._deadline = deadline
-        self._copy = copy_lean if lean else _copy_whole
+        self._copy = making
         self._staged = context.folder / "home"
         self._sizes = {it.name: _size(home, it.name) for it in found}
         self._done = 0
@@ -105,6 +111,11 @@ class _Copies:
             note("sqlite", f"{shown}: {it.table} is left out, and made again by a restore")
         for kept in copied.kept:
             note("sqlite", f"{shown}: {kept.table} is kept: {kept.reason}")
+        for table in copied.renewed:
+            note("sqlite", f"{shown}: {table} is made anew")
+        for table in copied.damaged:
+            what = f"{shown}: search in {table} does not answer as it should: its index is damaged, and not in the copy"
+            self._context.listener.warn("sqlite", what)
         if copied.whole:
             note("sqlite", f"{shown} is copied whole: {copied.whole}")
 
@@ -139,8 +150,18 @@ class _Copies:
         self._context.listener.progress("sqlite", self._done + done, sum(self._sizes.values()))
 
 
-def _copy_whole(source: Path, target: Path, *, deadline: float, progress: Progress, name: str) -> Copied:
+def _copy_whole(
+    source: Path, target: Path, *, deadline: float, progress: Progress = no_progress, name: str = ""
+) -> Copied:
     return Copied(copy(source, target, deadline=deadline, progress=progress, name=name), {})
+
+
+_COPIES = {"auto": copy_lean, "keep": _copy_whole, "rebuild": copy_renewed}
+_PLANS = {
+    "auto": "without search indexes that can be made again",
+    "keep": "with its search indexes as they are",
+    "rebuild": "with its search indexes made anew",
+}
 
 
 def _size(home: Home, name: bytes) -> int:

@@ -7,6 +7,7 @@ import stat
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -27,6 +28,7 @@ from hermes_backup.pipeline.roaming.attachment import Attachment, Way, forget, l
 from hermes_backup.pipeline.roaming.newest import Candidate
 from hermes_backup.pipeline.unpacking import QUARANTINE
 from hermes_backup.snapshots.names import SnapshotName
+from hermes_backup.stages.checks.remaking import remade
 from hermes_backup.stages.context import Context
 from hermes_backup.stages.decrypt import Decrypt
 from hermes_backup.stages.encrypt import passphrase_of
@@ -135,6 +137,8 @@ class Laying:
         )  # fmt: skip
         with private_folder(self.at, QUARANTINE) as room:
             tree = Extract().run(plain, replace(self.context, folder=room))
+            for found in remade(tree, full=False, told=partial(self.context.listener.progress, "check")):
+                self.context.listener.note("check", f"{found.what}: {found.evidence}")
             self.settled()
             remember(self.folder, record)
             for entry in tree.root.iterdir():

@@ -11,23 +11,21 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from hermes_backup.home.facts import quoted
+from hermes_backup.home.fulltext import FullText, full_text_tables, module_of
+from hermes_backup.home.schema import read_schema
 from hermes_backup.stages.checks.unasked import unasked
 from hermes_backup.stages.things import Finding, Verdict
 
-_CREATE = re.compile(r"CREATE\s+VIRTUAL\s+TABLE\b.*?\bUSING\s+(\w+)\s*\((.*)\)\s*;?\s*", re.IGNORECASE | re.DOTALL)
-_PART = re.compile(r"""(?:[^,'"`\[]|'(?:[^']|'')*'|"(?:[^"]|"")*"|`[^`]*`|\[[^\]]*\])+""")
-_QUOTED = r"""("(?:[^"]|"")*"|'(?:[^']|'')*'|`[^`]*`|\[[^\]]*\]|\w+)"""
-_COLUMN = re.compile(rf"{_QUOTED}(\s+UNINDEXED)?", re.IGNORECASE)
-_OPTION = re.compile(rf"(\w+)\s*=\s*{_QUOTED}")
 _OPTIONS = frozenset(
     ("columnsize", "content", "content_rowid", "contentless_delete", "contentless_unindexed", "detail", "locale",
-     "prefix", "tokendata", "tokenize")  # FTS5 takes them shortened, too: that is not understood here
+     "prefix", "tokendata", "tokenize")
 )  # fmt: skip
+_UNCLEAR = "how it was made is not understood"
 _BUILT_IN = frozenset(("unicode61", "ascii", "porter", "trigram"))
 _WORD = re.compile(r"(?<![^\W_])[^\W_]{3,60}(?![^\W_])")
 # of scripts that were there before any Unicode that SQLite knows, and between two characters that all tokenizers know
@@ -35,36 +33,7 @@ _SURE = re.compile(r"(?<![^\W_]|[^\x00-\x7f])(?:(?![\W_])[\x00-\u04ff]){3,60}(?!
 _UNASKABLE = re.compile(r"not supported \(detail")
 _NEWEST = 50  # rows to look at: some may hold no word
 _TRIES = 5  # words of a row: a tokenizer may leave some out
-_LONGEST = 10_000  # characters of a statement: reading it takes their square
 _READ = 20_000  # characters of a row
-
-
-@dataclass(frozen=True)
-class _Index:
-    """A virtual table: its module, and where that is FTS5, the columns and the options that it was made with."""
-
-    table: str
-    module: str
-    columns: tuple[str, ...] = ()
-    options: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def external(self) -> bool:
-        """Its rows lie in another table, or nowhere."""
-        return "content" in self.options
-
-    @property
-    def sure(self) -> re.Pattern[str] | None:
-        """What is a word for its tokenizer, whatever it is; None where that is not known, as with options."""
-        words = self.options.get("tokenize", "unicode61").lower().split()
-        if not _BUILT_IN.issuperset(words):
-            return None
-        return _WORD if "trigram" in words else _SURE
-
-    @property
-    def by_column(self) -> bool:
-        """It can be asked for a word in a column."""
-        return not self.options.get("detail", "full").lower().startswith("n")
 
 
 @dataclass(frozen=True)
@@ -78,44 +47,32 @@ class _Row:
 
 def searches(connection: sqlite3.Connection, name: str) -> Iterator[Finding]:
     """Ask every full-text table of a database; the words stay here."""
-    rows = connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table' AND rootpage = 0").fetchall()
-    for table, sql in rows:
-        index = _read(str(table), str(sql))
-        if index is not None and not index.module.startswith("fts"):
+    schema = read_schema(connection)
+    known = {it.table: it for it in full_text_tables(schema)}
+    for entry in (it for it in schema if it.is_virtual):
+        module = module_of(entry).lower()
+        if module and not module.startswith("fts"):
             continue
-        verdict, evidence = _asked(connection, index) if index else ("unproven", "how it was made is not understood")
-        yield Finding(f"{name}: search in {table}", verdict, evidence)
-
-
-def _read(table: str, sql: str) -> _Index | None:
-    """Read what a table was made by; None where that is not understood."""
-    made = _CREATE.fullmatch(sql.strip()) if len(sql) <= _LONGEST else None
-    if made is None or made[1].lower() != "fts5":
-        return None if made is None else _Index(table, made[1].lower())
-    columns: list[str] = []
-    options: dict[str, str] = {}
-    for part in (it.strip() for it in _PART.findall(made[2])):
-        if option := _OPTION.fullmatch(part):
-            options[option[1].lower()] = _bare(option[2])
-        elif column := _COLUMN.fullmatch(part):
-            columns += [] if column[2] else [_bare(column[1])]
+        if entry.name in known:
+            verdict, evidence = _asked(connection, known[entry.name])
         else:
-            return None
-    return _Index(table, "fts5", tuple(columns), options) if _OPTIONS.issuperset(options) else None
+            verdict, evidence = "unproven", f"{module} is not asked" if module else _UNCLEAR
+        yield Finding(f"{name}: search in {entry.name}", verdict, evidence)
 
 
-def _asked(connection: sqlite3.Connection, index: _Index) -> tuple[Verdict, str]:
-    if index.module != "fts5":
-        return "unproven", f"{index.module} is not asked"
+def _asked(connection: sqlite3.Connection, index: FullText) -> tuple[Verdict, str]:
+    if not index.clear or not _OPTIONS.issuperset(index.options):
+        return "unproven", _UNCLEAR
     try:
         rows = [_row(index, row[0], row[1:]) for row in _newest(connection, index)]
         asked = [(row, _found(connection, index, row)) for row in rows]
     except sqlite3.OperationalError as error:
         verdict = "unproven" if _UNASKABLE.search(str(error)) else unasked(error)
         return verdict, f"SQLite says: {error}"
+    external = index.content is not None
     if not rows:
-        return "unproven", "nothing tells of a row that it holds" if index.external else "it is empty"
-    return _judged([(found, row.sure) for row, found in asked if row.words], own=not index.external)
+        return "unproven", "nothing tells of a row that it holds" if external else "it is empty"
+    return _judged([(found, row.sure) for row, found in asked if row.words], own=not external)
 
 
 def _judged(asked: Sequence[tuple[bool, bool]], *, own: bool) -> tuple[Verdict, str]:
@@ -133,26 +90,35 @@ def _judged(asked: Sequence[tuple[bool, bool]], *, own: bool) -> tuple[Verdict, 
     return ("failed", said) if due else ("unproven", f"{said}, which its tokenizer may divide otherwise")
 
 
-def _newest(connection: sqlite3.Connection, index: _Index) -> Sequence[tuple[Any, ...]]:
+def _newest(connection: sqlite3.Connection, index: FullText) -> Sequence[tuple[Any, ...]]:
     """Return the newest rows that must be in the index."""
     sizes = f"{index.table}_docsize"
     held = ""
-    if index.external:
+    if index.content is not None:
         known = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = ?"
         if connection.execute(known, (sizes,)).fetchone() == (0,):
             return ()  # columnsize=0: nothing tells
         held = f"WHERE rowid IN (SELECT id FROM {quoted(sizes)} ORDER BY id DESC LIMIT {_NEWEST})"  # noqa: S608 - quoted
-    columns = ", ".join(["rowid", *map(quoted, index.columns)])
+    columns = ", ".join(["rowid", *map(quoted, index.indexed)])
     query = f"SELECT {columns} FROM {quoted(index.table)} {held} ORDER BY rowid DESC LIMIT ?"  # noqa: S608 - quoted
     return connection.execute(query, (_NEWEST,)).fetchall()
 
 
-def _row(index: _Index, rowid: int, values: Sequence[object]) -> _Row:
+def _row(index: FullText, rowid: int, values: Sequence[object]) -> _Row:
     """Return the longest words of a row, those first that are sure."""
-    texts = [(name, value) for name, value in zip(index.columns, values, strict=True) if isinstance(value, str)]
-    sure = _longest(texts, index.sure) if index.sure else []
+    texts = [(name, value) for name, value in zip(index.indexed, values, strict=True) if isinstance(value, str)]
+    known = _sure(index)
+    sure = _longest(texts, known) if known else []
     words = dict.fromkeys([*sure, *_longest(texts, _WORD)])
     return _Row(rowid, tuple(words)[:_TRIES], bool(sure))
+
+
+def _sure(index: FullText) -> re.Pattern[str] | None:
+    """Return what is a word for its tokenizer, whatever it is; None where that is not known, as with options."""
+    words = index.options.get("tokenize", "unicode61").lower().split()
+    if not _BUILT_IN.issuperset(words):
+        return None
+    return _WORD if "trigram" in words else _SURE
 
 
 def _longest(texts: Sequence[tuple[str, str]], word: re.Pattern[str]) -> list[tuple[str, str]]:
@@ -164,19 +130,12 @@ def _longest(texts: Sequence[tuple[str, str]], word: re.Pattern[str]) -> list[tu
     return sorted(found, key=lambda it: (-len(it[1]), it))[:_TRIES]
 
 
-def _found(connection: sqlite3.Connection, index: _Index, row: _Row) -> bool:
+def _found(connection: sqlite3.Connection, index: FullText, row: _Row) -> bool:
     table = quoted(index.table)
     query = f"SELECT 1 FROM {table} WHERE {table} MATCH ? AND rowid = ?"  # noqa: S608 - quoted
+    by_column = not index.options.get("detail", "full").lower().startswith("n")
     for column, word in row.words:
-        wanted = f'{quoted(column)} : "{word}"' if index.by_column else f'"{word}"'
+        wanted = f'{quoted(column)} : "{word}"' if by_column else f'"{word}"'
         if connection.execute(query, (wanted, row.rowid)).fetchone() is not None:
             return True
     return False
-
-
-def _bare(name: str) -> str:
-    """Return a name without its quotes."""
-    first = name[0]
-    if first in "[`":
-        return name[1:-1]
-    return name[1:-1].replace(first * 2, first) if first in "\"'" else name
