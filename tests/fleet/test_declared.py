@@ -116,8 +116,8 @@ def test_a_delta_may_not_need_more_memory_than_a_run_is_given(ground: Ground) ->
     ground.write("host_vars/vps1.yml", made.format("2G") + more)
     ((where, name, said),) = ground.faults()
     assert (where.startswith("host_vars/vps1.yml:4:"), name) == (True, "HB-CONFIG-INVALID")
-    assert "a delta may take more than hermes_backup_memory_max, which is 1G" in said
-    ground.write("host_vars/vps1.yml", made.format("1G") + more)
+    assert "a delta may take all that hermes_backup_memory_max gives, which is 1G" in said
+    ground.write("host_vars/vps1.yml", made.format("768M") + more)
     assert not ground.faults()
 
 

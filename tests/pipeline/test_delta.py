@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
 import stat
+import subprocess
 import time
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -16,6 +18,7 @@ import pytest
 
 from hermes_backup.pipeline.agent import Options
 from hermes_backup.snapshots.manifest import Manifest, from_json
+from tests.keys import KeyMaker
 from tests.pipeline.forge import FOLDER, bring_back, faults, refused, verified
 from tests.site import Site, fill, messages_in
 
@@ -43,17 +46,19 @@ def grow(site: Site, rows: int = 5) -> None:
     fill(site.home / "state.db", rows)
 
 
-@pytest.fixture
-def site(site: Site) -> Site:
+def noisy(site: Site) -> Site:
     """A site with some text that does not compress away."""
     (site.home / "notes.bin").write_bytes(random.Random(1).randbytes(300_000))
     return site
 
 
+site = pytest.fixture(noisy)
+
+
 @pytest.fixture
 def chained(site: Site) -> Site:
     """A site with a full snapshot and two deltas of it."""
-    assert back_up(site).full_because == "there was no full one before"
+    assert back_up(site).full_because == "no full one is remembered"
     for _ in range(2):
         grow(site)
         assert back_up(site).kind == "delta"
@@ -144,11 +149,11 @@ def other_key(site: Site) -> None:
 FULL = {
     "flipped": (flipped, "is damaged"),
     "cut": (cut, "is not kept on the host"),
-    "gone": (gone, "there was no full one before"),
-    "told otherwise": (told_otherwise, "there was no full one before"),
+    "gone": (gone, "no full one is remembered"),
+    "told otherwise": (told_otherwise, "no full one is remembered"),
     "pruned away": (pruned_away, "is not in"),
     "another home": (of_another_home, "would not be half as large"),
-    "a week old": (lambda site: aged(site, 7), "is 7 days old"),
+    "a week old": (lambda site: aged(site, 7), "is older than 1w"),
     "from the future": (lambda site: aged(site, -1), "the clock went back"),
 }
 
@@ -164,8 +169,13 @@ def test_a_full_one_is_made_where_a_delta_would_be_no_use(case: str, chained: Si
     assert back_up(chained).base == str(made.name)
 
 
-def test_other_settings_or_recipients_make_a_full_one(chained: Site) -> None:
+def test_other_settings_or_recipients_make_a_full_one(chained: Site, key_maker: KeyMaker) -> None:
     made = back_up(chained, wanted=stages(chained, full_every="8d"))
+    assert "other settings" in made.full_because
+    other = key_maker.make()
+    wanted = stages(chained, full_every="8d")
+    wanted[2]["encrypt"]["recipients"].append(other.fingerprint)
+    made = back_up(chained, wanted=wanted, public_keys=[chained.recipient.public, other.public])
     assert "other settings" in made.full_because
 
 
@@ -189,11 +199,37 @@ def test_what_does_not_fit_the_memory_is_full_each_time_and_not_kept(site: Site)
     assert [it.name for it in base_folder(site).iterdir()] == ["base.json"]
 
 
-def test_what_grew_beyond_the_memory_is_full(site: Site) -> None:
+def test_what_grew_beyond_the_memory_or_doubled_is_full(site: Site) -> None:
+    (site.home / "notes.bin").write_bytes(random.Random(1).randbytes(900_000))
     back_up(site, wanted=stages(site, memory="66M"))
-    (site.home / "large.bin").write_bytes(bytes(2_000_000))
+    (site.home / "large.bin").write_bytes(bytes(600_000))
     made = back_up(site, wanted=stages(site, memory="66M"))
     assert "do not fit the memory" in made.full_because
+    back_up(site, wanted=stages(site))
+    (site.home / "large.bin").write_bytes(bytes(9_000_000))
+    assert "more than doubled" in back_up(site).full_because
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small file system")
+def test_without_room_for_a_patch_a_full_one_is_made(site: Site) -> None:
+    state = site.root / "state"
+    state.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16M", "none", str(state)], check=True)
+    try:
+        (site.home / "notes.bin").write_bytes(random.Random(1).randbytes(6_000_000))
+        back_up(site)
+        (site.home / "new.bin").write_bytes(random.Random(2).randbytes(2_500_000))
+        free = os.statvfs(state)
+        (state / "ballast").write_bytes(bytes(free.f_bavail * free.f_frsize - 1_500_000))
+        assert "cannot be made here" in back_up(site).full_because
+    finally:
+        subprocess.run(["umount", "--lazy", str(state)], check=True)
+
+
+def test_a_base_and_its_delta_that_no_memory_holds_are_refused(chained: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hermes_backup.streams.patching.OVERHEAD", 1 << 50)
+    fault = refused(chained, "HB-STAGE-FAILED", code=5, match="too little memory for a delta")
+    assert "full snapshot" in fault.mend
 
 
 def test_delta_goes_with_tar_and_zstd_alone(site: Site) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import re
@@ -22,6 +23,7 @@ from hermes_backup.snapshots.restore_text import RestoreFacts, restore_text
 from hermes_backup.streams.coder import from_bytes, join
 from hermes_backup.streams.compression import Compress
 from hermes_backup.streams.gpg import EncryptTo
+from tests.home.full_text import CARRYING, make
 from tests.keys import KeyMaker, gpg
 from tests.pipeline.forge import FOLDER, Forge, entry, folder_entry, part_of, tar_of
 from tests.site import Site, fill, messages_in
@@ -152,6 +154,28 @@ def test_it_brings_back_what_changed_since_another_snapshot(encryption: str, sit
     spoil(base, flipped)
     stopped(reader.execute(text, folder, name_of(site, 2)))
     assert not list(reader.folder.iterdir())
+
+
+def test_a_table_called_base_and_a_file_in_the_way_deceive_nobody(site: Site, meet: Meet) -> None:
+    (site.home / "state.db").unlink()
+    make(site.home / "state.db", CARRYING)
+    with contextlib.closing(sqlite3.connect(site.home / "state.db")) as connection, connection:
+        connection.execute("CREATE TABLE base (x)")
+    (site.home / "notes.bin").write_bytes(random.Random(1).randbytes(300_000))
+    stages = stages_of(site, "zstd", "recipients")
+    stages[1]["archive"]["delta"] = {}
+    site.run(stages)
+    status = site.run(stages)
+    folder = site.store / FOLDER
+    assert '"base": "' in (folder / f"{status.snapshot}.manifest.asc").read_text().replace('\n "base"', "")
+    reader = meet(status.public_key, site.recipient.gnupghome)
+    text = (folder / RESTORE_TEXT).read_text()
+    (reader.folder / "out.base").write_text("mine")
+    stopped(reader.execute(text, folder, name_of(site, 2)))
+    assert (reader.folder / "out.base").read_text() == "mine"
+    (reader.folder / "out.base").unlink()
+    done = reader.execute(text, folder, name_of(site, 2))
+    assert done.returncode == 0, done.stderr
 
 
 def stopped(done: subprocess.CompletedProcess[str], said: str = "") -> None:

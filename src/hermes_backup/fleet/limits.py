@@ -23,7 +23,7 @@ def beyond(config: HostConfig, means: Means) -> Iterator[Problem]:
         return  # a share of the machine's memory, or no limit
     for name in config.pipelines:
         for number, stage in enumerate(pipeline_of(config, name).stages):
-            if isinstance(stage, Archive) and stage.delta is not None and stage.delta.memory > given:
+            if isinstance(stage, Archive) and stage.delta is not None and stage.delta.memory >= given:
                 path = ("pipelines", name, "stages", number, "archive", "delta", "memory")
-                what = f"a delta may take more than hermes_backup_memory_max, which is {means.memory_max}"
+                what = f"a delta may take all that hermes_backup_memory_max gives, which is {means.memory_max}"
                 yield Problem(path, what, "Raise hermes_backup_memory_max to twice as much, or lower this.")

@@ -24,7 +24,7 @@ from pydantic import (
 )
 
 from hermes_backup.errors import MANIFEST_BAD, Fault
-from hermes_backup.snapshots.names import HOST_RE, SnapshotName, is_delta, parse_file, role_of
+from hermes_backup.snapshots.names import HOST_RE, SnapshotName, is_delta, is_image, parse_file, role_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -236,7 +236,7 @@ def _misnamed(part: Part, manifest: Manifest) -> Iterable[str]:
         yield f"{part.name[:80]!r} is not the name of this snapshot's {part.role}"
     elif part.name.endswith(".gpg") != (manifest.encryption != "none"):
         yield f"{part.name} does not fit encryption: {manifest.encryption}"
-    elif part.role == "data" and (parsed[1].startswith(".sqsh")) != (manifest.format == "squashfs"):
+    elif part.role == "data" and is_image(part.name) != (manifest.format == "squashfs"):
         yield f"{part.name} does not fit format: {manifest.format}"
     elif part.role == "data" and is_delta(part.name) != (manifest.kind == "delta"):
         yield f"{part.name} does not fit kind: {manifest.kind}"

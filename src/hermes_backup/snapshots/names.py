@@ -23,7 +23,7 @@ ENCRYPTED = ".gpg"
 _DATA_SUFFIX = re.compile(r"\.(?:tar(?:\.(?:delta\.zst|zst|lz4|gz))?|sqsh)(?:\.gpg)?", re.ASCII)
 _INDEX_SUFFIX = re.compile(r"\.index(?:\.(?:zst|lz4|gz))?(?:\.gpg)?", re.ASCII)
 _IMAGE = ".sqsh"
-_DELTA = ".tar.delta."
+_DELTA = ".tar.delta"
 _COMPRESSION_SUFFIXES = {"zstd": ".zst", "lz4": ".lz4", "gzip": ".gz", "none": ""}
 _MAX_SEQUENCE = 10**12 - 1
 
@@ -71,13 +71,14 @@ class SnapshotName:
         return name
 
 
-def data_suffix(archive: Literal["tar", "squashfs"], compression: str, *, encrypted: bool) -> str:
+def data_suffix(archive: Literal["tar", "squashfs"], compression: str, *, encrypted: bool, delta: bool = False) -> str:
     """Return the suffix of a snapshot's data, such as ``.tar.zst.gpg``; squashfs compresses within itself.
 
     Raises:
         KeyError: a compression of tar that this program does not write.
     """
-    body = _IMAGE if archive == "squashfs" else ".tar" + _COMPRESSION_SUFFIXES[compression]
+    tar = _DELTA if delta else ".tar"
+    body = _IMAGE if archive == "squashfs" else tar + _COMPRESSION_SUFFIXES[compression]
     return body + (ENCRYPTED if encrypted else "")
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from hermes_backup.snapshots.names import ENCRYPTED, check_host, check_pipeline, data_suffix
+from hermes_backup.snapshots.names import check_host, check_pipeline, data_suffix
 
 _TEMPLATE = Path(__file__).with_name("RESTORE.txt.j2")
 _FINGERPRINT = re.compile(r"(?:[0-9A-F]{40}|[0-9A-F]{64})", re.ASCII)
@@ -55,7 +55,7 @@ class RestoreFacts:
     @property
     def delta_suffix(self) -> str:
         """The suffix of a delta's data."""
-        return ".tar.delta.zst" + (ENCRYPTED if self.encryption != "none" else "")
+        return data_suffix(self.format, self.compression, encrypted=self.encryption != "none", delta=True)
 
     def unpacked(self, name: str, suffix: str) -> str:
         """Return the pipe that turns a snapshot's data into a stream of tar, or into a squashfs image."""

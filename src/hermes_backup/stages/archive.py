@@ -23,6 +23,7 @@ from hermes_backup.stages.stage import Stage
 from hermes_backup.stages.stream import Archive as MadeArchive
 from hermes_backup.stages.stream import Contents, Packing, Stream
 from hermes_backup.stages.things import Home
+from hermes_backup.stages.units import show_duration
 from hermes_backup.streams.coder import Chunks
 from hermes_backup.streams.compression import Compress
 from hermes_backup.streams.members import Follower, Member
@@ -90,7 +91,9 @@ class Archive(Stage):
         how = f"archive as {self.format}, compressed by {self.compression.algorithm}"
         if self.delta is None:
             return (how,)
-        return (f"{how}; what changed since the last full snapshot, at most {self.delta.full_every.days} days",)
+        return (
+            f"{how}; what changed since the last full snapshot, at most {show_duration(self.delta.full_every)} long",
+        )
 
     def run(self, value: Any, context: Context) -> Stream:
         """Choose what goes in, and describe the stream; nothing runs until somebody pulls."""
@@ -98,7 +101,7 @@ class Archive(Stage):
         rules = self.rules(home)
         making = _Making(home, rules, context, holes=self.format == "tar")
         suffix = ".tar" if self.format == "tar" else ""
-        made = MadeArchive(self.format, suffix, rules.patterns, making.chunks, making.contents)
+        made = MadeArchive(self.format, suffix, rules.patterns, making.chunks, making.contents, making.entries)
         return Stream(made, self._packing(home, making.newest, context), delta=self.delta)
 
     def rules(self, home: Home) -> Rules:
@@ -141,6 +144,11 @@ class _Making:
     def newest(self) -> int:
         """The time of the newest entry, in whole seconds."""
         return max((it.mtime_ns for it in self._selection.entries), default=0) // 10**9
+
+    @property
+    def entries(self) -> int:
+        """How many there are."""
+        return len(self._selection.entries)
 
     def chunks(self) -> Chunks:
         """Make the archive and follow it."""

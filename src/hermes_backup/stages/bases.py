@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from hermes_backup.snapshots.manifest import Manifest
+from hermes_backup.snapshots.names import SnapshotName
 from hermes_backup.stages.stream import Packing
 from hermes_backup.streams.coder import Chunks, read_chunks
 from hermes_backup.streams.compression import Decompress
@@ -53,14 +54,14 @@ class Bases:
         """What is known of the last full snapshot; None where nothing is."""
         try:
             return Base.model_validate_json(self._told.read_bytes())
-        except (FileNotFoundError, ValidationError):
+        except (OSError, ValidationError):
             return None
 
     def holds(self, base: Base) -> bool:
         """Whether its archive lies here, by its size."""
         try:
             return self._archive(base.manifest).stat().st_size == base.packed
-        except FileNotFoundError:
+        except OSError:
             return False
 
     def prefix(self, base: Base) -> Prefix:
@@ -82,11 +83,19 @@ class Bases:
             write_private(self.probe, probe)
         write_private(self._told, base.model_dump_json(by_alias=True).encode())
 
+    def lies_in(self, name: SnapshotName, places: Collection[str]) -> None:
+        """Remember more places that hold the base, if ``name`` is it."""
+        base = self.last()
+        if base is not None and base.manifest.name == name:
+            more = base.model_copy(update={"places": tuple(dict.fromkeys((*base.places, *places)))})
+            write_private(self._told, more.model_dump_json(by_alias=True).encode())
+
     def forget(self) -> None:
         """Keep no base."""
-        self._told.unlink(missing_ok=True)
-        if self._folder.exists():
+        if self._folder.is_dir() and not self._folder.is_symlink():
             shutil.rmtree(self._folder)
+        else:
+            self._folder.unlink(missing_ok=True)
 
     def _archive(self, manifest: Manifest) -> Path:
         return self._folder / f"{manifest.name}.tar.zst"

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from hermes_backup.errors import PUSH_FAILED, Fault
+from hermes_backup.errors import PUSH_FAILED, REMOTE_REFUSED, Fault
 from hermes_backup.snapshots.names import RESTORE_TEXT, folder_of, manifest_name
 from hermes_backup.snapshots.place import Place
 from hermes_backup.snapshots.proving import matching
 from hermes_backup.stages.bases import Bases
 from hermes_backup.stages.context import Context
 from hermes_backup.stages.describing import restore_text_of
-from hermes_backup.stages.holding import holds, holds_last
+from hermes_backup.stages.holding import holds, holds_last, stored_in
 from hermes_backup.stages.ledger import Entry
 from hermes_backup.stages.things import Snapshot
 
@@ -64,9 +64,11 @@ def copy_to(snapshot: Snapshot, targets: Sequence[Target], context: Context) -> 
 
 def _is_there(place: Place, last: Entry, snapshot: Snapshot, context: Context) -> bool:
     """Say whether a place holds a snapshot: one that it is said to be in was looked at."""
-    return place.label in _labels(snapshot) or (
-        last.manifest.name == snapshot.name and holds_last(place, last, context)
-    )
+    if place.label in _labels(snapshot):
+        return True
+    with suppress(Fault):  # one that cannot be asked is copied to, which fails by its name
+        return last.manifest.name == snapshot.name and holds_last(place, last, context)
+    return False
 
 
 def _labels(snapshot: Snapshot) -> tuple[str, ...]:
@@ -104,6 +106,7 @@ def remember(snapshot: Snapshot, failures: Sequence[Failure], context: Context) 
     labels = _labels(snapshot)
     if last is not None and last.manifest.name == snapshot.name:
         context.ledger.record(last.model_copy(update={"places": labels}))
+    Bases(context.ledger.folder).lies_in(snapshot.name, labels)
     context.listener.published(snapshot.manifest, labels)
     if failures:
         raise summary(failures, labels)
@@ -139,27 +142,47 @@ def _copy_patiently(snapshot: Snapshot, target: Target, attempts: int, context: 
 
 def _with_base(snapshot: Snapshot, source: Place, target: Place, context: Context) -> None:
     """Copy a snapshot; a delta only to where its base is, which is copied before it where that is known."""
-    base = Bases(context.ledger.folder).last() if snapshot.manifest.base else None
+    bases = Bases(context.ledger.folder)
+    base = bases.last() if snapshot.manifest.base else None
     wanted = base is not None and str(base.manifest.name) == snapshot.manifest.base
     if base is not None and wanted and not holds(target, base.manifest, base.places, context):
         _copy(Snapshot(base.manifest.name, base.manifest, (source,)), source, target, context)
+        bases.lies_in(base.manifest.name, [target.label])
     _copy(snapshot, source, target, context)
 
 
 def _copy(snapshot: Snapshot, source: Place, target: Place, context: Context) -> None:
+    """Copy what the target lacks; only what was written here goes again when it fails."""
     folder = folder_of(context.host, context.pipeline)
-    names = (*(part.name for part in snapshot.manifest.parts), manifest_name(snapshot.name))
     parts = {part.name: part for part in snapshot.manifest.parts}
+    names = (*parts, manifest_name(snapshot.name))
+    lacking = _lacking(target, names, context)
     target.put(f"{folder}/{RESTORE_TEXT}", restore_text_of(snapshot.manifest, context), replace=True)
-    with Unfinished(folder, names) as unfinished:
-        unfinished.begin(target)
-        for name in names:
+    written: list[str] = []
+    try:
+        for name in lacking:
             with target.sink(f"{folder}/{name}") as sink:
                 chunks = source.read(f"{folder}/{name}")
                 for chunk in matching(chunks, parts[name]) if name in parts else chunks:
                     sink.write(chunk)
                 sink.commit()
-        unfinished.finish(target)
+            written.append(f"{folder}/{name}")
+    except BaseException:
+        for path in reversed(written):
+            with suppress(Fault):
+                target.delete(path)
+        raise
+
+
+def _lacking(target: Place, names: Sequence[str], context: Context) -> tuple[str, ...]:
+    """Return those of the names that a place does not list; all, where it takes and does not tell."""
+    try:
+        there = stored_in(target, context)
+    except Fault as fault:
+        if fault.kind is not REMOTE_REFUSED:
+            raise
+        return tuple(names)
+    return tuple(it for it in names if it not in there)
 
 
 class Unfinished:

@@ -24,7 +24,7 @@ from hermes_backup.streams.coder import Chunks, join, read_chunks
 from hermes_backup.streams.compression import Compress, Decompress, algorithm_of
 from hermes_backup.streams.gpg import Decrypt as GpgDecrypt
 from hermes_backup.streams.members import Member
-from hermes_backup.streams.patching import Prefix, Unpatch
+from hermes_backup.streams.patching import Prefix, Unpatch, require_memory
 
 
 class Decrypt(Stage):
@@ -110,6 +110,7 @@ class Decrypt(Stage):
         """
         base = base_of(delta, context)
         part, secret = base.manifest.data, self._secret(base.manifest)
+        require_memory(part.plain_size + delta.manifest.data.plain_size)
         _fetch(base, part, context)
         unpatch = Unpatch(lambda: Prefix.read(_open(part, secret, context), part.plain_size))
         own = self._secret(delta.manifest)

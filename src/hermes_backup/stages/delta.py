@@ -4,14 +4,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from hermes_backup.snapshots.names import SnapshotName
-from hermes_backup.stages.units import Duration, Size
-from hermes_backup.streams.patching import LARGEST, OVERHEAD, TOO_LARGE
+from hermes_backup.stages.units import Duration, Size, show_duration
+from hermes_backup.streams.patching import LARGEST, OVERHEAD
 
+TOO_LARGE = "the last full one and the new one do not fit the memory allowed"
+GROWN = "the home has more than doubled"
+_ENTRY = 1536  # bytes that the list of files takes for each, measured with 40,000
 _GAIN = 2  # a patch that has not half the size of a full makes every restore dearer for little
+
+
+class Room(NamedTuple):
+    """How many bytes there is room for, and what to say of more."""
+
+    size: int
+    beyond: str
 
 
 class Delta(BaseModel):
@@ -39,9 +50,13 @@ class Delta(BaseModel):
         """The largest archive, in bytes before compression, that is worth to be kept as a base."""
         return min((self.memory - OVERHEAD) // 2, LARGEST)
 
-    def room(self, base: int) -> int:
-        """Return how many bytes the new archive may have beside a base of so many."""
-        return min(self.memory - OVERHEAD - base, LARGEST)
+    def room(self, base: int, entries: int) -> Room:
+        """Return how large the new archive of so many entries may be beside a base of so many bytes.
+
+        What has grown to more than twice the base is new for the most part.
+        """
+        fits = min(self.memory - OVERHEAD - entries * _ENTRY - base, LARGEST)
+        return Room(fits, TOO_LARGE) if fits < 2 * base else Room(2 * base, GROWN)
 
 
 @dataclass(frozen=True)
@@ -49,8 +64,8 @@ class BaseFacts:
     """What decides whether the last full can be a base.
 
     ``size`` is that of its archive, before compression, ``kept`` whether that lies on the host. ``signer`` signed its
-    manifest; ``settings`` are those that it was made under; ``missing`` names the places that do not hold it;
-    ``opens``: who can open the new snapshot can open it, too.
+    manifest; ``settings`` are those that it was made under; ``missing`` says of places that they do not hold it;
+    ``opens``: who can open the new snapshot can open it, too; ``followed``: the last snapshot is it, or a delta of it.
     """
 
     name: SnapshotName
@@ -60,6 +75,7 @@ class BaseFacts:
     settings: str
     missing: tuple[str, ...]
     opens: bool
+    followed: bool
 
 
 def full_because(base: BaseFacts | None, delta: Delta, *, now: datetime, signer: str, settings: str) -> str:
@@ -68,17 +84,18 @@ def full_because(base: BaseFacts | None, delta: Delta, *, now: datetime, signer:
     Who restores needs the base, so it must be there, be signed by the key that is pinned, and open to the same keys.
     """
     if base is None:
-        return "there was no full one before"
+        return "no full one is remembered"
     age = now - base.name.time
     reasons = (
         (base.size > delta.largest, TOO_LARGE),
         (not base.kept, f"{base.name} is not kept on the host"),
         (age < timedelta(0), f"the clock went back behind {base.name}"),
-        (age >= delta.full_every, f"{base.name} is {age.days} days old"),
+        (age >= delta.full_every, f"{base.name} is older than {show_duration(delta.full_every)}"),
         (base.settings != settings, f"other settings than those of {base.name}"),
         (base.signer != signer, f"another key signed {base.name}"),
         (not base.opens, f"{base.name} has another passphrase"),
-        (bool(base.missing), f"{base.name} is not in {', '.join(base.missing)}"),
+        (not base.followed, f"a later full one than {base.name} was not kept"),
+        (bool(base.missing), "; ".join(base.missing)),
     )
     return next((said for holds, said in reasons if holds), "")
 

@@ -25,7 +25,7 @@ from hermes_backup.stages.copying import Failure, Target, Unfinished, retry, sum
 from hermes_backup.stages.describing import Measured, index_of, manifest_of, restore_text_of, signed
 from hermes_backup.stages.holding import held_last
 from hermes_backup.stages.ledger import Entry
-from hermes_backup.stages.patching import making
+from hermes_backup.stages.making import making
 from hermes_backup.stages.stream import Contents, Stream
 from hermes_backup.stages.things import Snapshot
 from hermes_backup.streams.fanout import spread

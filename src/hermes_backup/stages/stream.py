@@ -42,13 +42,14 @@ class Contents:
 
 @dataclass(frozen=True)
 class Archive:
-    """An archive that can be made: ``chunks`` starts it, ``contents`` tells what went in once it has ended."""
+    """An archive of so many ``entries`` that can be made: ``chunks`` starts it, ``contents`` tells what went in."""
 
     format: Literal["tar", "squashfs"]
     suffix: str
     excluded: tuple[str, ...]
     chunks: Callable[[], Chunks]
     contents: Callable[[], Contents]
+    entries: int
 
 
 class Packing(Coder, Protocol):

@@ -9,8 +9,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
-from hermes_backup.errors import DATA_DAMAGED, Fault
+from hermes_backup.errors import DATA_DAMAGED, STAGE_FAILED, Fault
 from hermes_backup.streams.coder import Chunks
 from hermes_backup.streams.compression import decompressed
 
@@ -24,10 +25,11 @@ OVERHEAD = 64 << 20
 """Bytes that a run needs beside the base and the new stream: tables of zstd, and the program itself."""
 WINDOW_LOG_MAX = 31
 """The largest window that ``zstd --long=31`` reads; it bounds the new stream to 2 GiB."""
-TOO_LARGE = "the last full one and the new one do not fit the memory allowed"
 LARGEST = 1 << WINDOW_LOG_MAX
 _SHORTEST = 8  # zstd's shortest prefix
 _WINDOW_LOG_MIN = 10
+_NO_MEMORY = "not enough memory"  # zstd's words
+_MORE_MEMORY = "Restore on a machine with more memory, or take a full snapshot: hermes-backup list tells which are."
 
 
 class NoPatchError(Exception):
@@ -67,11 +69,15 @@ class Prefix:
 
 @dataclass(frozen=True)
 class Patch:
-    """Compress a stream of at most ``room`` bytes against a base."""
+    """Compress a stream of at most ``room`` bytes against a base, at most twice as large as that.
+
+    ``beyond`` is what to say where it has more.
+    """
 
     prefix: Prefix
     level: int
     room: int
+    beyond: str
 
     @property
     def suffix(self) -> str:
@@ -82,27 +88,28 @@ class Patch:
         """Compress; ends with zstd's end mark and check sum.
 
         Raises:
-            NoPatchError: the stream has more than ``room`` bytes.
+            NoPatchError: the stream has more than ``room`` bytes, or there is too little memory.
         """
         parameter = zstd.CompressionParameter
-        window = max(_WINDOW_LOG_MIN, min(WINDOW_LOG_MAX, (self.room - 1).bit_length()))
         options: dict[int, int] = {
             parameter.compression_level: self.level,
             parameter.checksum_flag: 1,
             parameter.enable_long_distance_matching: 1,
-            parameter.window_log: window,  # the base can be referred to until so many bytes have passed
+            parameter.window_log: _window(self.room),  # the base can be referred to until so many bytes have passed
         }
-        compressor = zstd.ZstdCompressor(options=options, zstd_dict=self.prefix.dictionary.as_prefix)
         size = 0
         try:
+            compressor = zstd.ZstdCompressor(options=options, zstd_dict=self.prefix.dictionary.as_prefix)
             for chunk in chunks:
                 size += len(chunk)
-                if size > min(self.room, LARGEST):
-                    raise NoPatchError(TOO_LARGE)
+                if size > self.room:
+                    raise NoPatchError(self.beyond)
                 coded = compressor.compress(chunk)
                 if coded:
                     yield coded
             yield compressor.flush()
+        except zstd.ZstdError as error:
+            raise NoPatchError(f"zstd says: {error}") from error
         finally:
             chunks.close()
 
@@ -122,13 +129,41 @@ class Unpatch:
         """Decompress.
 
         Raises:
-            Fault: DATA_DAMAGED, also where the base is another one than the patch was made against.
+            Fault: DATA_DAMAGED, also where the base is another one than the patch was made against; STAGE_FAILED when
+                there is too little memory.
         """
         try:
             prefix = self.base()
-        except BaseException:
-            chunks.close()
+            options: dict[int, int] = {zstd.DecompressionParameter.window_log_max: _window(2 * prefix.size)}
+            decompressor = zstd.ZstdDecompressor(options=options, zstd_dict=prefix.dictionary.as_prefix)
+            yield from decompressed(chunks, decompressor, "zstd")
+        except MemoryError:
+            raise _too_little() from None
+        except Fault as fault:
+            if _NO_MEMORY in fault.what:
+                raise _too_little() from None
             raise
-        options: dict[int, int] = {zstd.DecompressionParameter.window_log_max: WINDOW_LOG_MAX}
-        decompressor = zstd.ZstdDecompressor(options=options, zstd_dict=prefix.dictionary.as_prefix)
-        yield from decompressed(chunks, decompressor, "zstd")
+        finally:
+            chunks.close()
+
+
+def require_memory(size: int) -> None:
+    """Make sure that a base and what was made against it, together of ``size`` bytes, fit what this machine has free.
+
+    Raises:
+        Fault: STAGE_FAILED.
+    """
+    told = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines())
+    free = int(told["MemAvailable"].split()[0]) << 10
+    if size + OVERHEAD > free:
+        raise _too_little(f": {(size + OVERHEAD) >> 20} MiB are needed, {free >> 20} are free")
+
+
+def _too_little(said: str = "") -> Fault:
+    what = "there is too little memory for a delta and what it was made against"
+    return Fault(STAGE_FAILED, what + said, mend=_MORE_MEMORY)
+
+
+def _window(room: int) -> int:
+    """Return the binary logarithm of the window that so many bytes need."""
+    return max(_WINDOW_LOG_MIN, min(WINDOW_LOG_MAX, (room - 1).bit_length()))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hermes_backup.errors import Fault
+from hermes_backup.snapshots.place import Place
 from hermes_backup.stages.bases import Base, Bases, Keeping
 from hermes_backup.stages.context import Context
 from hermes_backup.stages.copying import Target
@@ -89,9 +90,24 @@ def _facts(base: Base, bases: Bases, stream: Stream, targets: Sequence[Target], 
         signer=base.signer,
         settings=base.settings,
         kept=bases.holds(base),
-        missing=tuple(it.label for it in places if not holds(it, base.manifest, base.places, context)),
+        missing=tuple(said for it in places if (said := _missing(it, base, context))),
         opens=_opens(bases, stream),
+        followed=_followed(base, context),
     )
+
+
+def _missing(place: Place, base: Base, context: Context) -> str:
+    try:
+        there = holds(place, base.manifest, base.places, context)
+    except Fault:
+        return f"{place.label} does not answer"
+    return "" if there else f"{base.manifest.name} is not in {place.label}"
+
+
+def _followed(base: Base, context: Context) -> bool:
+    """Whether the newest snapshot is the base or needs it: then no pruning takes it before the next."""
+    last = context.ledger.last()
+    return last is not None and str(base.manifest.name) in (str(last.manifest.name), last.manifest.base)
 
 
 def _patched(stream: Stream, delta: Delta, base: Base, bases: Bases, context: Context) -> Stream:
@@ -100,9 +116,9 @@ def _patched(stream: Stream, delta: Delta, base: Base, bases: Bases, context: Co
         prefix = bases.prefix(base)
     except (Fault, OSError):
         raise NoPatchError(f"what is kept of {base.manifest.name} is damaged") from None
-    _write(
-        Patch(prefix, _LEVEL, delta.room(prefix.size)).code(stream.archive.chunks()), path, largest_patch(base.packed)
-    )
+    room = delta.room(prefix.size, stream.archive.entries)
+    patch = Patch(prefix, _LEVEL, room.size, room.beyond)
+    _write(patch.code(stream.archive.chunks()), path, largest_patch(base.packed))
     contents = stream.archive.contents()
     context.listener.note("archive", f"what changed since {base.manifest.name}")
     made = replace(stream.archive, chunks=lambda: _read(path), contents=lambda: contents)
@@ -110,6 +126,18 @@ def _patched(stream: Stream, delta: Delta, base: Base, bases: Bases, context: Co
 
 
 def _write(chunks: Chunks, path: Path, largest: int) -> None:
+    """Write a patch, or nothing."""
+    try:
+        _fill(chunks, path, largest)
+    except OSError as error:  # a full one needs no room here
+        path.unlink(missing_ok=True)
+        raise NoPatchError(f"a delta cannot be made here: {error.strerror}") from error
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+
+
+def _fill(chunks: Chunks, path: Path, largest: int) -> None:
     size = 0
     try:
         with path.open("wb") as file:
@@ -130,17 +158,17 @@ def _read(path: Path) -> Chunks:
 def _keep(snapshot: Snapshot, keeping: Keeping, bases: Bases, stream: Stream, context: Context) -> None:
     """Keep what was published as the base of what follows; that it cannot be is told, and fails nothing."""
     kept = keeping.kept
-    base = Base(
-        manifest=snapshot.manifest,
-        settings=context.settings,
-        signer=_signer(context),
-        places=tuple(it.label for it in snapshot.places),
-        packed=0 if kept is None else kept.stat().st_size,
-    )
     try:
+        base = Base(
+            manifest=snapshot.manifest,
+            settings=context.settings,
+            signer=_signer(context),
+            places=tuple(it.label for it in snapshot.places),
+            packed=0 if kept is None else kept.stat().st_size,
+        )
         bases.keep(base, kept, _probe(stream))
-    except OSError as error:
-        context.listener.warn("archive", f"{snapshot.name} cannot be kept as a base for deltas: {error.strerror}")
+    except (Fault, OSError) as error:
+        context.listener.warn("archive", f"{snapshot.name} cannot be kept as a base for deltas: {error}")
 
 
 def _signer(context: Context) -> str:
