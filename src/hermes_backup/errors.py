@@ -332,7 +332,7 @@ BASE_MISSING = Kind(
     "HB-BASE-MISSING",
     _C.VERIFY,
     "A snapshot holds what changed since another one, which is not there.",
-    "Take another snapshot or remote; the next run makes a full one where a remote lacks the last.",
+    "Take another remote by --from, or another snapshot; the next run makes a full one where a remote lacks the last.",
 )
 INDEX_TOO_LARGE = Kind(
     "HB-INDEX-TOO-LARGE",

@@ -197,7 +197,8 @@ class Forge:
     ) -> SnapshotName:
         """Write data, index and manifest; ``coders`` code both, ``changes`` are fields of the manifest.
 
-        ``listing`` is the index, where it is not that of ``members``. ``image``: what is given is squashfs.
+        ``listing`` is the index, where it is not that of ``members``. ``image``: what is given is squashfs. The data of
+        a delta refers to nothing of its base, and unpacks with it all the same.
         """
         name = SnapshotName(number, begun + timedelta(days=number))
         known = members_of(archive) if members is None else members
@@ -208,12 +209,13 @@ class Forge:
         data = b"".join(join(from_bytes(archive), sealing if image else (Compress(), *sealing)))
         index = b"".join(join(from_bytes(listing), (Compress(), *sealing)))
         files = [it.size for it in known if it.kind in ("file", "hardlink")]
+        suffix = ".sqsh.gpg" if image else ".tar.delta.zst.gpg" if "base" in changes else ".tar.zst.gpg"
         fields: dict[str, Any] = {
             "host": "vps1", "pipeline": "nightly", "sequence": number, "created": name.time,
             "format": "squashfs" if image else "tar",
             "compression": "zstd", "encryption": "recipients", "recipients": (self.site.recipient.fingerprint,),
             "parts": (
-                part_of(data_name(name, ".sqsh.gpg" if image else ".tar.zst.gpg"), "data", data, plain),
+                part_of(data_name(name, suffix), "data", data, plain),
                 part_of(index_name(name, ".index.zst.gpg"), "index", index, len(listing)),
             ),
             "files": len(files), "bytes": sum(files), "engine": "forge",

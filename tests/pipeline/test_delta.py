@@ -272,6 +272,25 @@ def test_a_damaged_base_spoils_its_deltas(chained: Site) -> None:
     assert [it.name.sequence for it in verified(chained, wanted="3").verdicts] == [1, 3]
 
 
+@pytest.mark.parametrize("rotten", [False, True])
+def test_prune_reads_what_a_new_delta_was_made_against(site: Site, rotten: bool) -> None:
+    """Each night two stay; where the base of the newest has rotted, the one before it is the last that is whole."""
+    wanted = stages(site, {"prune": {"keep_last": 2}}, **DELTA["delta"])
+    back_up(site, wanted=wanted)
+    gone(site)
+    back_up(site, wanted=wanted)
+    if rotten:
+        (data,) = (site.store / FOLDER).glob("000002-*.tar.zst.gpg")
+        content = bytearray(data.read_bytes())
+        content[len(content) // 2] ^= 1
+        data.write_bytes(content)
+    grow(site)
+    assert back_up(site, wanted=wanted).base == str(manifest(site, "000002").name)
+    verdicts = verified(site).verdicts
+    assert [it.name.sequence for it in verdicts] == ([1, 2, 3] if rotten else [2, 3])
+    assert [it.name.sequence for it in verdicts if it.fault is None] == ([1] if rotten else [2, 3])
+
+
 def test_a_single_file_comes_out_of_a_delta(chained: Site) -> None:
     bring_back(chained, target=chained.root / "back", only=("SOUL.md",))
     assert (chained.root / "back" / "SOUL.md").read_text() == "I am the test.\n"

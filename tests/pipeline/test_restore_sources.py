@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,15 @@ from typing import Any
 import pytest
 
 from hermes_backup.errors import Fault
+from hermes_backup.pipeline.choosing import choose
+from hermes_backup.pipeline.config import pipeline_of
+from hermes_backup.pipeline.looking import Shelf
 from hermes_backup.pipeline.places import pinned_key
+from hermes_backup.pipeline.restoring import restore
+from hermes_backup.pipeline.unpacking import Source
 from hermes_backup.snapshots.signing import HostKey
 from tests.keys import KeyMaker, Recipient, fingerprint_of, gpg
-from tests.pipeline.forge import bring_back, refused
+from tests.pipeline.forge import FOLDER, Witness, bring_back, pinned, refused
 from tests.servers import S3Server, SftpServer, write_config
 from tests.site import Site
 
@@ -98,6 +104,29 @@ def test_the_newest_of_all_places_is_the_latest(site: Site) -> None:
     old = bring_back(site, stages=both, source=str(site.store), target=site.root / "old")
     assert (old.target / "SOUL.md").read_text() == "I am the test.\n"
     refused(site, "HB-SNAPSHOT-MISSING", code=3, stages=both, source="/elsewhere", target=site.root / "x")
+
+
+@pytest.mark.parametrize("wanted", ["latest", "2"])
+def test_a_delta_comes_from_the_place_that_has_its_base(site: Site, wanted: str) -> None:
+    (site.home / "notes.bin").write_bytes(random.Random(1).randbytes(300_000))
+    both = site.usual({"push": {"to": [str(site.remote)]}}, archive={"delta": {}})
+    site.run(both)
+    (site.home / "SOUL.md").write_text("newer")
+    site.run(both)
+    config = site.config(both)
+    pipeline = pipeline_of(config, "nightly")
+    assert [it for it in site.snapshots() if it.startswith("000002-") and ".delta." in it]
+    for path in (site.store / FOLDER).glob("000001-*"):
+        path.unlink()
+    with pinned(site) as pin:
+        chosen = choose(config, pipeline, wanted, pinned=pin)
+        for place, listed in (chosen, Shelf(config, pipeline, pin).choose(wanted)):
+            assert (place.label, listed.name.sequence) == (str(site.remote), 2)
+        done = restore(Source(config, pipeline, chosen, pin), site.root / "back", Witness())
+        assert (done.target / "SOUL.md").read_text() == "newer"
+        assert choose(config, pipeline, wanted, str(site.store), pin)[1].name.sequence == 2, "it says what is missing"
+    fault = refused(site, "HB-BASE-MISSING", stages=both, source=str(site.store), target=site.root / "other")
+    assert "--from" in fault.mend
 
 
 def test_a_store_on_the_host_is_no_place_for_its_controller(site: Site) -> None:

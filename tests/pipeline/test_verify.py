@@ -15,7 +15,7 @@ from hermes_backup.snapshots.folder import FolderPlace
 from hermes_backup.streams.coder import Chunks, Coder
 from hermes_backup.streams.gpg import EncryptTo, EncryptWith
 from tests.keys import KeyMaker, Recipient, gpg
-from tests.pipeline.forge import BEGUN, FOLDER, Forge, entry, faults, refused, tar_of, verified
+from tests.pipeline.forge import BEGUN, FOLDER, Forge, bring_back, entry, faults, refused, tar_of, verified
 from tests.site import Site
 
 ARCHIVE = tar_of(entry("SOUL.md", b"I am.\n"))
@@ -144,6 +144,23 @@ def test_encrypted_to_fewer_or_more_than_the_manifest_says(forge: Forge, key_mak
         else:
             assert verdict.fault is not None
             assert (verdict.fault.kind.name, said in verdict.fault.what) == ("HB-DATA-DAMAGED", True)
+
+
+def test_a_delta_of_a_delta_is_refused_as_by_restore(forge: Forge) -> None:
+    key = forge.key.public()
+    first = forge.publish(ARCHIVE)
+    second = forge.publish(ARCHIVE, number=2, previous=hash_of(forge, str(first)), kind="delta", base=str(first))
+    forge.publish(ARCHIVE, number=3, previous=hash_of(forge, str(second)), kind="delta", base=str(second))
+    bring_back(forge.site, "2", key=key, target=forge.site.root / "second")
+    refused(forge.site, "HB-DATA-DAMAGED", match="is a delta", wanted="3", key=key)
+    for wanted in ("", "3"):
+        *sound, last = verified(forge.site, key, wanted).verdicts
+        assert [(it.name.sequence, it.fault) for it in sound] == [(1, None), (2, None)]
+        assert last.fault is not None
+        assert (last.fault.kind.name, "is a delta" in last.fault.what) == ("HB-DATA-DAMAGED", True)
+    for path in (forge.site.store / FOLDER).glob("000001-*"):
+        path.unlink()
+    assert faults(verified(forge.site, key, "3")) == ["HB-BASE-MISSING", "HB-DATA-DAMAGED"]
 
 
 class Plain:

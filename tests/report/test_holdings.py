@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,13 +18,13 @@ from tests.site import Site, fill
 
 
 class Kept:
-    """A host with two real snapshots in a store and a remote, and its pinned key."""
+    """A host with two real snapshots in a store and a remote, and its pinned key; ``archive`` is how they are made."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, archive: Any = None) -> None:
         self.site = site
         self.pins = site.root / "pins"
         self.pins.mkdir()
-        self.stages = site.usual({"push": {"to": [str(site.remote)]}})
+        self.stages = site.usual({"push": {"to": [str(site.remote)]}}, archive=archive)
         first = site.run(self.stages)
         (self.pins / "vps1.asc").write_text(first.public_key or "")
         self.names = [str(first.snapshot)]
@@ -102,6 +104,35 @@ def test_a_snapshot_whose_data_is_cut_does_not_count(kept: Kept) -> None:
     assert newest(store) == kept.names[0]
     assert store.doubt is not None
     assert "bytes of" in store.doubt.what
+
+
+def test_a_delta_counts_as_its_base_does(site: Site) -> None:
+    (site.home / "notes.bin").write_bytes(random.Random(1).randbytes(300_000))
+    kept = Kept(site, {"delta": {}})
+    base, delta = kept.names
+    assert any(".delta." in it.name for it in kept.files(delta))
+    assert [(newest(it), it.doubt) for it in kept.look()] == [(delta, None)] * 2
+    for file in kept.files(base):
+        file.unlink()
+    data = next(it for it in kept.files(base, site.remote) if it.name.endswith(".tar.zst.gpg"))
+    data.write_bytes(data.read_bytes()[:-100])
+    for holding, said in zip(kept.look(), ("is not there", "bytes of"), strict=True):
+        assert (newest(holding), holding.doubt is not None) == ("", True)
+        assert holding.doubt is not None
+        assert all(it in holding.doubt.what for it in (delta, base, said))
+
+
+def test_a_delta_without_its_base_gives_way_to_an_older_one(site: Site) -> None:
+    (site.home / "notes.bin").write_bytes(random.Random(1).randbytes(300_000))
+    kept = Kept(site, {"delta": {}})
+    shutil.rmtree(site.folder / "base")
+    kept.again()
+    kept.again()
+    for file in kept.files(kept.names[2]):
+        file.unlink()
+    store, remote = kept.look()
+    assert (newest(store), newest(remote)) == (kept.names[1], kept.names[3])
+    assert store.doubt is not None
 
 
 def test_what_another_key_signed_does_not_count(kept: Kept, key_maker: KeyMaker) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -20,12 +21,19 @@ from tests.snapshots.places import FOLDER, Made
 
 LATER = datetime(2040, 1, 1, tzinfo=timezone.utc)
 hours = st.integers(0, 24 * 800)
-floods = st.lists(st.tuples(hours, st.booleans()), min_size=1, max_size=40).map(
-    lambda given: [
-        Candidate(SnapshotName(index, START + timedelta(hours=hour)), verified)
-        for index, (hour, verified) in enumerate(given, 1)
-    ]
-)
+
+
+def flood(given: Sequence[tuple[int, bool, int | None]]) -> list[Candidate]:
+    """Snapshots of these hours; the number of one that is a delta picks its base among the full ones before it."""
+    made: list[Candidate] = []
+    for index, (hour, verified, pick) in enumerate(given, 1):
+        full = [one.name for one in made if one.base is None]
+        base = full[pick % len(full)] if full and pick is not None else None
+        made.append(Candidate(SnapshotName(index, START + timedelta(hours=hour)), verified, base))
+    return made
+
+
+floods = st.lists(st.tuples(hours, st.booleans(), st.none() | st.integers(0, 40)), min_size=1, max_size=40).map(flood)
 few = st.integers(0, 4)
 rules = st.builds(
     Rules, few, few, few, few, few, few, st.none() | st.integers(1, 24 * 60).map(lambda h: timedelta(hours=h))
@@ -56,8 +64,8 @@ def test_the_newest_and_the_last_verified_always_stay(candidates: list[Candidate
 
 @given(floods, st.integers(1, 50))
 def test_keep_last_keeps_the_newest_by_sequence(candidates: list[Candidate], count: int) -> None:
-    unverified = [replace(one, verified=False) for one in candidates]
-    assert kept(unverified, Rules(keep_last=count)) == {one.name for one in candidates[-count:]}
+    alone = [replace(one, verified=False, base=None) for one in candidates]
+    assert kept(alone, Rules(keep_last=count)) == {one.name for one in candidates[-count:]}
 
 
 @given(floods, rules, st.sampled_from([field.name for field in fields(Rules) if field.name != "keep_within"]))
@@ -71,6 +79,12 @@ def test_the_order_of_asking_does_not_matter(candidates: list[Candidate], chosen
     mixed = list(candidates)
     random.shuffle(mixed)  # type: ignore[attr-defined]
     assert decide(mixed, chosen, LATER) == decide(candidates, chosen, LATER)
+
+
+@given(floods, rules)
+def test_what_a_delta_that_stays_needs_stays(candidates: list[Candidate], chosen: Rules) -> None:
+    stay = kept(candidates, chosen)
+    assert {one.base for one in candidates if one.name in stay and one.base is not None} <= stay
 
 
 @given(floods, rules)
@@ -197,6 +211,21 @@ def test_the_base_of_a_delta_that_stays_stays() -> None:
     first, second, third = decide(there, Rules(keep_last=1), LATER)
     assert (first.keep, first.reasons) == (True, (f"base of {name_of(3)}",))
     assert (second.keep, third.keep) == (False, True)
+
+
+def test_a_base_keeps_what_tells_its_time_and_that_its_own_base() -> None:
+    """Clocks went back twice: without the first two the next prune would take the third for older than it does now."""
+    first, second, third = name_of(1), name_of(2, START + timedelta(days=40)), name_of(3)
+    fourth = name_of(4, START + timedelta(days=50))
+    there = [Candidate(first, False), Candidate(second, False, first), Candidate(third, False)]
+    there.append(Candidate(fourth, False, third))
+    decisions = decide(there, Rules(keep_daily=1), LATER)
+    assert [one.reasons for one in decisions[:3]] == [
+        (f"base of {second}",),
+        ("tells the time of later ones",),
+        (f"base of {fourth}",),
+    ]
+    assert all(one.keep for one in decisions)
 
 
 class Watched(FolderPlace):

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 from hermes_backup.errors import SNAPSHOT_MISSING, Fault
 from hermes_backup.pipeline.config import HostConfig
 from hermes_backup.pipeline.model import Pipeline
 from hermes_backup.pipeline.places import catalogs
 from hermes_backup.snapshots.catalog import Catalog, Known, Listed, candidates, find, load_manifests
+from hermes_backup.snapshots.founding import load_founded
 from hermes_backup.snapshots.place import Place
 from hermes_backup.snapshots.signing import Pinned
 
 Chosen = tuple[Place, Listed]
 Seen = tuple[Place, Catalog | Fault]
-Loader = Callable[[Place, str, str, Sequence[Listed], Pinned], Sequence[Known | Fault]]
+Loader = Callable[[Place, Sequence[Listed]], Sequence[Known | Fault]]
 _AT_ONCE = 20  # manifests to look at before older ones are fetched
 
 
@@ -23,41 +25,40 @@ def choose(
 ) -> Chosen:
     """Find the wanted snapshot in the first place that has it; for ``latest`` or a time, the newest that any place has.
 
-    With ``pinned``, what calls itself the newest counts only if that key signed it: a name alone is no proof.
+    With ``pinned``, a name is no proof: first come places where that key signed it, and its base if it is a delta.
 
     Raises:
         Fault: SNAPSHOT_MISSING, or why no place could be looked into; it tells what each place said.
     """
-    return choose_among(catalogs(config, pipeline, source), config.host, pipeline.name, wanted, pinned)
+
+    def load(place: Place, listed: Sequence[Listed]) -> Sequence[Known | Fault]:
+        return load_manifests(place, config.host, pipeline.name, listed, pinned) if pinned else ()
+
+    return choose_among(catalogs(config, pipeline, source), pipeline.name, wanted, load if pinned else None)
 
 
-def choose_among(
-    seen: Iterable[Seen],
-    host: str,
-    pipeline: str,
-    wanted: str,
-    pinned: Pinned | None = None,
-    load: Loader = load_manifests,
-) -> Chosen:
-    """Choose as :func:`choose` does, in places that were looked into before; ``load`` gives manifests.
+def choose_among(seen: Iterable[Seen], pipeline: str, wanted: str, load: Loader | None) -> Chosen:
+    """Choose as :func:`choose` does, in places that were looked into before; ``load`` gives manifests that are proven.
 
     Raises:
         Fault: as :func:`choose`.
     """
-    having: list[tuple[Place, Listed]] = []
+    having: list[tuple[bool, Place, Listed]] = []
     faults: list[tuple[Place, Fault]] = []
     for place, catalog in seen:
         try:
             if isinstance(catalog, Fault):
                 raise catalog
-            several = candidates(catalog.listed, wanted) if pinned is not None else None
-            signed = newest_signed(place, host, pipeline, several, pinned, load) if several and pinned else None
+            named = find(catalog.listed, wanted)
+            several = candidates(catalog.listed, wanted) or [named]
+            signed = newest_signed(place, several, catalog.listed, load) if load else None
             # where none is signed, the newest will say why it is refused
-            having.append((place, signed or find(catalog.listed, wanted)))
+            having.append((signed is not None, place, signed or named))
         except Fault as fault:
             faults.append((place, fault))
     if having:
-        return max(having, key=lambda it: it[1].name)
+        _, place, chosen = max(having, key=lambda it: (it[0], it[2].name))
+        return place, chosen
     if not faults:
         raise Fault(SNAPSHOT_MISSING, f"pipeline {pipeline} keeps snapshots nowhere")
     first = faults[0][1]
@@ -66,21 +67,15 @@ def choose_among(
 
 
 def newest_signed(
-    place: Place,
-    host: str,
-    pipeline: str,
-    newest_first: Sequence[Listed],
-    pinned: Pinned,
-    load: Loader = load_manifests,
+    place: Place, newest_first: Sequence[Listed], listed: Sequence[Listed], load: Loader
 ) -> Listed | None:
-    """Return the first that the pinned key signed; None where it signed none.
+    """Return the first that is proven, and its base among ``listed`` if it is a delta; None where none is.
 
     Raises:
         Fault: REMOTE_UNREACHABLE, DISK_FULL.
     """
     for start in range(0, len(newest_first), _AT_ONCE):
-        some = newest_first[start : start + _AT_ONCE]
-        for one, known in zip(some, load(place, host, pipeline, some, pinned), strict=True):
+        for known in load_founded(newest_first[start : start + _AT_ONCE], listed, partial(load, place)):
             if isinstance(known, Known):
-                return one
+                return known.listed
     return None

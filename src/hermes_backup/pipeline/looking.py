@@ -82,7 +82,7 @@ class Shelf:
         Raises:
             Fault: SNAPSHOT_MISSING, or why no place could be looked into.
         """
-        return choose_among(self._seen, self.config.host, self.pipeline.name, wanted, self.pinned, self._load)
+        return choose_among(self._seen, self.pipeline.name, wanted, self._load)
 
     def before(self, name: SnapshotName) -> Chosen:
         """Find the newest proven snapshot before another.
@@ -93,7 +93,7 @@ class Shelf:
         having = []
         for place, listed in self._complete():
             older = sorted((it for it in listed if it.name < name), key=lambda it: it.name, reverse=True)
-            signed = newest_signed(place, self.config.host, self.pipeline.name, older, self.pinned, self._load)
+            signed = newest_signed(place, older, listed, self._load)
             having += [(place, signed)] if signed else []
         if not having:
             raise Fault(SNAPSHOT_MISSING, f"there is no snapshot before {name} to compare it with")
@@ -153,13 +153,12 @@ class Shelf:
     def _read(self, place: Place, listed: Sequence[Listed], follower: Follower) -> dict[SnapshotName, Look | Fault]:
         if not listed:
             return {}
-        host, pipeline = self.config.host, self.pipeline.name
         read: dict[SnapshotName, Look | Fault] = {}
         begun: deque[tuple[Known, Chunks]] = deque()
         with _stoppable(), scratch.scratch() as folder:
-            loaded = [_bounded(it) for it in self._load(place, host, pipeline, listed, self.pinned)]
+            loaded = [_bounded(it) for it in self._load(place, listed)]
             parts = [it.manifest.index for it in loaded if isinstance(it, Known) and it.manifest.index]
-            place.fetch_many(folder_of(host, pipeline), [it.name for it in parts], folder)
+            place.fetch_many(folder_of(self.config.host, self.pipeline.name), [it.name for it in parts], folder)
             # what opens one list opens all: keys and passphrase are the pipeline's
             source = Source(self.config, self.pipeline, (place, listed[0]), self.pinned)
             context = source.context(folder, follower)
@@ -176,12 +175,11 @@ class Shelf:
                 self._finish(place, begun.popleft(), read)
         return read
 
-    def _load(
-        self, place: Place, host: str, pipeline: str, listed: Sequence[Listed], pinned: Pinned
-    ) -> Sequence[Known | Fault]:
+    def _load(self, place: Place, listed: Sequence[Listed]) -> Sequence[Known | Fault]:
         """Load manifests, each once."""
+        host, pipeline = self.config.host, self.pipeline.name
         new = [it for it in listed if (place.label, it.name) not in self._known]
-        for it, known in zip(new, load_manifests(place, host, pipeline, new, pinned) if new else (), strict=True):
+        for it, known in zip(new, load_manifests(place, host, pipeline, new, self.pinned) if new else (), strict=True):
             self._known[place.label, it.name] = known
         return [self._known[place.label, it.name] for it in listed]
 

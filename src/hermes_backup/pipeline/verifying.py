@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from hermes_backup.errors import BASE_MISSING, CHAIN_BROKEN, DATA_DAMAGED, ROLLBACK, Fault
+from hermes_backup.errors import CHAIN_BROKEN, DATA_DAMAGED, ROLLBACK, Fault
 from hermes_backup.pipeline.config import HostConfig
 from hermes_backup.pipeline.model import Pipeline
 from hermes_backup.snapshots.catalog import Catalog, Known, Listed, check_chain, find, load_manifests
+from hermes_backup.snapshots.founding import unfounded
 from hermes_backup.snapshots.manifest import Manifest, Part
 from hermes_backup.snapshots.names import SnapshotName, folder_of
 from hermes_backup.snapshots.place import Place
@@ -60,16 +61,16 @@ def verify(
 
     listed: Sequence[Listed] = [find(catalog.listed, wanted)] if wanted else catalog.listed
     loaded = load(listed)
-    if wanted:
-        bases = [it for it in catalog.listed if str(it.name) in _bases(loaded)]
+    while bases := [it for it in catalog.listed if it.name in _bases(loaded) - {one.name for one in listed}]:
         listed, loaded = [*bases, *listed], (*load(bases), *loaded)
-    faults: dict[str, Fault | None] = {}
+    seen: dict[SnapshotName, Known | Fault] = {}
     verdicts = []
     for one, known in zip(listed, loaded, strict=True):  # a base is older than its deltas
         fault = known if isinstance(known, Fault) else _bytes(place, config.host, pipeline.name, known, progress)
-        if fault is None and isinstance(known, Known) and known.manifest.base is not None:
-            fault = _of_base(known, faults)
-        faults[str(one.name)] = fault
+        if fault is None and isinstance(known, Known):
+            fault = unfounded(known, seen)
+        # a delta is no base, whatever else is wrong with it
+        seen[one.name] = known if isinstance(known, Known) and known.base else fault or known
         verdicts.append(Verdict(place.label, one.name, one.size, one.encrypted, fault))
     problems = check_chain(it for it in loaded if isinstance(it, Known))
     grave = tuple(Fault(CHAIN_BROKEN, it.text, where=place.label) for it in problems if it.grave)
@@ -88,17 +89,8 @@ def behind(verified: Sequence[Verified]) -> tuple[Fault, ...]:
     )
 
 
-def _bases(loaded: Iterable[Known | Fault]) -> set[str]:
-    return {it.manifest.base for it in loaded if isinstance(it, Known) and it.manifest.base is not None}
-
-
-def _of_base(delta: Known, faults: Mapping[str, Fault | None]) -> Fault | None:
-    """A delta is worth as much as what it was made against."""
-    base = str(delta.manifest.base)
-    if base not in faults:
-        return Fault(BASE_MISSING, f"it holds what changed since {base}, which is not there", where=str(delta.name))
-    fault = faults[base]
-    return fault and Fault(fault.kind, f"it holds what changed since {base}: {fault.what}", where=str(delta.name))
+def _bases(loaded: Iterable[Known | Fault]) -> set[SnapshotName]:
+    return {it.base for it in loaded if isinstance(it, Known) and it.base is not None}
 
 
 def _bytes(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -12,6 +12,7 @@ from hermes_backup.pipeline.places import pinned_key, places_of
 from hermes_backup.report.freshness import SKEW
 from hermes_backup.report.together import Together
 from hermes_backup.snapshots.catalog import Known, Listed, load_manifests, read_catalog
+from hermes_backup.snapshots.founding import load_founded
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from hermes_backup.pipeline.model import Pipeline
     from hermes_backup.snapshots.names import SnapshotName
     from hermes_backup.snapshots.place import Place
-    from hermes_backup.snapshots.signing import Pinned
 
 
 @dataclass(frozen=True)
@@ -97,19 +97,20 @@ def _newest(
         what = f"no key is pinned for host {host}: names are believed"
         return newest_first[0], doubt or Fault(UNPROVEN, what, mend=HOST_KEY_MISSING.mend)
     with pinned_key(pins, host) as pinned:
-        chosen, unproven = _proven(place, host, pipeline, newest_first, pinned)
+        load = partial(load_manifests, place, host, pipeline, pinned=pinned)
+        chosen, unproven = _proven(place, newest_first, partial(load_founded, listed=whole, load=load))
     return chosen, doubt or unproven
 
 
 def _proven(
-    place: Place, host: str, pipeline: str, newest_first: Sequence[Listed], pinned: Pinned
+    place: Place, newest_first: Sequence[Listed], load: Callable[[Sequence[Listed]], Sequence[Known | Fault]]
 ) -> tuple[Listed | None, Fault | None]:
     """Prove the newest by itself, which mostly is all that is needed; else all of the others at once."""
-    (first,) = load_manifests(place, host, pipeline, newest_first[:1], pinned)
+    (first,) = load(newest_first[:1])
     if isinstance(first, Known):
         return first.listed, None
     doubt = Fault(UNPROVEN, f"{newest_first[0].name} does not count: {first.what}", where=place.label)
-    for it in load_manifests(place, host, pipeline, newest_first[1:], pinned):
+    for it in load(newest_first[1:]):
         if isinstance(it, Known):
             return it.listed, doubt
     return None, doubt

@@ -108,6 +108,11 @@ class Known:
         """The snapshot's name."""
         return self.listed.name
 
+    @property
+    def base(self) -> SnapshotName | None:
+        """What it was made against, as a delta."""
+        return None if self.manifest.base is None else SnapshotName.parse(self.manifest.base)
+
 
 @dataclass(frozen=True)
 class ChainProblem:

@@ -96,13 +96,10 @@ def decide(snapshots: Sequence[Candidate], rules: Rules, now: datetime) -> tuple
     verified = [index for index, one in enumerate(ordered) if one.verified]
     if verified:
         reasons[verified[-1]].append("last verified")
-    if rules.by_time:
-        for index in _witnesses(ordered, [bool(given) for given in reasons]):
-            reasons[index].append("tells the time of later ones")
-    needed = {one.base: one.name for one, given in zip(ordered, reasons, strict=True) if given}
-    for one, given in zip(ordered, reasons, strict=True):
-        if one.name in needed:
-            given.append(f"base of {needed[one.name]}")
+    # a base needs its witness, and a witness that is a delta its base
+    while lacking := _lacking(ordered, reasons, by_time=rules.by_time):
+        for index, reason in lacking:
+            reasons[index].append(reason)
     return tuple(Decision(one.name, bool(given), tuple(given)) for one, given in zip(ordered, reasons, strict=True))
 
 
@@ -155,6 +152,15 @@ def _buckets(rules: Rules) -> tuple[tuple[str, int, Callable[[datetime], str]], 
         ("monthly", rules.keep_monthly, lambda t: f"{t:%Y-%m}"),
         ("yearly", rules.keep_yearly, lambda t: f"{t:%Y}"),
     )
+
+
+def _lacking(ordered: Sequence[Candidate], reasons: Sequence[Sequence[str]], *, by_time: bool) -> list[tuple[int, str]]:
+    """Return what those that stay need beside them and has no such reason yet, with that reason."""
+    witnesses = _witnesses(ordered, [bool(given) for given in reasons]) if by_time else set()
+    needed = {one.base: one.name for one, given in zip(ordered, reasons, strict=True) if given}
+    bases = [(index, f"base of {needed[one.name]}") for index, one in enumerate(ordered) if one.name in needed]
+    found = [(index, "tells the time of later ones") for index in witnesses] + bases
+    return [(index, reason) for index, reason in found if reason not in reasons[index]]
 
 
 def _witnesses(ordered: Sequence[Candidate], kept: Sequence[bool]) -> set[int]:

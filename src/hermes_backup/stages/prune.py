@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cache
 from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
@@ -13,6 +14,7 @@ from hermes_backup.errors import CHAIN_BROKEN, DATA_DAMAGED, Fault
 from hermes_backup.home.in_use import in_use
 from hermes_backup.snapshots.catalog import Known, check_chain, load_manifests, read_catalog
 from hermes_backup.snapshots.folder import FolderPlace
+from hermes_backup.snapshots.founding import unfounded
 from hermes_backup.snapshots.names import SnapshotName, folder_of
 from hermes_backup.snapshots.place import Place
 from hermes_backup.snapshots.proving import matching
@@ -86,7 +88,8 @@ class Prune(Stage):
         if context.host_key is None:
             return snapshot
         whose = (context.host, context.pipeline)
-        proven = None if snapshot.unchanged else snapshot.name
+        # of a delta only the patch was seen: what it was made against may have rotted since
+        proven = None if snapshot.unchanged or snapshot.manifest.base is not None else snapshot.name
         with Pinned.load(context.host_key.public(), context.folder) as pinned:
             for place in snapshot.places:
                 if isinstance(place, FolderPlace) or context.own_controller:
@@ -153,11 +156,7 @@ def thin(
 
 
 def _candidates(known: Sequence[Known], proven: SnapshotName | None) -> list[Candidate]:
-    return [Candidate(it.name, it.name == proven, _base(it)) for it in known]
-
-
-def _base(known: Known) -> SnapshotName | None:
-    return None if known.manifest.base is None else SnapshotName.parse(known.manifest.base)
+    return [Candidate(it.name, it.name == proven, it.base) for it in known]
 
 
 def _sparing_mounted(
@@ -174,10 +173,9 @@ def _sparing_mounted(
 
 def _newest_whole(place: Place, folder: str, known: Sequence[Known]) -> SnapshotName | None:
     by_name = {it.name: it for it in known}
+    whole = cache(lambda name: _whole(place, folder, by_name[name]))  # many deltas have one base
     for it in sorted(known, key=lambda one: one.name, reverse=True):
-        base = _base(it)
-        needed = [it] if base is None else [by_name[base], it] if base in by_name else []
-        if needed and all(_whole(place, folder, one) for one in needed):
+        if unfounded(it, by_name) is None and all(whole(name) for name in (it.base, it.name) if name):
             return it.name
     return None
 
