@@ -13,7 +13,7 @@ from pathlib import Path
 
 from hermes_backup.errors import DATA_DAMAGED, STAGE_FAILED, Fault
 from hermes_backup.streams.coder import Chunks
-from hermes_backup.streams.compression import decompressed
+from hermes_backup.streams.compression import WINDOW_LOG, decompressed
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -134,7 +134,9 @@ class Unpatch:
         """
         try:
             prefix = self.base()
-            options: dict[int, int] = {zstd.DecompressionParameter.window_log_max: _window(2 * prefix.size)}
+            options: dict[int, int] = {
+                zstd.DecompressionParameter.window_log_max: max(WINDOW_LOG, _window(2 * prefix.size))
+            }
             decompressor = zstd.ZstdDecompressor(options=options, zstd_dict=prefix.dictionary.as_prefix)
             yield from decompressed(chunks, decompressor, "zstd")
         except MemoryError:
