@@ -73,6 +73,16 @@ def test_a_remote_that_did_not_answer_keeps_what_it_has(
     assert not faults(verified(site, place=FolderPlace(site.remote)))
 
 
+def test_a_file_of_another_size_in_a_remote_is_not_taken_for_the_base(site: Site) -> None:
+    wanted = behind_a_prune(site, site.remote)
+    back_up(site, wanted=wanted)
+    (data,) = (site.remote / FOLDER).glob("000001-*.tar.zst.gpg")
+    data.write_bytes(data.read_bytes()[:-1])
+    grow(site)
+    assert site.run(wanted).state == "failed"
+    assert numbers(site.remote) == {"000001"}
+
+
 @pytest.mark.parametrize("delta", [False, True])
 def test_a_remote_that_did_not_answer_keeps_the_snapshot_that_is_unchanged(
     site: Site, unanswered: Callable[[int], None], delta: bool

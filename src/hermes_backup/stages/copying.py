@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -155,8 +155,7 @@ def _copy(snapshot: Snapshot, source: Place, target: Place, context: Context) ->
     """Copy what the target lacks; only what was written here goes again when it fails."""
     folder = folder_of(context.host, context.pipeline)
     parts = {part.name: part for part in snapshot.manifest.parts}
-    names = (*parts, manifest_name(snapshot.name))
-    lacking = _lacking(target, names, context)
+    lacking = _lacking(target, snapshot, context)
     target.put(f"{folder}/{RESTORE_TEXT}", restore_text_of(snapshot.manifest, context), replace=True)
     written: list[str] = []
     try:
@@ -174,15 +173,20 @@ def _copy(snapshot: Snapshot, source: Place, target: Place, context: Context) ->
         raise
 
 
-def _lacking(target: Place, names: Sequence[str], context: Context) -> tuple[str, ...]:
-    """Return those of the names that a place does not list; all, where it takes and does not tell."""
+def _lacking(target: Place, snapshot: Snapshot, context: Context) -> tuple[str, ...]:
+    """Return the files that a place does not list with their sizes; all, where it takes and does not tell.
+
+    What lies there with another size is refused when it is written.
+    """
+    there: Mapping[str, int] = {}
     try:
         there = stored_in(target, context)
     except Fault as fault:
         if fault.kind is not REMOTE_REFUSED:
             raise
-        return tuple(names)
-    return tuple(it for it in names if it not in there)
+    parts = tuple(it.name for it in snapshot.manifest.parts if there.get(it.name) != it.size)
+    manifest = manifest_name(snapshot.name)
+    return parts if manifest in there else (*parts, manifest)
 
 
 class Unfinished:

@@ -43,13 +43,13 @@ class Decrypt(Stage):
         manifest = snapshot.manifest
         secret = self._secret(manifest)
         listed = self._index(snapshot, context)  # small, and refuses early what would be fetched for nothing
-        _fetch(snapshot, manifest.data, context)
         if manifest.base is not None:
             chunks = self._patched(snapshot, context)
             packed = partial(_packed_again, chunks)
         else:
             chunks = partial(_open, manifest.data, secret, context)
             packed = partial(_decrypted, manifest.data, secret, context)
+        _fetch(snapshot, manifest.data, context)
         return Plaintext(manifest, from_bytes(listed), lambda: ahead(chunks()), packed, remakings_from_bytes(listed))
 
     def index(self, snapshot: Snapshot, context: Context) -> tuple[Member, ...]:
