@@ -116,6 +116,29 @@ def test_two_of_one_number_are_told(site: Site) -> None:
     assert "same sequence number" in found.chain[0].what
 
 
+@pytest.mark.parametrize("number", [1, 2], ids=["the-first", "a-later-one"])
+def test_what_an_ended_run_left_is_told_once_signed_ones_follow_each_other_past_it(forge: Forge, number: int) -> None:
+    hashes = chain(forge, range(1, number))
+    left = forge.publish(ARCHIVE, number=number, begun=BEGUN - timedelta(seconds=9))
+    (forge.site.store / FOLDER / f"{left}.manifest.asc").unlink()
+    own = forge.key.public()
+    assert faults(verified(forge.site, own)) == ["HB-MANIFEST-BAD"], "the newest may have lost its manifest"
+    forge.publish(ARCHIVE, number=number, previous=hashes[-1] if hashes else None)
+    found = verified(forge.site, own)
+    assert faults(found) == []
+    assert [it.name.sequence for it in found.verdicts] == [*range(1, number + 1)]
+    assert [it.partition(" ")[::2] for it in found.warnings] == [
+        (str(left), "was never finished: its run was ended, and those after it go on without it")
+    ]
+
+
+def test_a_manifest_that_was_taken_away_is_missed_by_its_successor(forge: Forge) -> None:
+    chain(forge)
+    next((forge.site.store / FOLDER).glob("000002-*.manifest.asc")).unlink()
+    found = verified(forge.site, forge.key.public())
+    assert (faults(found), found.warnings) == (["HB-MANIFEST-BAD"], ())
+
+
 def test_a_clock_that_went_back_is_a_warning(forge: Forge) -> None:
     chain(forge, (1, 2))
     forge.publish(ARCHIVE, number=4, begun=BEGUN - timedelta(days=9))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from hermes_backup.errors import CHAIN_BROKEN, DATA_DAMAGED, ROLLBACK, Fault
 from hermes_backup.pipeline.config import HostConfig
 from hermes_backup.pipeline.model import Pipeline
-from hermes_backup.snapshots.catalog import Catalog, Known, Listed, check_chain, find, load_manifests
+from hermes_backup.snapshots.catalog import Catalog, Known, Listed, check_chain, find, left_behind, load_manifests
 from hermes_backup.snapshots.founding import unfounded
 from hermes_backup.snapshots.manifest import Manifest, Part
 from hermes_backup.snapshots.names import SnapshotName, folder_of
@@ -63,9 +63,12 @@ def verify(
     loaded = load(listed)
     while bases := [it for it in catalog.listed if it.name in _bases(loaded) - {one.name for one in listed}]:
         listed, loaded = [*bases, *listed], (*load(bases), *loaded)
+    left = left_behind(listed, (it for it in loaded if isinstance(it, Known)))
     seen: dict[SnapshotName, Known | Fault] = {}
     verdicts = []
     for one, known in zip(listed, loaded, strict=True):  # a base is older than its deltas
+        if one.name in left:
+            continue
         fault = known if isinstance(known, Fault) else _bytes(place, config.host, pipeline.name, known, progress)
         if fault is None and isinstance(known, Known):
             fault = unfounded(known, seen)
@@ -75,6 +78,9 @@ def verify(
     problems = check_chain(it for it in loaded if isinstance(it, Known))
     grave = tuple(Fault(CHAIN_BROKEN, it.text, where=place.label) for it in problems if it.grave)
     warnings = tuple(it.text for it in problems if not it.grave)
+    warnings += tuple(
+        f"{name} was never finished: its run was ended, and those after it go on without it" for name in sorted(left)
+    )
     return Verified(place.label, tuple(verdicts), grave, warnings, len(catalog.foreign))
 
 

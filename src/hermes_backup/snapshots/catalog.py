@@ -196,6 +196,24 @@ def check_chain(knowns: Iterable[Known]) -> tuple[ChainProblem, ...]:
     return tuple(problems)
 
 
+def left_behind(listed: Iterable[Listed], knowns: Iterable[Known]) -> frozenset[SnapshotName]:
+    """Return the unfinished snapshots of runs that were ended: signed neighbours follow each other past them.
+
+    Where no signature says so, the manifest may as well have been taken away.
+    """
+    ordered = sorted(knowns, key=lambda known: known.name)
+    linked = [(None, it.name) for it in ordered[:1] if it.manifest.previous is None]
+    linked += [
+        (older.name, newer.name)
+        for older, newer in itertools.pairwise(ordered)
+        if newer.manifest.previous == older.manifest_sha256
+    ]
+    unfinished = [one.name for one in listed if one.state == "incomplete"]
+    return frozenset(
+        name for name in unfinished if any((older is None or older < name) and name < newer for older, newer in linked)
+    )
+
+
 def find(listed: Sequence[Listed], wanted: str) -> Listed:
     """Return the finished snapshot that is wanted: ``latest``, a sequence number, a full name, or a time.
 
