@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from hermes_backup.home.contents import read_contents
 from hermes_backup.home.databases import DatabaseBroken, facts
 from hermes_backup.home.facts import reading
-from hermes_backup.home.lean import copy_lean, read_contents
+from hermes_backup.home.lean import copy_lean
 from hermes_backup.home.rebuilding import check_index
 from hermes_backup.home.renewing import copy_renewed
 from hermes_backup.home.schema import read_schema

@@ -14,11 +14,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hermes_backup.home.facts import quoted
+from hermes_backup.home.tables import read_table
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from hermes_backup.home.schema import Entry
     from hermes_backup.home.tables import Table
 
 _LETTERS = {type(None): ord("n"), int: ord("i"), float: ord("r"), bytearray: ord("t"), bytes: ord("b")}
@@ -55,6 +57,11 @@ def content(connection: sqlite3.Connection, table: Table, schema: str = "main") 
     for column in columns:
         whole.update(column.digest())
     return Content(rows, whole.hexdigest())
+
+
+def read_contents(connection: sqlite3.Connection, schema: Sequence[Entry]) -> Mapping[str, Content]:
+    """Read and hash every real table of a schema, in the connection's main database."""
+    return {it.name: content(connection, read_table(connection, it.name)) for it in schema if it.is_real_table}
 
 
 class _Column:

@@ -73,10 +73,10 @@ def address(path: Path, mode: str) -> str:
 def reading(path: Path, *, alone: bool = False) -> Iterator[sqlite3.Connection]:
     """Open a database to read it and never to write to it; ``alone`` promises that no one else has it open.
 
-    A file that is alone is read without locks and without sidecars appearing beside it.
+    A file that is alone is read without locks and without sidecars appearing beside it. Another thread may read.
     """
     uri = address(path, "ro") + ("&immutable=1" if alone else "")
-    connection = sqlite3.connect(uri, uri=True, timeout=_BUSY_SECONDS, isolation_level=None)
+    connection = sqlite3.connect(uri, uri=True, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     try:
         yield connection
     finally:
@@ -91,10 +91,12 @@ def shape(connection: sqlite3.Connection) -> Shape:
     return Shape(page_size, pages, tuple(rows))
 
 
-def facts(path: Path, *, name: str = "", deadline: float = float("inf")) -> DatabaseFacts:
+def facts(
+    path: Path, *, name: str = "", deadline: float = float("inf"), look: Callable[[], None] | None = None
+) -> DatabaseFacts:
     """Check a database file that nobody has open, such as a copy, and count its rows, within a deadline.
 
-    ``deadline`` is in seconds from now.
+    ``deadline`` is in seconds from now; ``look`` as in :func:`limited`.
 
     Raises:
         DatabaseBroken: it is missing, empty, damaged, or was left with a WAL that this could not see.
@@ -105,7 +107,7 @@ def facts(path: Path, *, name: str = "", deadline: float = float("inf")) -> Data
             if beside(path, side).stat().st_size:
                 raise DatabaseBroken(f"its {side} lies beside it and is not empty")
     try:
-        with reading(path, alone=True) as connection, limited(connection, time.monotonic() + deadline):
+        with reading(path, alone=True) as connection, limited(connection, time.monotonic() + deadline, look):
             return read_facts(connection, name or printable(path.name))
     except sqlite3.Error as error:
         raise broken(error) from error

@@ -1,47 +1,32 @@
-"""A copy of a database without the search indexes that are proven to be made of its other tables.
+"""Copies of databases that are checked on their own, and such as lack what is proven to be made of other tables.
 
-The home's file is the connection's main database, opened to be read, so that its views and triggers mean what they
-mean at home; the copy is attached, and filled table by table in the same transaction. Only what is kept is read.
-That both hold the same is then read off both. Whatever stands in the way of that, all of the database is copied.
+A copy is made while the home's file is read, and checked after that: by another thread, if need be, while an archive is
+made of it. That a lean copy holds the same is read off both. Whatever stands in the way of that, all is copied.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
 import sqlite3
-import tempfile
 import time
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING
 
-from hermes_backup.home.contents import Content, content
-from hermes_backup.home.copying import (
-    Progress,
-    cannot_prepare,
-    discard,
-    has_readers,
-    is_wal,
-    making,
-    mindful,
-    no_progress,
-    take,
-)
-from hermes_backup.home.derived import Kept, LeftOut, derived
-from hermes_backup.home.facts import DatabaseFacts, beside, facts, limited, reading
-from hermes_backup.home.filling import NotLean, attach, fill, finish
-from hermes_backup.home.schema import Entry, read_schema
-from hermes_backup.home.searching import Search, sample
-from hermes_backup.home.still import Moved, copy_still, unmoved
-from hermes_backup.home.tables import read_table
+from hermes_backup.home.contents import Content, read_contents
+from hermes_backup.home.copying import Progress, discard, making, mindful, no_progress, take
+from hermes_backup.home.derived import Kept, LeftOut
+from hermes_backup.home.facts import DatabaseBroken, DatabaseFacts, broken, facts, limited, reading
+from hermes_backup.home.filling import NotLean
+from hermes_backup.home.schema import read_schema
+from hermes_backup.home.searching import Search
+from hermes_backup.home.taken import Taken, take_out
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
 
 _OURS = ("interrupted", "locked", "disk is full", "readonly database", "unable to open database file")
-_PART_OF_MEMORY = 4
-_STEP_BYTES = 16 << 20
 
 
 @dataclass(frozen=True)
@@ -69,22 +54,40 @@ class Copied:
     damaged: tuple[str, ...] = ()
 
 
+def look_at_nothing() -> None:
+    """Let a check go on."""
+
+
 @dataclass(frozen=True)
-class _Taken:
-    """What was taken out of the original, in its transaction."""
+class Made:
+    """A copy that has all its bytes, dressed as the original, and how it is checked.
 
-    schema: tuple[Entry, ...]
-    contents: Mapping[str, Content]
-    left_out: tuple[LeftOut, ...]
-    kept: tuple[Kept, ...]
-    searches: tuple[Search, ...]
-    damaged: tuple[str, ...]
+    ``check`` opens nothing but the copy, so another thread may call it, and takes a function that it calls now and
+    then, whose exceptions end it. It raises NotLean or DatabaseBroken where the copy does not hold what it should.
+    """
+
+    check: Callable[[Callable[[], None]], Copied]
 
 
-def copy_lean(
+def begin_whole(
     source: Path, target: Path, *, deadline: float, progress: Progress = no_progress, name: str = ""
-) -> Copied:
-    """Copy a database as ``copy`` does, but leave out the full-text tables that can be made again.
+) -> Made:
+    """Copy all of a database to a file that is not there yet, as ``copy`` does, and leave its check to others.
+
+    Raises:
+        DatabaseBroken: the database is missing, empty, damaged, locked, or not copied in time.
+        Fault: DISK_FULL when the target's file system has no room.
+    """
+    end = time.monotonic() + deadline
+    with making(source, target):
+        take(source, target, end, mindful(progress, end))
+    return Made(partial(_checked, target, name, end - time.monotonic(), NotLean("")))
+
+
+def begin_lean(
+    source: Path, target: Path, *, deadline: float, progress: Progress = no_progress, name: str = ""
+) -> Made:
+    """Copy a database without the full-text tables that can be made again, and leave the check to others.
 
     Raises:
         DatabaseBroken: the database is missing, empty, damaged, locked, or not copied in time.
@@ -94,17 +97,54 @@ def copy_lean(
     told = mindful(progress, end)
     with making(source, target):
         try:
-            return lean(source, target, end, told, name)
+            taken = _taken(source, target, end, told)
         except NotLean as why:
-            not_lean = why
-        return whole(source, target, end, told, name, not_lean)
+            discard(target)
+            take(source, target, end, told)
+            return Made(partial(_checked, target, name, end - time.monotonic(), why))
+    return Made(partial(_proven, target, taken, name, end - time.monotonic()))
+
+
+def copy_lean(
+    source: Path, target: Path, *, deadline: float, progress: Progress = no_progress, name: str = ""
+) -> Copied:
+    """Make and check a lean copy; where that proves to be no such, all is copied. On any failure nothing is left.
+
+    Raises:
+        DatabaseBroken: the database is missing, empty, damaged, locked, or not copied in time.
+        Fault: DISK_FULL when the target's file system has no room.
+    """
+    end = time.monotonic() + deadline
+    try:
+        return begin_lean(source, target, deadline=deadline, progress=progress, name=name).check(look_at_nothing)
+    except NotLean as why:
+        not_lean = why
+    except DatabaseBroken:
+        discard(target)
+        raise
+    return copy_whole(source, target, not_lean, deadline=end - time.monotonic(), progress=progress, name=name)
+
+
+def copy_whole(
+    source: Path, target: Path, why: NotLean, *, deadline: float, progress: Progress = no_progress, name: str = ""
+) -> Copied:
+    """Copy and check all of a database, in place of a lean copy; on any failure nothing is left.
+
+    Raises:
+        DatabaseBroken: the database is missing, empty, damaged, locked, or not copied in time.
+        Fault: DISK_FULL when the target's file system has no room.
+    """
+    end = time.monotonic() + deadline
+    discard(target)
+    with making(source, target):
+        return whole(source, target, end, mindful(progress, end), name, why)
 
 
 def whole(source: Path, target: Path, end: float, progress: Progress, name: str, why: NotLean) -> Copied:
-    """Copy all of a database, in place of what there is of a lean copy; whoever calls cleans up."""
+    """Copy and check all of a database, in place of what there is of a lean copy; whoever calls cleans up."""
     discard(target)
     take(source, target, end, progress)
-    return Copied(facts(target, name=name, deadline=end - time.monotonic()), {}, kept=why.kept, whole=str(why))
+    return _checked(target, name, end - time.monotonic(), why, look_at_nothing)
 
 
 def lean(source: Path, target: Path, end: float, progress: Progress, name: str) -> Copied:
@@ -113,120 +153,45 @@ def lean(source: Path, target: Path, end: float, progress: Progress, name: str) 
     Raises:
         NotLean: it cannot be made, or nothing can be left out.
     """
+    taken = _taken(source, target, end, progress)
+    return _proven(target, taken, name, end - time.monotonic(), look_at_nothing)
+
+
+def _taken(source: Path, target: Path, end: float, progress: Progress) -> Taken:
     try:
-        taken = _taken(source, target, end, progress)
+        return take_out(source, target, end, progress)
     except sqlite3.Error as error:
         if any(it in str(error) for it in _OURS):
             raise
         raise NotLean(f"SQLite says: {error}") from error
-    found = facts(target, name=name, deadline=end - time.monotonic())
-    with reading(target, alone=True) as connection, limited(connection, end):
-        there = read_schema(connection)
-        if [it[:3] + it[4:] for it in there] != [it[:3] + it[4:] for it in taken.schema]:
-            raise NotLean("its schema did not come over", taken.kept)
-        contents = read_contents(connection, there)
+
+
+def _checked(target: Path, name: str, deadline: float, why: NotLean, look: Callable[[], None]) -> Copied:
+    with _reading_back():
+        return Copied(facts(target, name=name, deadline=deadline, look=look), {}, kept=why.kept, whole=str(why))
+
+
+def _proven(target: Path, taken: Taken, name: str, deadline: float, look: Callable[[], None]) -> Copied:
+    """Check a lean copy, and that it holds what was taken out of the original."""
+    end = time.monotonic() + deadline
+    with _reading_back():
+        found = facts(target, name=name, deadline=deadline, look=look)
+        with reading(target, alone=True) as connection, limited(connection, end, look):
+            there = read_schema(connection)
+            if [it[:3] + it[4:] for it in there] != [it[:3] + it[4:] for it in taken.schema]:
+                raise NotLean("its schema did not come over", taken.kept)
+            contents = read_contents(connection, there)
     differing = sorted(it for it in contents if contents[it] != taken.contents.get(it))
     if differing or len(contents) != len(taken.contents):
         raise NotLean(f"table {differing[0] if differing else '?'} did not come over as it is", taken.kept)
     return Copied(found, contents, taken.left_out, taken.kept, taken.searches, damaged=taken.damaged)
 
 
-def read_contents(connection: sqlite3.Connection, schema: Sequence[Entry]) -> Mapping[str, Content]:
-    """Hash every real table of the connection's main database."""
-    return {it.name: content(connection, read_table(connection, it.name)) for it in schema if it.is_real_table}
-
-
-def _taken(source: Path, target: Path, end: float, progress: Progress) -> _Taken:
-    """Read the database by the way that its holders allow, as ``take`` does."""
-    _fetch(source, progress)
-    logged = is_wal(source)  # asked now: closing a file that SQLite has open would drop its locks
-    if not has_readers(source) and not _has_log(source):
-        with contextlib.suppress(Moved), unmoved(source):
-            return _filled(source, target, end, progress, alone=True, logged=logged)
-        discard(target)
-    if has_readers(source):
-        try:
-            return _filled(source, target, end, progress, alone=False, logged=logged)
-        except sqlite3.OperationalError as error:
-            if not cannot_prepare(error):
-                raise
-        discard(target)
-    with tempfile.TemporaryDirectory(prefix=".hb-whole-", dir=target.parent) as folder:
-        whole = Path(folder) / "whole"
-        try:
-            copy_still(source, whole, progress)
-        except Moved as error:
-            raise NotLean("it is in use, and SQLite may not write beside it") from error
-        return _filled(whole, target, end, progress, alone=True, logged=logged)
-
-
-def _fetch(source: Path, progress: Progress) -> None:
-    """Read the file once from one end to the other, where the memory holds it: a hint to the kernel is not enough.
-
-    Its tables lie in pieces between those of the index. Read piece by piece from a disk, a copy takes twice the time.
-    """
-    total = source.stat().st_size
-    if total > os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // _PART_OF_MEMORY:
-        return
-    buffer = bytearray(_STEP_BYTES)
-    with source.open("rb", buffering=0) as file:
-        while file.readinto(buffer):
-            progress(0, total)
-
-
-def _has_log(source: Path) -> bool:
-    with contextlib.suppress(FileNotFoundError):
-        return bool(beside(source, "-wal").stat().st_size)
-    return False
-
-
-def _filled(source: Path, target: Path, end: float, progress: Progress, *, alone: bool, logged: bool) -> _Taken:
-    """Fill the copy in one read transaction of the original."""
-    total = source.stat().st_size
-    with reading(source, alone=alone) as connection, limited(connection, end, _look(target, total, progress)):
-        attach(connection, target)
-        connection.execute("BEGIN")
-        schema = read_schema(connection)
-        judged = derived(connection, schema)
-        kept = tuple(it for it in judged if isinstance(it, Kept))
-        left_out = tuple(it for it in judged if isinstance(it, LeftOut))
-        if not left_out:
-            raise NotLean("", kept)
-        wanted = without(schema, left_out)
-        fill(connection, wanted)
-        contents = read_contents(connection, wanted)
-        searches, damaged = _searched(connection, left_out)
-        connection.execute("COMMIT")
-        finish(connection, logged=logged)
-    progress(total, total)
-    return _Taken(wanted, contents, left_out, kept, searches, damaged)
-
-
-def _searched(
-    connection: sqlite3.Connection, left_out: Sequence[LeftOut]
-) -> tuple[tuple[Search, ...], tuple[str, ...]]:
-    """Search what is left out; the last are the tables in which nothing can be searched, for they are damaged."""
-    searches: list[Search] = []
-    damaged: list[str] = []
-    for it in left_out:
-        try:
-            searches += list(sample(connection, it))
-        except sqlite3.OperationalError:
-            raise
-        except sqlite3.DatabaseError:
-            damaged.append(it.table)
-    return tuple(searches), tuple(damaged)
-
-
-def without(schema: Sequence[Entry], left_out: Sequence[LeftOut]) -> tuple[Entry, ...]:
-    """Return a schema without some full-text tables, the tables that belong to them, and their triggers."""
-    tables = {name for it in left_out for name in (it.table, *it.shadows)}
-    triggers = {name for it in left_out for name in it.trigger_names}
-    return tuple(it for it in schema if it.table not in tables and not (it.kind == "trigger" and it.name in triggers))
-
-
-def _look(target: Path, total: int, progress: Progress) -> Callable[[], None]:
-    def look() -> None:
-        progress(min(os.stat(target).st_size, total), total)  # noqa: PTH116 - called a thousand times a second
-
-    return look
+@contextlib.contextmanager
+def _reading_back() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise broken(error) from error
+    except OSError as error:
+        raise DatabaseBroken(f"its copy cannot be read: {error.strerror}") from error

@@ -202,7 +202,8 @@ def left_behind(listed: Iterable[Listed], knowns: Iterable[Known]) -> frozenset[
     Where no signature says so, the manifest may as well have been taken away.
     """
     ordered = sorted(knowns, key=lambda known: known.name)
-    linked = [(None, it.name) for it in ordered[:1] if it.manifest.previous is None]
+    beginning = [it.name for it in ordered[:1] if it.manifest.previous is None]
+    linked: list[tuple[SnapshotName | None, SnapshotName]] = [(None, name) for name in beginning]
     linked += [
         (older.name, newer.name)
         for older, newer in itertools.pairwise(ordered)

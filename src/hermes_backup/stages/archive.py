@@ -12,7 +12,6 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from hermes_backup.errors import STAGE_FAILED, Fault
-from hermes_backup.home.databases import DatabaseFacts
 from hermes_backup.home.databases import find as find_databases
 from hermes_backup.home.layout import SIDECARS
 from hermes_backup.home.printable import printable
@@ -21,7 +20,7 @@ from hermes_backup.stages.context import Context
 from hermes_backup.stages.delta import Delta
 from hermes_backup.stages.stage import Stage
 from hermes_backup.stages.stream import Archive as MadeArchive
-from hermes_backup.stages.stream import Contents, Packing, Stream
+from hermes_backup.stages.stream import Contents, Outdated, Packing, Stream
 from hermes_backup.stages.things import Home
 from hermes_backup.stages.units import show_duration
 from hermes_backup.streams.coder import Chunks
@@ -98,11 +97,9 @@ class Archive(Stage):
     def run(self, value: Any, context: Context) -> Stream:
         """Choose what goes in, and describe the stream; nothing runs until somebody pulls."""
         home: Home = value
-        rules = self.rules(home)
-        making = _Making(home, rules, context, holes=self.format == "tar")
-        suffix = ".tar" if self.format == "tar" else ""
-        made = MadeArchive(self.format, suffix, rules.patterns, making.chunks, making.contents, making.entries)
-        return Stream(made, self._packing(home, making.newest, context), delta=self.delta)
+        making = _Making(home, self.rules(home), context, self.format)
+        tell(making.selection, context)
+        return Stream(making.archive(), self._packing(home, making.newest, context), delta=self.delta)
 
     def rules(self, home: Home) -> Rules:
         """Return what is left out of this home: by the host, and by this stage."""
@@ -128,52 +125,57 @@ class Archive(Stage):
 class _Making:
     """A tar archive of a home that can be made, more than once if need be; the last time is what counts."""
 
-    def __init__(self, home: Home, rules: Rules, context: Context, *, holes: bool) -> None:
-        self._holes = holes
+    def __init__(self, home: Home, rules: Rules, context: Context, kind: Literal["tar", "squashfs"]) -> None:
+        self._rules = rules
         self._context = context
+        self._kind = kind
         chosen = select(home.root, rules)
-        home = _with_logs(home, chosen, context) if home.staged is None else home
-        self._home = home
-        self._selection = _without_sidecars(home, chosen)
-        tell(self._selection, context)
-        self._lists = _write_lists(home, self._selection, context)
+        self._home = _with_logs(home, chosen, context) if home.staged is None else home
+        self.selection = _without_sidecars(self._home, chosen)
+        self._lists = _write_lists(self._home, self.selection, context)
         self._follower = Follower()
         self._partial: tuple[Partial, ...] = ()
+
+    def archive(self) -> MadeArchive:
+        """Describe it."""
+        suffix = ".tar" if self._kind == "tar" else ""
+        count = len(self.selection.entries)
+        return MadeArchive(self._kind, suffix, self._rules.patterns, self.chunks, self.contents, count)
 
     @property
     def newest(self) -> int:
         """The time of the newest entry, in whole seconds."""
-        return max((it.mtime_ns for it in self._selection.entries), default=0) // 10**9
-
-    @property
-    def entries(self) -> int:
-        """How many there are."""
-        return len(self._selection.entries)
+        return max((it.mtime_ns for it in self.selection.entries), default=0) // 10**9
 
     def chunks(self) -> Chunks:
         """Make the archive and follow it."""
         self._follower = Follower()
-        total = self._selection.bytes
-        for chunk in make(self._lists, stage="archive", ended=self._ended, holes=self._holes):
+        total = self.selection.bytes
+        for chunk in make(self._lists, stage="archive", ended=self._ended, holes=self._kind == "tar"):
             self._follower.feed(chunk)
             self._context.listener.progress("archive", min(self._follower.size, total), total)
             yield chunk
 
     def contents(self) -> Contents:
-        """Compare what went in with what was chosen."""
+        """Compare what went in with what was chosen.
+
+        Raises:
+            Outdated: a copy of a database in it is no good.
+        """
+        copies = self._home.copies()
+        if isinstance(copies, Home):
+            raise Outdated(_Making(copies, self._rules, self._context, self._kind).archive())
         members = tuple(sorted(self._follower.close(), key=lambda it: it.name))
         there = {member.name for member in members}
-        chosen = (it.name for it in self._selection.entries)
+        chosen = (it.name for it in self.selection.entries)
         missing = tuple(Partial(printable(it), "vanished or could not be read") for it in chosen if it not in there)
-        partial = (*self._home.partial, *self._selection.skipped, *missing, *self._partial)
-        databases = _archived(self._home, there)
-        counted = {it.name for it in databases}
+        partial = (*self._home.partial, *self.selection.skipped, *missing, *self._partial)
+        archived = {printable(it) for it in there}
         return Contents(
             members=members,
             size=self._follower.size,
             content=_digest(members),
-            databases=databases,
-            lean=tuple(it for it in self._home.lean if it.facts.name in counted),
+            databases=tuple(it for it in copies if it.facts.name in archived),
             partial=_once(partial),
         )
 
@@ -222,11 +224,6 @@ def _write_lists(home: Home, selection: Selection, context: Context) -> tuple[Na
 
 def _write_names(names: NameList, wanted: Iterable[bytes]) -> None:
     names.path.write_bytes(b"".join(it + b"\0" for it in wanted))
-
-
-def _archived(home: Home, there: set[bytes]) -> tuple[DatabaseFacts, ...]:
-    names = {printable(it) for it in there}
-    return tuple(it for it in home.databases if it.name in names)
 
 
 def _once(partial: Sequence[Partial]) -> tuple[Partial, ...]:

@@ -79,15 +79,14 @@ def manifest_of(
 
 
 def _databases(contents: Contents) -> tuple[Database, ...]:
-    lean = {it.facts.name: it for it in contents.lean}
     return tuple(
         Database(
-            path=it.name,
-            page_size=it.page_size,
-            pages=it.pages,
-            tables=dict(it.tables),
-            contents={name: one.sha256 for name, one in lean[it.name].contents.items()} if it.name in lean else {},
-            left_out=tuple(one.table for one in lean[it.name].left_out) if it.name in lean else (),
+            path=it.facts.name,
+            page_size=it.facts.page_size,
+            pages=it.facts.pages,
+            tables=dict(it.facts.tables),
+            contents={name: one.sha256 for name, one in it.contents.items()},
+            left_out=tuple(one.table for one in it.left_out),
         )
         for it in contents.databases
     )
@@ -114,7 +113,7 @@ def index_of(stream: Stream, contents: Contents) -> tuple[bytes, int]:
         Fault: STAGE_FAILED when nobody would read it.
     """
     counted: list[int] = []
-    remaking = remakings_to_lines(told for it in contents.lean for told in remakings(it))
+    remaking = remakings_to_lines(told for it in contents.databases for told in remakings(it))
     lines = itertools.chain(to_lines(contents.members), remaking)
     coded = b"".join(stream.code_index(index_chunks(lines, counted)))
     if counted[0] > LARGEST:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hermes_backup.errors import Fault
 from hermes_backup.snapshots.catalog import Known, load_manifests, read_catalog
@@ -26,7 +26,7 @@ from hermes_backup.stages.describing import Measured, index_of, manifest_of, res
 from hermes_backup.stages.holding import held_last
 from hermes_backup.stages.ledger import Entry
 from hermes_backup.stages.making import making
-from hermes_backup.stages.stream import Contents, Stream
+from hermes_backup.stages.stream import Contents, Outdated, Stream
 from hermes_backup.stages.things import Snapshot
 from hermes_backup.streams.fanout import spread
 
@@ -55,6 +55,16 @@ class _Small:
     manifest: bytes
 
 
+@dataclass(frozen=True)
+class _Written:
+    """Data that lie under their name in those places that ``held`` names, and what went in."""
+
+    contents: Contents
+    data: Measured
+    held: Sequence[Target]
+    failures: list[Failure]
+
+
 def publish(stream: Stream, targets: Sequence[Target], context: Context) -> Snapshot:
     """Make a snapshot of a stream in all targets in one pass.
 
@@ -64,9 +74,14 @@ def publish(stream: Stream, targets: Sequence[Target], context: Context) -> Snap
     Raises:
         Fault: PUSH_FAILED, and whatever the stream raises; then nothing is published.
     """
-    unchanged = _unchanged(stream, targets, context)
-    if unchanged is not None:
-        return unchanged
+    while True:
+        try:
+            return _unchanged(stream, targets, context) or _publish(stream, targets, context)
+        except Outdated as outdated:  # nothing of it is out: what is checked while bytes flow decides before the end
+            stream = replace(stream, archive=outdated.archive)
+
+
+def _publish(stream: Stream, targets: Sequence[Target], context: Context) -> Snapshot:
     made = making(stream, targets, context)
     stream = made.stream
     folder = folder_of(context.host, context.pipeline)
@@ -75,21 +90,16 @@ def publish(stream: Stream, targets: Sequence[Target], context: Context) -> Snap
             target.place.sweep(folder)
     name = _next_name(targets, context)
     with Unfinished(folder, _names(stream, name)) as unfinished:
-        measured, held, failures = _write_data(
-            stream, f"{folder}/{_names(stream, name)[0]}", targets, unfinished, context
-        )
-        context.teardown.home_released.close()
-        if not held:
-            raise summary(failures, ())
-        contents = stream.archive.contents()
+        written = _write_data(stream, f"{folder}/{_names(stream, name)[0]}", targets, unfinished, context)
+        contents, failures = written.contents, written.failures
         index, plain = index_of(stream, contents)
         digest = Measured(len(index), hashlib.sha256(index).hexdigest())
-        manifest = manifest_of(stream, contents, name, measured, digest, plain, context)
+        manifest = manifest_of(stream, contents, name, written.data, digest, plain, context)
         small = _Small(restore_text_of(manifest, context), index, signed(manifest, context))
         # before the first manifest is out: a run killed in between must not leave two snapshots of one number
         context.ledger.record(_entry(small, manifest, contents, context))
         committed: list[Place] = []
-        for target in held:
+        for target in written.held:
             try:
                 _put(small, _names(stream, name), target.place, folder)
             except Fault as fault:
@@ -122,7 +132,13 @@ def _entry(small: _Small, manifest: Manifest, contents: Contents, context: Conte
 
 def _write_data(
     stream: Stream, path: str, targets: Sequence[Target], unfinished: Unfinished, context: Context
-) -> tuple[Measured, list[Target], list[Failure]]:
+) -> _Written:
+    """Write to all targets, and finish where that went well, once what went in is known to be good.
+
+    Raises:
+        Fault: PUSH_FAILED when no target took it.
+        Outdated: nobody shall have it.
+    """
     meter = _Meter()
     held: list[Target] = []
     failures: list[Failure] = []
@@ -133,9 +149,9 @@ def _write_data(
                 sinks.append((target, opened.enter_context(target.place.sink(path))))
             except Fault as fault:
                 failures.append(Failure(target, fault))
-        if not sinks:
-            return meter.measured(), held, failures
-        errors = spread(stream.open(), [sink for _, sink in sinks], meter.see)
+        errors = spread(stream.open(), [sink for _, sink in sinks], meter.see) if sinks else ()
+        contents = stream.archive.contents() if None in errors else None
+        context.teardown.home_released.close()
         for (target, sink), error in zip(sinks, errors, strict=True):
             try:
                 if error is not None:
@@ -149,7 +165,9 @@ def _write_data(
                 failures.append(Failure(target, fault))
                 if error is None:
                     unfinished.finish(target.place)
-    return meter.measured(), held, failures
+    if contents is None or not held:
+        raise summary(failures, ())
+    return _Written(contents, meter.measured(), held, failures)
 
 
 def _put(small: _Small, names: tuple[str, str, str], place: Place, folder: str) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
-from hermes_backup.home.databases import DatabaseFacts
 from hermes_backup.home.lean import Copied
 from hermes_backup.home.selection import Partial
 from hermes_backup.snapshots.names import SnapshotName
@@ -28,21 +27,23 @@ class Encryption:
 class Contents:
     """What went into an archive; known when its last byte was read.
 
-    ``size`` counts the archive's bytes before compression; ``content`` is a digest over its members. ``lean`` are those
-    of its databases that lack full-text tables.
+    ``size`` counts the archive's bytes before compression; ``content`` is a digest over its members. ``databases`` are
+    the copies that were checked.
     """
 
     members: tuple[Member, ...]
     size: int
     content: str
-    databases: tuple[DatabaseFacts, ...]
-    lean: tuple[Copied, ...]
+    databases: tuple[Copied, ...]
     partial: tuple[Partial, ...]
 
 
 @dataclass(frozen=True)
 class Archive:
-    """An archive of so many ``entries`` that can be made: ``chunks`` starts it, ``contents`` tells what went in."""
+    """An archive of so many ``entries`` that can be made: ``chunks`` starts it, ``contents`` tells what went in.
+
+    ``contents`` raises Outdated where something of it is not what it should be.
+    """
 
     format: Literal["tar", "squashfs"]
     suffix: str
@@ -50,6 +51,14 @@ class Archive:
     chunks: Callable[[], Chunks]
     contents: Callable[[], Contents]
     entries: int
+
+
+class Outdated(Exception):  # noqa: N818 - it tells a state
+    """What went into an archive is no good; ``archive`` is to be made in its place."""
+
+    def __init__(self, archive: Archive) -> None:
+        super().__init__()
+        self.archive = archive
 
 
 class Packing(Coder, Protocol):

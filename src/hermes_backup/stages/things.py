@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from hermes_backup.home.databases import DatabaseFacts
 from hermes_backup.home.lean import Copied
 from hermes_backup.home.selection import Partial, Rules
 from hermes_backup.snapshots.manifest import Manifest
@@ -18,14 +17,19 @@ from hermes_backup.streams.coder import Chunks
 from hermes_backup.streams.members import Member
 
 
+def _none() -> tuple[Copied, ...]:
+    return ()
+
+
 @dataclass(frozen=True)
 class Home:
     """A Hermes home to read, and what is known of it so far.
 
     ``staged`` is a folder that mirrors the home's layout; a file of the home named in ``replaced`` is
     archived from there instead. Names are relative to the root, as bytes, because file names need not be text.
-    ``lean`` are the copies that lack full-text tables. ``uncopied`` says why databases lack the copies that they were
-    to have; empty where they have them, or were to have none.
+    ``copies`` waits for the checks of these copies, and returns what each of them is; or another home, where one is not
+    what it should be: an archive of this one is to be made again, of that. ``uncopied`` says why databases lack the
+    copies that they were to have; empty where they have them, or were to have none.
     """
 
     root: Path
@@ -33,8 +37,7 @@ class Home:
     staged: Path | None = None
     replaced: frozenset[bytes] = frozenset()
     as_they_lie: frozenset[bytes] = frozenset()
-    databases: tuple[DatabaseFacts, ...] = ()
-    lean: tuple[Copied, ...] = ()
+    copies: Callable[[], tuple[Copied, ...] | Home] = _none
     partial: tuple[Partial, ...] = ()
     uncopied: str = ""
 

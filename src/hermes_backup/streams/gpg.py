@@ -24,6 +24,8 @@ from hermes_backup.errors import (
 from hermes_backup.streams.coder import Chunks, Feeder, read_chunks
 from hermes_backup.streams.process import PIPE, Argument, Process, spawn
 
+# the most that OpenPGP knows, which gpg-agent finds on any machine of today: asked, it measures a second to find it
+_S2K_COUNT = "65011712"
 _UNLOCK = "Unlock it first: echo test | gpg -r FINGERPRINT -e | gpg -d, in a terminal; gpg-agent then remembers it."
 # a clock that stands before a key was made must not stop a backup: then the key's signatures lie in the future
 ANY_CLOCK = ("--ignore-time-conflict", "--ignore-valid-from")
@@ -141,8 +143,8 @@ class EncryptWith:
         """
         with open_passphrase(self.passphrase) as secret:
             words = ["--pinentry-mode", "loopback", "--passphrase-fd", str(secret.fileno())]
-            words += ["-z", "0", "--cipher-algo", "AES256", "--s2k-digest-algo", "SHA512", "--symmetric"]
-            run = _Run(words, "encrypt", homedir=self.homedir, pass_fds=(secret.fileno(),))
+            words += ["-z", "0", "--cipher-algo", "AES256", "--s2k-digest-algo", "SHA512", "--s2k-count", _S2K_COUNT]
+            run = _Run([*words, "--symmetric"], "encrypt", homedir=self.homedir, pass_fds=(secret.fileno(),))
         return _encrypted(run, chunks)
 
 

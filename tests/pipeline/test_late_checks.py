@@ -1,0 +1,125 @@
+"""Copies of databases are checked while an archive is made of them; one that is no good decides before the end."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hermes_backup.home import filling, lean
+from hermes_backup.pipeline.agent import Options
+from hermes_backup.pipeline.status import Status
+from hermes_backup.streams import tar
+from tests.home.full_text import CARRYING, hits, make
+from tests.home.making import count, make_database
+from tests.pipeline.ground import Ground, ground
+
+__all__ = ["ground"]
+STAGES: dict[str, Callable[[Ground], list[Any]]] = {
+    "full": lambda ground: ground.site.usual(),
+    "delta": lambda ground: ground.site.usual(archive={"delta": {}}),
+    "pushed": lambda ground: ground.site.usual({"push": {"to": [str(ground.site.remote)]}}),
+}
+
+
+@pytest.fixture
+def spoilt(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> Ground:
+    """Lean copies lack a row: only their check can tell."""
+    (ground.site.home / "state.db").unlink()
+    make(ground.site.home / "state.db", CARRYING)
+    honest = filling._insertion
+    monkeypatch.setattr(filling, "_insertion", lambda *given: f"{honest(*given)} WHERE id <> 2")
+    return ground
+
+
+def check_whole(ground: Ground, status: Status) -> None:
+    assert (status.state, status.exit_code) == ("done", 0), status
+    (told,) = ground.manifest().databases
+    assert (told.left_out, told.path) == ((), "state.db")
+    log = (ground.site.folder / "events.jsonl").read_text()
+    assert "state.db is copied whole: table messages did not come over as it is" in log
+
+
+@pytest.mark.parametrize("how", STAGES)
+def test_a_lean_copy_that_is_none_is_replaced_in_the_archive(spoilt: Ground, how: str) -> None:
+    site = spoilt.site
+    check_whole(spoilt, site.run(STAGES[how](spoilt)))
+    spoilt.check_clean()
+    assert len(list(site.store.rglob("*.manifest.asc"))) == 1
+    copied = spoilt.opened() / "state.db"
+    assert count(copied, "messages") == count(site.home / "state.db", "messages")
+    assert hits(copied, "lighthouse") == hits(site.home / "state.db", "lighthouse")
+    check_whole(spoilt, site.run(STAGES[how](spoilt)))
+
+
+def test_it_is_the_same_home_all_the_same(spoilt: Ground) -> None:
+    site = spoilt.site
+    site.run()
+    status = site.run(options=Options(run_id="again", if_changed=True))
+    assert (status.state, status.exit_code) == ("unchanged", 0), status
+    assert len(list(site.store.rglob("*.manifest.asc"))) == 1
+
+
+@pytest.mark.parametrize("form", ["tar", "squashfs"])
+def test_a_damaged_database_is_found_after_its_archive_was_made(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    """Its check begins when tar has ended, for the first archive; the second holds the file as it lies."""
+    site = ground.site
+    path = make_database(site.home / "kanban.db", 500)
+    with path.open("r+b") as file:
+        file.seek(3 * 4096)
+        file.write(b"\x55" * 4096)
+    ended: list[int] = []
+    passed = threading.Event()
+    honest, facts = tar.spawn, lean.facts
+
+    def spawned(*given: Any, **named: Any) -> Any:
+        process = honest(*given, **named)
+        wait = process.wait
+
+        def waited(*some: Any) -> Any:
+            ended.append(wait(*some))
+            passed.set()
+            return ended[-1]
+
+        monkeypatch.setattr(process, "wait", waited)
+        return process
+
+    def late(target: Path, **named: Any) -> Any:
+        if target.name == "kanban.db":
+            assert passed.wait(60)
+        return facts(target, **named)
+
+    monkeypatch.setattr(tar, "spawn", spawned)
+    monkeypatch.setattr(lean, "facts", late)
+    status = site.run(site.usual(archive={"format": form}))
+    assert (status.state, status.exit_code) == ("partial", 4)
+    assert [(it.path, "damaged" in it.reason) for it in status.partial] == [("kanban.db", True)]
+    assert len(ended) == 2
+    ground.check_clean()
+    assert [it.path for it in ground.manifest().databases] == ["state.db"]
+    if form == "tar":
+        assert (ground.opened() / "kanban.db").read_bytes() == path.read_bytes()
+
+
+def test_a_run_that_fails_meanwhile_does_not_wait_for_a_check(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A check that would go on for ever ends with the run, which was to be told that its store is no folder."""
+    site = ground.site
+    site.store.write_text("a file where the store should be")
+
+    def endless(target: Path, *, look: Callable[[], None], **named: Any) -> Any:
+        del target, named
+        while True:
+            look()
+
+    monkeypatch.setattr(lean, "facts", endless)
+    status = site.run()
+    assert (status.state, status.exit_code) == ("failed", 5), status
+    assert not any(it.name.startswith("check") for it in threading.enumerate())
+    site.store.unlink()
+    monkeypatch.undo()
+    ground.check_next()
