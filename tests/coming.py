@@ -146,7 +146,7 @@ class Cloud:
 
     def images(self) -> list[Path]:
         """The data of the snapshots, the oldest first."""
-        return sorted(it for it in self.snapshots.iterdir() if ".sqsh" in it.name)
+        return sorted(it for it in self.snapshots.iterdir() if {".sqsh", ".tar"} & set(it.suffixes))
 
     def machine(self) -> Machine:
         """Return a new machine, with an empty disk and what a bundle gives it."""

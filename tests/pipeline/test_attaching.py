@@ -415,3 +415,52 @@ def test_a_home_that_is_not_mounted_is_no_empty_home(cloud: Cloud) -> None:
     assert status.error is not None
     assert status.error.name == "HB-HOME-MISSING"
     assert len(cloud.images()) == 1
+
+
+@root_only
+def test_what_holds_only_what_changed_is_brought_with_what_it_needs(cloud: Cloud) -> None:
+    delta_of_a_home(cloud)
+    second = cloud.machine()
+    attached = second.come()
+    assert (attached.way, str(attached.snapshot)[:6]) == ("unpack", "000002")
+    assert (second.home / "SOUL.md").read_text() == "newer\n"
+    assert messages_in(second.home / "state.db") == 200
+
+
+@root_only
+@pytest.mark.parametrize("base", ["gone", "flipped"])
+def test_what_lost_what_it_needs_is_passed_over(cloud: Cloud, base: str) -> None:
+    first = delta_of_a_home(cloud)
+    (first.home / "noise").write_bytes(os.urandom(300_000))  # a delta would be no gain
+    for text in ("full again", "newest"):
+        (first.home / "SOUL.md").write_text(text)
+        assert first.save().state == "done"
+    first.go()
+    (full,) = (it for it in cloud.images() if it.name.startswith("000003"))
+    if base == "gone":
+        for it in cloud.snapshots.glob("000003-*"):
+            it.unlink()
+    else:
+        data = bytearray(full.read_bytes())
+        data[len(data) // 2] ^= 1
+        full.write_bytes(data)
+    second = cloud.machine()
+    assert str(second.come().snapshot)[:6] == "000002"
+    assert (second.home / "SOUL.md").read_text() == "newer\n"
+    assert "000003" in second.heard.text
+
+
+def delta_of_a_home(cloud: Cloud) -> Machine:
+    """A machine with a home of which the remote holds a full snapshot, and what changed since."""
+    cloud.archive = {"format": "tar", "delta": {}}
+    first = cloud.machine()
+    first.come()
+    make_home(first.folder / "made")
+    for it in (first.folder / "made").iterdir():
+        it.rename(first.home / it.name)
+    (first.home / "noise").write_bytes(os.urandom(300_000))
+    assert first.save().state == "done"
+    (first.home / "SOUL.md").write_text("newer\n")
+    assert first.save().state == "done"
+    assert [".delta." in it.name for it in cloud.images()] == [False, True]
+    return first

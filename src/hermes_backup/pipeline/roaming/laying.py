@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from hermes_backup.errors import (
+    BASE_MISSING,
     DATA_DAMAGED,
     MANIFEST_BAD,
     REMOTE_UNREACHABLE,
@@ -28,6 +29,7 @@ from hermes_backup.pipeline.roaming.attachment import Attachment, Way, forget, l
 from hermes_backup.pipeline.roaming.newest import Candidate
 from hermes_backup.pipeline.unpacking import QUARANTINE
 from hermes_backup.snapshots.names import SnapshotName
+from hermes_backup.snapshots.signing import Pinned
 from hermes_backup.stages.checks.remaking import remade
 from hermes_backup.stages.context import Context
 from hermes_backup.stages.decrypt import Decrypt
@@ -36,7 +38,7 @@ from hermes_backup.stages.extract import Extract
 from hermes_backup.stages.things import Plaintext, Snapshot
 from hermes_backup.streams.folders import private_folder, remove, sweep
 
-_DAMAGE = (DATA_DAMAGED, RESTORE_CHECK, MANIFEST_BAD, SNAPSHOT_MISSING)
+_DAMAGE = (BASE_MISSING, DATA_DAMAGED, RESTORE_CHECK, MANIFEST_BAD, SNAPSHOT_MISSING)
 _NOT_HERE = (STAGE_FAILED, TOOL_MISSING)
 _OF_THE_DISK = "lost+found"
 
@@ -92,8 +94,11 @@ class Laying:
             mounted = self._mounted(snapshot, decrypt, methods, must=way != "auto")
             if mounted is not None:
                 return mounted
-        with naming("fetch"):
-            plain = decrypt.run(snapshot, self.context)
+        if self.context.host_key is None:
+            raise ValueError("this run has no key of its own")
+        own = self.context.host_key.public()  # a delta names its base, which the same key must have signed
+        with naming("fetch"), Pinned.load(own, self.context.folder) as pinned:
+            plain = decrypt.run(snapshot, replace(self.context, pinned=pinned))
         with naming("extract"):
             self._unpack(plain)
         return "unpack"
