@@ -28,7 +28,7 @@ from bench.versus import meeting
 from bench.versus.meeting import Plan
 from bench.versus.race import Stadium
 from bench.versus.results import Results
-from bench.versus.tables import by_phase
+from bench.versus.tables import by_phase, limit_rows
 from bench.versus.targets import targets
 
 _MIB = 1 << 20
@@ -107,6 +107,7 @@ def _show(screen: Console, results: Results, *, short: bool) -> None:
     screen.print(f"state.db of {results.size} MiB; {how}; all write to one file system.\n")
     for title, rows in by_phase(results):
         show(screen, title, rows)
+    show(screen, "One step alone", limit_rows(results))
     screen.print("peak MB: the greatest sum of the whole process tree's proportional set sizes, sampled every 50 ms\n")
     show_targets(screen, targets(results))
 

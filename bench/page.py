@@ -15,7 +15,7 @@ from pathlib import Path
 from bench.plot import Bar, Panel, draw
 from bench.versus.ours import DAILY
 from bench.versus.results import Outcome, Phase, Results, read
-from bench.versus.tables import markdown, markdown_notes, markdown_targets
+from bench.versus.tables import markdown, markdown_limits, markdown_notes, markdown_targets
 from bench.versus.targets import targets
 
 _ROOT = Path(__file__).resolve().parent.parent
@@ -71,7 +71,7 @@ def _performance(results: Results) -> str:
         f"One run: a `state.db` of {results.size} MiB, {results.days} days of {results.text / _MB:.1f} MB of text, "
         f"medians of {results.runs} runs in turns, of {results.days} for the daily backup.{large}\n\n"
         "![seconds and bytes of each contestant](performance.svg)\n\n"
-        f"{markdown(results)}\n{markdown_targets(targets(results))}\n{markdown_notes(results)}"
+        f"{markdown(results)}\n{markdown_targets(targets(results))}\n{markdown_limits(results)}\n{markdown_notes(results)}"
     )
 
 

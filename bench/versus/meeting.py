@@ -15,6 +15,7 @@ from bench.contestants import Key
 from bench.home import Gateway, days, gateway
 from bench.table import machine
 from bench.versus.contestant import Contestant
+from bench.versus.limits import limits
 from bench.versus.ours import ours
 from bench.versus.peers import peers
 from bench.versus.pipes import pipes
@@ -53,6 +54,7 @@ def hold(base: Path, plan: Plan, key: Key, stadium: Stadium) -> Results:
         versions = {it.name: _version(it, env) for it in field if it.version}
         race = Race(Course(home, held, timed, plan.runs, spare), field, stadium)
         race.go()
+        alone = limits(home, key, stadium, held.pid)
     return Results(
         machine=tuple(machine()),
         load=plan.load,
@@ -61,6 +63,7 @@ def hold(base: Path, plan: Plan, key: Key, stadium: Stadium) -> Results:
         runs=plan.runs,
         days=plan.days,
         outcomes=race.outcomes(versions),
+        limits=alone,
     )
 
 

@@ -61,6 +61,15 @@ class Outcome:
 
 
 @dataclass(frozen=True)
+class Limit:
+    """One step of a backup alone: the median of its seconds, and how many bytes went in."""
+
+    name: str
+    seconds: float
+    size: int
+
+
+@dataclass(frozen=True)
 class Results:
     """A whole race: where it was run, over what, and what came out.
 
@@ -71,6 +80,7 @@ class Results:
         text: characters that a day added.
         runs: timed runs of all phases but daily, which has one for each of ``days``.
         large: peak memory in bytes by contestant, with a state.db of ``large_size`` MiB.
+        limits: what the machine does with the home's bytes, one step at a time.
     """
 
     machine: tuple[str, ...]
@@ -82,6 +92,7 @@ class Results:
     outcomes: tuple[Outcome, ...]
     large_size: int = 0
     large: dict[str, int] = field(default_factory=dict)
+    limits: tuple[Limit, ...] = ()
 
     def of(self, name: str) -> Outcome:
         """The outcome of one contestant."""

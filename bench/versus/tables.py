@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from bench.table import Row, Target
-from bench.versus.results import PHASES, Outcome, Phase, Results
+from bench.versus.results import PHASES, Limit, Outcome, Phase, Results
 
 _NONE = "-"
 _MB = 1e6
@@ -60,6 +60,21 @@ def markdown_notes(results: Results) -> str:
     """Return what each row is, with its version."""
     rows = [f"| {_code(it.name)} | {_plain(it.version) or _NONE} | {_plain(it.note)} |" for it in results.outcomes]
     return "\n".join(["| | version | |", "|---|---|---|", *rows]) + "\n"
+
+
+def markdown_limits(results: Results) -> str:
+    """Return what each step takes alone."""
+    rows = [f"| {it.name} | {it.seconds:.2f} | {it.size / _MB:.0f} | {_rate(it)} |" for it in results.limits]
+    return "\n".join(["| alone | seconds | MB | MB a second |", "|---|---|---|---|", *rows]) + "\n"
+
+
+def limit_rows(results: Results) -> list[Row]:
+    """Return what each step takes alone, for the terminal."""
+    return [Row(it.name, it.seconds, (it.seconds,), 0.0, 0, 0, f"{_rate(it)} MB a second") for it in results.limits]
+
+
+def _rate(limit: Limit) -> str:
+    return f"{limit.size / _MB / limit.seconds:.0f}"
 
 
 def _time(one: Outcome, phase: Phase) -> str:

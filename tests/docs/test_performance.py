@@ -12,12 +12,13 @@ from bench.page import between, write
 from bench.versus.ours import VARIANTS
 from bench.versus.peers import BORG, RESTIC
 from bench.versus.pipes import COPY
-from bench.versus.results import Kind, Outcome, Phase, Results, Timed, read
+from bench.versus.results import Kind, Limit, Outcome, Phase, Results, Timed, read
 from bench.versus.targets import targets
 
 from tests.docs.test_docs import ROOT
 
 _MB = 1_000_000
+_LIMITS = (Limit("read from disk", 2.0, 1000 * _MB), Limit("gpg", 0.5, 100 * _MB))
 
 
 def outcome(name: str, kind: Kind, seconds: float, size: int, *, allowed: int = 0) -> Outcome:
@@ -32,7 +33,9 @@ def outcome(name: str, kind: Kind, seconds: float, size: int, *, allowed: int = 
 def results() -> Results:
     ours = tuple(outcome(it.name, "ours", 1.0, 10, allowed=it.memory) for it in VARIANTS)
     others = (outcome(RESTIC, "peer", 4.0, 90), outcome(BORG, "peer", 3.0, 100), outcome(COPY, "limit", 0.9, 40))
-    return Results(("a <processor>, 2 cores, 24 GiB", "Linux 6.1"), 0.1, 1024, 3 * _MB, 3, 14, (*ours, *others))
+    return Results(
+        ("a <processor>, 2 cores, 24 GiB", "Linux 6.1"), 0.1, 1024, 3 * _MB, 3, 14, (*ours, *others), limits=_LIMITS
+    )
 
 
 @pytest.fixture
@@ -47,6 +50,7 @@ def test_both_pages_get_their_figures_between_their_markers(results: Results, pr
     write(results, project)
     page = (project / "docs" / "performance.md").read_text("utf-8")
     assert "| `restic` | 4.00 | 4.00 | 4.00 | 4.00 (4.00 without indexes) | 4.00 | 90.0 | 9.00 | 216 | 100 |" in page
+    assert "| read from disk | 2.00 | 1000 | 500 |\n| gpg | 0.50 | 100 | 200 |\n" in page
     assert "| daily backup: time | ≤ 0.5 of the best peer's | 0.33 (" in page
     assert "stores 1.0 MB; the quickest other, `borg`, takes 3.0 s, the smallest, `restic`" in (
         project / "README.md"
