@@ -70,9 +70,17 @@ class Made:
 
 
 def begin_whole(
-    source: Path, target: Path, *, deadline: float, progress: Progress = no_progress, name: str = ""
+    source: Path,
+    target: Path,
+    *,
+    deadline: float,
+    progress: Progress = no_progress,
+    name: str = "",
+    why: NotLean | None = None,
 ) -> Made:
     """Copy all of a database to a file that is not there yet, as ``copy`` does, and leave its check to others.
+
+    ``why`` says why it is no lean copy that was wanted.
 
     Raises:
         DatabaseBroken: the database is missing, empty, damaged, locked, or not copied in time.
@@ -81,7 +89,7 @@ def begin_whole(
     end = time.monotonic() + deadline
     with making(source, target):
         take(source, target, end, mindful(progress, end))
-    return Made(partial(_checked, target, name, end - time.monotonic(), NotLean("")))
+    return Made(partial(_checked, target, name, end - time.monotonic(), why or NotLean("")))
 
 
 def begin_lean(
@@ -94,61 +102,59 @@ def begin_lean(
         Fault: DISK_FULL when the target's file system has no room.
     """
     end = time.monotonic() + deadline
-    told = mindful(progress, end)
-    with making(source, target):
-        try:
-            taken = _taken(source, target, end, told)
-        except NotLean as why:
-            discard(target)
-            take(source, target, end, told)
-            return Made(partial(_checked, target, name, end - time.monotonic(), why))
-    return Made(partial(_proven, target, taken, name, end - time.monotonic()))
+    try:
+        with making(source, target):
+            taken = _taken(source, target, end, mindful(progress, end))
+    except NotLean as why:
+        not_lean = why
+    else:
+        return Made(partial(_proven, target, taken, name, end - time.monotonic()))
+    left = end - time.monotonic()
+    return begin_whole(source, target, deadline=left, progress=progress, name=name, why=not_lean)
 
 
 def copy_lean(
     source: Path, target: Path, *, deadline: float, progress: Progress = no_progress, name: str = ""
 ) -> Copied:
-    """Make and check a lean copy; where that proves to be no such, all is copied. On any failure nothing is left.
+    """Make and check a lean copy; where that proves to be none, all is copied. On any failure nothing is left.
 
     Raises:
         DatabaseBroken: the database is missing, empty, damaged, locked, or not copied in time.
         Fault: DISK_FULL when the target's file system has no room.
     """
     end = time.monotonic() + deadline
+    made = begin_lean(source, target, deadline=deadline, progress=progress, name=name)
     try:
-        return begin_lean(source, target, deadline=deadline, progress=progress, name=name).check(look_at_nothing)
+        return _checked_now(made, target)
     except NotLean as why:
         not_lean = why
-    except DatabaseBroken:
-        discard(target)
-        raise
-    return copy_whole(source, target, not_lean, deadline=end - time.monotonic(), progress=progress, name=name)
+    left = end - time.monotonic()
+    return copy_whole(source, target, not_lean, deadline=left, progress=progress, name=name)
 
 
 def copy_whole(
     source: Path, target: Path, why: NotLean, *, deadline: float, progress: Progress = no_progress, name: str = ""
 ) -> Copied:
-    """Copy and check all of a database, in place of a lean copy; on any failure nothing is left.
+    """Copy and check all of a database where a lean copy cannot be; on any failure nothing is left.
 
     Raises:
         DatabaseBroken: the database is missing, empty, damaged, locked, or not copied in time.
         Fault: DISK_FULL when the target's file system has no room.
     """
-    end = time.monotonic() + deadline
-    discard(target)
-    with making(source, target):
-        return whole(source, target, end, mindful(progress, end), name, why)
+    made = begin_whole(source, target, deadline=deadline, progress=progress, name=name, why=why)
+    return _checked_now(made, target)
 
 
-def whole(source: Path, target: Path, end: float, progress: Progress, name: str, why: NotLean) -> Copied:
-    """Copy and check all of a database, in place of what there is of a lean copy; whoever calls cleans up."""
-    discard(target)
-    take(source, target, end, progress)
-    return _checked(target, name, end - time.monotonic(), why, look_at_nothing)
+def _checked_now(made: Made, target: Path) -> Copied:
+    try:
+        return made.check(look_at_nothing)
+    except BaseException:
+        discard(target)
+        raise
 
 
 def lean(source: Path, target: Path, end: float, progress: Progress, name: str) -> Copied:
-    """Make a lean copy and prove it; whoever calls cleans up.
+    """Make a lean copy and prove it; whoever calls dresses it, or cleans up.
 
     Raises:
         NotLean: it cannot be made, or nothing can be left out.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from hermes_backup.home.copying import Progress, making, mindful, no_progress
 from hermes_backup.home.facts import DatabaseBroken, broken, facts, limited, reading
 from hermes_backup.home.filling import NotLean
-from hermes_backup.home.lean import Copied, Made, lean, whole
+from hermes_backup.home.lean import Copied, Made, copy_whole, lean
 from hermes_backup.home.rebuilding import rebuild
 from hermes_backup.home.searching import answered_otherwise
 
@@ -37,7 +37,7 @@ def begin_renewed(
 def copy_renewed(
     source: Path, target: Path, *, deadline: float, progress: Progress = no_progress, name: str = ""
 ) -> Copied:
-    """Copy a database as ``copy_lean`` does, and make what is left out anew in the copy: nothing is missing there.
+    """Make a lean copy, and what it leaves out anew in it: nothing is missing there.
 
     Where that cannot be done, or not by the deadline, all is copied as it is, for which there is as much time again.
 
@@ -45,14 +45,13 @@ def copy_renewed(
         DatabaseBroken: the database is missing, empty, damaged, locked, or not copied in time.
         Fault: DISK_FULL when the target's file system has no room.
     """
-    with making(source, target):
-        end = time.monotonic() + deadline
-        try:
+    try:
+        with making(source, target):
+            end = time.monotonic() + deadline
             return _renewed(source, target, end, mindful(progress, end), name)
-        except NotLean as why:
-            not_lean = why
-        end = time.monotonic() + deadline
-        return whole(source, target, end, mindful(progress, end), name, not_lean)
+    except NotLean as why:
+        not_lean = why
+    return copy_whole(source, target, not_lean, deadline=deadline, progress=progress, name=name)
 
 
 def _renewed(source: Path, target: Path, end: float, progress: Progress, name: str) -> Copied:
