@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import sqlite3
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,8 +14,9 @@ from typing import Any
 
 import pytest
 
+from tests.home.full_text import CARRYING, hits, make
 from tests.keys import KeyMaker, Recipient
-from tests.site import PROGRAM, make_home
+from tests.site import PROGRAM, make_home, messages_in
 
 GROUP = """\
 hermes_backup_home: {root}/home
@@ -225,6 +227,19 @@ def test_restore_brings_back_what_is_asked_for(desk: Desk) -> None:
     assert (desk.root / "new" / "SOUL.md").read_text() == "I have changed.\n"
     again = desk.call("restore", "prod", "vps1", "--to", "new")
     assert (again.returncode, "HB-TARGET-NOT-EMPTY" in again.stderr) == (2, True)
+
+
+def test_restore_makes_search_indexes_again_or_leaves_them_to_hermes(desk: Desk) -> None:
+    home = desk.root / "home" / "state.db"
+    home.unlink()
+    make(home, CARRYING)
+    desk.backup()
+    desk.json("restore", "prod", "vps1", "--to", "again")
+    assert hits(desk.root / "again" / "state.db", "lighthouse") == hits(home, "lighthouse") == [[1, 2]]
+    desk.json("restore", "prod", "vps1", "--to", "left", "--leave-indexes-to-hermes")
+    with pytest.raises(sqlite3.OperationalError, match="no such table: fts"):
+        hits(desk.root / "left" / "state.db", "lighthouse")
+    assert messages_in(desk.root / "left" / "state.db") == messages_in(home) == 4
 
 
 @pytest.mark.parametrize(
