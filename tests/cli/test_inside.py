@@ -304,3 +304,41 @@ def test_nothing_is_left_behind(made: Desk, tmp_path: Path) -> None:
         done = made.call(words[0], "prod", "vps1", *words[1:], TMPDIR=str(tmp_path))
         assert done.returncode == 0, done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_delta_is_looked_into_as_a_full_snapshot_is(tmp_path: Path, recipient: Recipient) -> None:
+    desk = make_desk(tmp_path, recipient)
+    home = desk.root / "home"
+    (home / "workspace").mkdir()
+    (home / "workspace" / "before.bin").write_bytes(BINARY)
+    (home / "workspace" / "plan").write_text("first")
+    desk.make_deltas()
+    desk.backup()
+    learn(home)
+    desk.backup_there()
+    (home / "workspace" / "plan").write_text("third")
+    desk.backup_there()
+    assert desk.deltas() == [False, True, True]
+
+    said = desk.call("ls", "prod", "vps1", "2", "workspace").stdout
+    assert ("after.bin" in said, "before.bin" in said) == (True, False)
+    files = {it["name"]: it for it in desk.json("ls", "prod", "vps1", "-R")["files"]}
+    assert {"skills/report/run.sh", "skills/fetch/SKILL.md", "workspace/plan"} <= files.keys()
+    assert (files["notes.bin"]["size"], len(files["notes.bin"]["sha256"])) == (300_000, 64)
+    found = desk.json("find", "prod", "vps1", "workspace/*")["found"]
+    assert {(Path(it["name"]).name, *(int(name[:6]) for name in it["snapshots"])) for it in found} == {
+        ("before.bin", 1), ("after.bin", 2, 3), ("plan", 1), ("plan", 2), ("plan", 3),
+    }  # fmt: skip
+    versions = desk.json("history", "prod", "vps1", "SOUL.md")["versions"]
+    assert [(it["change"], len(it["snapshots"])) for it in versions] == [("first", 1), ("changed", 2)]
+
+    data = desk.json("diff", "prod", "vps1", "--no-content")
+    assert [it["new"]["name"] for it in data["changed"] if it["aspects"] == ["content"]] == ["workspace/plan"]
+    assert (data["added"], data["removed"], data["databases"], data["texts"]) == ([], [], [], None)
+    said = desk.call("diff", "prod", "vps1", "1", "2").stdout
+    assert said.splitlines()[1].startswith("1 added, 4 changed, 1 removed, 1 renamed")
+    assert "  +I have grown.\n" in said
+    assert "  -The owner likes tea.\n" in said
+    assert "  ~ state.db: messages +12 (212)\n" in said
+    texts = [desk.call("cat", "prod", "vps1", number, "workspace/plan").stdout for number in "123"]
+    assert texts == ["first", "second", "third"]

@@ -114,6 +114,24 @@ def test_root_sees_a_read_only_mount_until_a_signal(desk: Desk, target: Path, nu
 
 
 @as_root
+def test_a_delta_is_shown_as_a_full_snapshot_is(target: Path, tmp_path: Path, recipient: Recipient) -> None:
+    changing = make_desk(tmp_path / "changing", recipient)
+    changing.make_deltas()
+    changing.backup()
+    (changing.root / "home" / "SOUL.md").write_text("I have grown.\n")
+    changing.backup_there()
+    assert changing.deltas() == [False, True]
+    child = begin(changing, target)
+    assert (target / "SOUL.md").read_text() == "I have grown.\n"
+    assert (target / "notes.bin").read_bytes() == (changing.root / "home" / "notes.bin").read_bytes()
+    assert (target / "current").readlink() == Path("skills/report")
+    with pytest.raises(OSError, match="Read-only"):
+        (target / "new").write_text("x")
+    ended(child, signal.SIGINT)
+    assert left(target) == []
+
+
+@as_root
 def test_an_empty_folder_is_there_again(desk: Desk, target: Path) -> None:
     target.mkdir(mode=0o750)
     ended(begin(desk, target), signal.SIGTERM)

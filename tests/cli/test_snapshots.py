@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import random
+import sqlite3
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,8 +14,9 @@ from typing import Any
 
 import pytest
 
+from tests.home.full_text import CARRYING, hits, make
 from tests.keys import KeyMaker, Recipient
-from tests.site import PROGRAM, make_home
+from tests.site import PROGRAM, make_home, messages_in
 
 GROUP = """\
 hermes_backup_home: {root}/home
@@ -59,9 +62,23 @@ class Desk:
         for _ in range(times):
             self.json("run", "prod")
 
+    def backup_there(self) -> None:
+        """Make one more as the host's timer does; the first run has deployed it."""
+        self.json("agent", "run", "nightly", "--config", str(self.root / "config"))
+
     def declare(self, stage: str) -> None:
         with (self.root / "inventory" / "prod" / "group_vars" / "all.yml").open("a") as file:
             file.write(f"      - {stage}\n")
+
+    def make_deltas(self) -> None:
+        """Make deltas of all but the first: the home gets something that does not compress away."""
+        (self.root / "home" / "notes.bin").write_bytes(random.Random(1).randbytes(300_000))
+        variables = self.root / "inventory" / "prod" / "group_vars" / "all.yml"
+        variables.write_text(variables.read_text().replace("- archive:\n", "- archive: {delta: {}}\n"))
+
+    def deltas(self) -> list[bool]:
+        """Which snapshots lie there as deltas, oldest first."""
+        return [".tar.delta." in it.name for it in sorted(self.remote.glob("*.tar.*"))]
 
 
 @pytest.fixture
@@ -90,6 +107,17 @@ def test_list_shows_every_snapshot_and_who_holds_it(desk: Desk) -> None:
     assert max(map(len, said.splitlines())) <= 120
     next(desk.remote.glob("000002*.manifest.asc")).unlink()
     assert [it["state"] for it in desk.json("list", "prod")["snapshots"]] == ["complete", "incomplete"]
+
+
+def test_list_tells_deltas_from_full_snapshots(desk: Desk) -> None:
+    desk.make_deltas()
+    desk.backup()
+    desk.backup_there()
+    assert desk.deltas() == [False, True]
+    full, delta = desk.json("list", "prod")["snapshots"]
+    assert [(it["kind"], it["state"]) for it in (full, delta)] == [("full", "complete"), ("delta", "complete")]
+    assert delta["size"] < full["size"] / 10
+    assert [it.split()[-1] for it in rows(desk.call("list", "prod").stdout)] == ["yes", "delta"]
 
 
 def test_an_edited_inventory_is_read_anew(desk: Desk) -> None:
@@ -199,6 +227,19 @@ def test_restore_brings_back_what_is_asked_for(desk: Desk) -> None:
     assert (desk.root / "new" / "SOUL.md").read_text() == "I have changed.\n"
     again = desk.call("restore", "prod", "vps1", "--to", "new")
     assert (again.returncode, "HB-TARGET-NOT-EMPTY" in again.stderr) == (2, True)
+
+
+def test_restore_makes_search_indexes_again_or_leaves_them_to_hermes(desk: Desk) -> None:
+    home = desk.root / "home" / "state.db"
+    home.unlink()
+    make(home, CARRYING)
+    desk.backup()
+    desk.json("restore", "prod", "vps1", "--to", "again")
+    assert hits(desk.root / "again" / "state.db", "lighthouse") == hits(home, "lighthouse") == [[1, 2]]
+    desk.json("restore", "prod", "vps1", "--to", "left", "--leave-indexes-to-hermes")
+    with pytest.raises(sqlite3.OperationalError, match="no such table: fts"):
+        hits(desk.root / "left" / "state.db", "lighthouse")
+    assert messages_in(desk.root / "left" / "state.db") == messages_in(home) == 4
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,12 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def test_this_program_runs_with_and_without_indexes_each_with_and_without_deltas() -> None:
+    assert sorted((it.search_indexes, it.delta) for it in VARIANTS) == [
+        ("auto", False), ("auto", True), ("keep", False), ("keep", True),
+    ]  # fmt: skip
+
+
 def test_both_pages_get_their_figures_between_their_markers(results: Results, project: Path) -> None:
     write(results, project)
     page = (project / "docs" / "performance.md").read_text("utf-8")

@@ -35,6 +35,10 @@ def opened(site: Site, data: Path, into: Path) -> Path:
     return into
 
 
+def archive_in(site: Site, data: Path) -> bytes:
+    return b"".join(join(from_bytes(data.read_bytes()), (Decrypt(site.recipient.gnupghome), Decompress("zstd"))))
+
+
 def data_of(site: Site, place: Path | None = None) -> Path:
     (name,) = [it for it in site.snapshots(place) if ".tar" in it]
     return (place or site.store) / "vps1" / "nightly" / name
@@ -211,6 +215,19 @@ def test_a_log_whose_database_is_gone_is_saved_as_it_lies(site: Site, tmp_path: 
     status = site.run()
     assert status.exit_code == 4
     assert (opened(site, data_of(site), tmp_path / "back") / "kanban.db-wal").read_bytes() == log
+
+
+def test_the_order_in_an_archive_is_that_of_the_names_whatever_the_folder_says(site: Site) -> None:
+    site.run()
+    for path in sorted(site.home.iterdir(), reverse=True):
+        path.rename(site.root / path.name)
+        (site.root / path.name).rename(site.home / path.name)
+    site.run()
+    first, second = (archive_in(site, site.store / "vps1" / "nightly" / it) for it in site.snapshots() if ".tar" in it)
+    names = subprocess.run(["tar", "-t"], input=first, capture_output=True, check=True).stdout.decode().split()
+    assert names == [*sorted(names[:-1]), "state.db"]
+    assert {".env", "SOUL.md", "skills/report/run.sh"} <= set(names)
+    assert second == first
 
 
 def test_an_unchanged_home_is_not_sent_again_and_a_changed_one_is(site: Site) -> None:

@@ -16,6 +16,7 @@ import pytest
 from hermes_backup.pipeline.status import Status
 from tests.keys import KeyMaker
 from tests.pipeline.ground import Ground, ground
+from tests.pipeline.test_delta import noisy, stages
 from tests.site import fill
 
 __all__ = ["ground"]
@@ -100,6 +101,21 @@ def test_an_hour_back_between_two_runs(clock: Clock) -> None:
     assert ground.manifest().created < first
     ground.check_whole(ground.site.store)
     assert str(ground.check_next().snapshot).startswith("000003-")
+
+
+def test_an_hour_back_behind_the_last_full_snapshot_makes_a_full_one(clock: Clock) -> None:
+    ground = clock.ground
+    site = noisy(ground.site)
+    assert site.run(stages(site)).exit_code == 0
+    first = ground.manifest().name
+    fill(site.home / "state.db", 5)
+    code, status = clock.run(-3600, stages(site))
+    assert (code, status.state) == (0, "done")
+    made = ground.manifest()
+    assert (made.sequence, made.kind, made.full_because) == (2, "full", f"the clock went back behind {first}")
+    fill(site.home / "state.db", 5)
+    ground.check_next(stages(site))
+    assert ground.manifest().base == str(made.name), "the right clock makes deltas of it"
 
 
 @pytest.mark.parametrize("back", [-3600, None], ids=["an hour", "the epoch"])

@@ -51,6 +51,13 @@ def test_little_that_changed_is_little() -> None:
     assert len(patch(BASE, BASE[:60_000] + b"new" + BASE[60_000:])) < 200
 
 
+def test_what_repeats_from_far_back_in_a_large_base_is_little() -> None:
+    noise = random.Random(3)
+    base, between = noise.randbytes(6 << 20), noise.randbytes(100_000)
+    repeated = base[: 1 << 20]
+    assert len(patch(base, between + repeated)) - len(between) < len(repeated) / 100
+
+
 def test_one_byte_more_than_there_is_room_for_is_no_patch() -> None:
     assert unpatched(BASE, patch(BASE, BASE, room=100_000)) == BASE
     with pytest.raises(NoPatchError, match="too large"):
