@@ -1,6 +1,6 @@
 """Open a home with hermes-agent's own classes and say what is in it; run by the Python that has hermes-agent.
 
-Usage: read_home.py HOME_DIR [--word WORD]. Prints JSON. Opening migrates and checkpoints: give it a copy.
+Usage: read_home.py HOME_DIR [--word WORD]... Prints JSON. Opening migrates and checkpoints: give it a copy.
 """
 
 from __future__ import annotations
@@ -8,10 +8,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+EVERYTHING = 1_000_000
 
 
-def read_sessions(path: Path, word: str) -> dict[str, int]:
+def read_sessions(path: Path, words: Sequence[str]) -> dict[str, Any]:
     from hermes_state import SessionDB
 
     if not path.exists():  # SessionDB would make it
@@ -21,10 +25,15 @@ def read_sessions(path: Path, word: str) -> dict[str, int]:
         return {
             "sessions": database.session_count(),
             "messages": database.message_count(),
-            "hits": len(database.search_messages(word)) if word else 0,
+            "found": {word: search(database, word) for word in words},
         }
     finally:
         database.close()
+
+
+def search(database: Any, word: str) -> list[dict[str, Any]]:
+    found = database.search_messages(word, limit=EVERYTHING)
+    return [{"id": it["id"], "session": it["session_id"], "snippet": it["snippet"]} for it in found]
 
 
 def read_boards() -> list[str]:
@@ -67,7 +76,7 @@ def read_skills(home: Path) -> dict[str, bool]:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("home", type=Path)
-    parser.add_argument("--word", default="")
+    parser.add_argument("--word", action="append", default=[])
     given = parser.parse_args()
     home = given.home.absolute()
     os.environ["HERMES_HOME"] = str(home)  # before the first import: hermes-agent reads it then
@@ -86,7 +95,7 @@ def main() -> None:
         "projects": read_projects(),
         "memories": read_memories(),
         "skills": read_skills(home),
-        "profiles": {name: read_sessions(path / "state.db", "") for name, path in sorted(profiles.items())},
+        "profiles": {name: read_sessions(path / "state.db", given.word) for name, path in sorted(profiles.items())},
         "cron": sorted(str(job["name"]) for job in jobs),
         "executions": len(latest_executions([job["id"] for job in jobs])),
         "model": load_config()["model"]["default"],

@@ -14,6 +14,7 @@ from hermes_backup.home.derived import LeftOut
 from hermes_backup.home.lean import copy_lean
 from hermes_backup.home.rebuilding import rebuild
 from hermes_backup.home.selection import Rules, select
+from tests.hermes.searches import SEARCHES, asking, check_found
 from tests.hermes.test_real_home import check, said
 
 
@@ -61,9 +62,12 @@ def test_hermes_agent_finds_what_it_found_before(
         if not by_itself:
             rebuild(target / name, tables, deadline=60)
     shutil.copytree(root, tmp_path / "original", symlinks=True)
-    for word in (str(made["word"]), "the", "message"):
-        after, before = (said("read_home.py", it, "--word", word) for it in (target, tmp_path / "original"))
-        assert after["hits"] == before["hits"]
+    after, before = (said("read_home.py", it, *asking()) for it in (target, tmp_path / "original"))
+    assert after == before
+    check_found(after, root / "state.db")
+    check_found(after["profiles"]["research"], root / "profiles" / "research" / "state.db")
+    assert {it: bool(found) for it, found in after["found"].items()} == dict.fromkeys(SEARCHES, True)
+    assert after["profiles"]["research"]["found"]["来週まで"]
     answer = said("read_home.py", target, "--word", str(made["word"]))
     check(answer, made)
     assert (answer["sessions"], answer["messages"]) == (8, 160)

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,10 +17,10 @@ from hermes_backup.home.selection import Rules, select
 from tests.hermes.environment import hermes
 
 
-def said(script: str, *arguments: str | Path) -> dict[str, object]:
+def said(script: str, *arguments: str | Path) -> dict[str, Any]:
     done = subprocess.run(hermes(script, *arguments), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    answer: dict[str, object] = json.loads(done.stdout)
+    answer: dict[str, Any] = json.loads(done.stdout)
     return answer
 
 
@@ -44,17 +45,24 @@ def rebuild(root: Path, target: Path) -> None:
             shutil.copy2(root / name, target / name, follow_symlinks=False)
 
 
-def check(answer: dict[str, object], made: dict[str, object]) -> None:
+def check(answer: dict[str, Any], made: dict[str, object]) -> None:
     for what in ("kanban", "projects", "cron"):
         assert answer[what] == made[what]
     assert answer["skills"] == {"weather": True}
-    assert answer["profiles"] == {"research": {"sessions": 2, "messages": 10, "hits": 0}}
-    assert answer["hits"] == answer["executions"] == 1
+    word = str(made["word"])
+    assert answer["profiles"] == {"research": {"sessions": 2, "messages": 10, "found": {word: []}}}
+    assert found_in(answer, word) == ["main-0000"]
+    assert answer["executions"] == 1
     assert answer["memories"] == {
         "memory": ["The staging host is reached through the jump host.", "Tests run with make check."],
         "user": ["Prefers short answers and metric units."],
     }
     assert (answer["model"], answer["providers"]) == ("test/model", ["nous"])
+
+
+def found_in(answer: dict[str, Any], word: str) -> list[str]:
+    """The sessions in which a word was found."""
+    return [it["session"] for it in answer["found"][word]]
 
 
 def test_the_databases_are_those_that_we_know(home: tuple[Path, dict[str, object]]) -> None:

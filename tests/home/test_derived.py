@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hermes_backup.home.derived import LeftOut
-from tests.home.full_text import CARRYING, CUTTING, MESSAGES, OVER_A_VIEW, ROWS, change, judged, make, why
+from tests.home.full_text import CARRYING, CUTTING, JOINING, MESSAGES, OVER_A_VIEW, ROWS, change, judged, make, why
 
 
 @pytest.fixture
@@ -29,6 +29,7 @@ def carrying(*triggers: str, columns: str = "content") -> str:
         (CARRYING, 4),
         (CUTTING, 4),
         (OVER_A_VIEW, 3),
+        (JOINING, 8),
         (carrying(trigger("new.id, new.content", when="WHEN new.role = 'user'")), 2),
         (carrying(trigger("new.rowid, new.content, new.id", columns="ROWID, b, [a]"), columns="a UNINDEXED, b"), 4),
         (carrying(trigger('NEW.ID, /* ; */ New."content" -- \'\n', columns="rowid, content")), 4),
@@ -43,6 +44,26 @@ def test_what_triggers_make_of_other_tables_can_be_left_out(path: Path, script: 
     found = judged(make(path, script))
     assert isinstance(found, LeftOut), found
     assert found.rows == rows
+
+
+def test_an_index_over_tables_that_are_joined_is_left_out_with_all_its_triggers(path: Path) -> None:
+    found = judged(make(path, JOINING), "fts_trigram")
+    assert isinstance(found, LeftOut), found
+    assert found.rows == 4
+    assert found.trigger_names == ("fts_trigram_insert", "fts_trigram_delete", "fts_trigram_update")
+    assert set(found.shadows) == {f"fts_trigram_{it}" for it in ("data", "idx", "docsize", "config")}
+    assert all(it in found.condition for it in ("FROM sessions", "json_extract", "high_water", "progress"))
+
+
+@pytest.mark.parametrize(
+    "changed",
+    ["source = 'cron' WHERE id = 'odd'", """config = '{"_delegate_from": "talk"}' WHERE id = 'odd'"""],
+)
+def test_what_a_session_is_said_to_be_for_only_later_keeps_its_index(path: Path, changed: str) -> None:
+    """No trigger of the index minds the sessions: it goes on to hold what it would not be given any more."""
+    change(make(path, JOINING), f"UPDATE sessions SET {changed}")
+    assert why(path, "fts_trigram") == "it holds 4 rows, its triggers would insert 3, and 3 are the same"
+    assert isinstance(judged(path), LeftOut)
 
 
 def test_what_is_left_out_with_it(path: Path) -> None:
@@ -109,10 +130,11 @@ def test_whole_numbers_and_reals_differ(path: Path) -> None:
     assert why(path).startswith("it holds 1 rows")
 
 
-def test_an_index_over_other_rows_than_its_triggers_give_is_kept(path: Path) -> None:
-    make(path, CUTTING)
+@pytest.mark.parametrize(("script", "rows"), [(CUTTING, 4), (JOINING, 8)], ids=["cutting", "joining"])
+def test_an_index_over_other_rows_than_its_triggers_give_is_kept(path: Path, script: str, rows: int) -> None:
+    make(path, script)
     change(path, "INSERT INTO state_meta VALUES ('high_water', 9), ('progress', 2)")
-    assert why(path) == "it holds 4 rows, its triggers would insert 2, and 2 are the same"
+    assert why(path) == f"it holds {rows} rows, its triggers would insert 2, and 2 are the same"
     change(path, "INSERT INTO fts(fts) VALUES('delete-all')")
     change(path, "INSERT INTO fts(rowid, content, tool) SELECT id, content, tool FROM messages WHERE id < 3")
     assert isinstance(judged(path), LeftOut)  # half way through hermes-agent's own rebuilding, and so it stays

@@ -19,7 +19,7 @@ from hermes_backup.home.facts import reading
 from hermes_backup.home.lean import copy_lean
 from hermes_backup.home.tables import read_table
 from tests.home.describing import described
-from tests.home.full_text import CARRYING, CUTTING, OVER_A_VIEW, change, hits, make
+from tests.home.full_text import CARRYING, JOINING, SCRIPTS, change, hits, make, tables_of
 from tests.home.making import count, drain, fingerprint, next_line, running, where_mounting_works, writer
 
 PAIR = """
@@ -47,7 +47,7 @@ def sides(path: Path) -> list[str]:
     return [side for side in ("-wal", "-shm", "-journal") if path.with_name(path.name + side).exists()]
 
 
-@pytest.mark.parametrize("script", [CARRYING, CUTTING, OVER_A_VIEW])
+@pytest.mark.parametrize("script", SCRIPTS.values(), ids=SCRIPTS)
 @pytest.mark.parametrize("busy", [False, True])
 def test_the_index_is_left_out_and_all_else_is_there(home: Path, target: Path, script: str, busy: bool) -> None:
     source = make(home / "state.db", script)
@@ -59,7 +59,7 @@ def test_the_index_is_left_out_and_all_else_is_there(home: Path, target: Path, s
     done = copy_lean(source, target, deadline=20, name="profiles/x/state.db")
     assert fingerprint(home, but=("state.db-shm",)) == before
     reader.close()
-    assert (done.whole, [it.table for it in done.left_out], done.kept) == ("", ["fts"], ())
+    assert (done.whole, [it.table for it in done.left_out], done.kept) == ("", tables_of(script), ())
     assert done.facts.name == "profiles/x/state.db"
     assert not any("fts" in it for it in done.facts.tables)
     assert {name: it.rows for name, it in done.contents.items()} == dict(done.facts.tables)
@@ -104,6 +104,16 @@ def test_a_kept_table_goes_on_to_answer_beside_one_that_is_left_out(home: Path, 
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         connection.execute("INSERT INTO own VALUES ('mine again')")
         connection.rollback()
+
+
+def test_an_index_whose_session_is_for_something_else_now_stays_with_its_triggers(home: Path, target: Path) -> None:
+    source = change(make(home / "state.db", JOINING), "UPDATE sessions SET source = 'cron' WHERE id = 'odd'")
+    done = copy_lean(source, target, deadline=20)
+    assert ([it.table for it in done.left_out], [it.table for it in done.kept]) == (["fts"], ["fts_trigram"])
+    assert described(target) == described(source, without=done.left_out)
+    assert hits(target, "lighthouse", "来週まで", table="fts_trigram") == [[1, 6], [6]]
+    change(target, "INSERT INTO messages VALUES (70, 'user', 'a lighthouse', NULL, 'talk')")
+    assert hits(target, "lighthouse", table="fts_trigram") == [[1, 6, 70]]
 
 
 def test_a_virtual_table_of_a_module_that_is_not_here_comes_along(home: Path, target: Path) -> None:

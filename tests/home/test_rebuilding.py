@@ -20,9 +20,9 @@ from hermes_backup.home.facts import reading
 from hermes_backup.home.lean import Copied, copy_lean
 from hermes_backup.home.rebuilding import check_index, rebuild
 from hermes_backup.home.schema import read_schema
-from tests.home.full_text import CARRYING, CUTTING, OVER_A_VIEW, change, hits, make
+from tests.home.full_text import CARRYING, CUTTING, JOINING, SCRIPTS, change, hits, make, tables_of
 
-WORDS = ("lighthouse", "closed", "search", "weather", "北京", "nüchtern", "where is", "nowhere")
+WORDS = ("lighthouse", "closed", "search", "weather", "北京", "nüchtern", "来週まで", "where is", "nowhere")
 MANY = [(number, "user", f"row {number} of many " + "word " * (number % 7), None) for number in range(1, 5000)]
 
 
@@ -49,22 +49,24 @@ def checked(path: Path, table: str = "fts") -> None:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 
 
-@pytest.mark.parametrize("script", [CARRYING, CUTTING, OVER_A_VIEW])
+@pytest.mark.parametrize("script", SCRIPTS.values(), ids=SCRIPTS)
 def test_the_same_searches_find_the_same(source: Path, target: Path, script: str) -> None:
     make(source, script)
     change(source, "INSERT INTO fts(fts, rank) VALUES('rank', 'bm25(3.0)'), ('automerge', 2), ('pgsz', 500)")
     seen: list[tuple[int, int]] = []
     done = lean(source, target)
     rebuild(target, done.left_out, deadline=30, progress=lambda *it: seen.append(it))
-    assert hits(target, *WORDS) == hits(source, *WORDS)
-    assert any(hits(target, *WORDS))
-    checked(target)
-    rows = done.left_out[0].rows
+    assert [it.table for it in done.left_out] == tables_of(script)
+    for table in tables_of(script):
+        assert hits(target, *WORDS, table=table) == hits(source, *WORDS, table=table)
+        assert any(hits(target, *WORDS, table=table))
+        checked(target, table)
+    rows = sum(it.rows for it in done.left_out)
     assert seen[-1] == (rows, rows)
     with reading(source) as before, reading(target) as after:
         for query in (
-            "SELECT * FROM fts_config ORDER BY k",
-            "SELECT * FROM fts_docsize ORDER BY id",
+            *(f"SELECT * FROM {it}_config ORDER BY k" for it in tables_of(script)),
+            *(f"SELECT * FROM {it}_docsize ORDER BY id" for it in tables_of(script)),
             "SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY type, name",
             "PRAGMA journal_mode",
             "PRAGMA user_version",
@@ -82,6 +84,34 @@ def test_the_end_of_what_a_tool_said_is_not_found_again(source: Path, target: Pa
     assert hits(target, "harbour", "closed") == [[2], []] == hits(source, "harbour", "closed")
 
 
+def test_an_index_over_tables_that_are_joined_finds_what_belongs_to_it(source: Path, target: Path) -> None:
+    make(source, JOINING)
+    rebuild(target, lean(source, target).left_out, deadline=30)
+    assert hits(target, "lighthouse", "来週まで", "harbour", "closed") == [[1, 3, 4, 6], [], [2], [7]]
+    assert hits(target, "lighthouse", "来週まで", "harbour", table="fts_trigram") == [[1, 6], [6], []]
+
+
+def test_triggers_over_tables_that_are_joined_go_on(source: Path, target: Path) -> None:
+    """FTS5 compares each index with its view, as it does after every change to a home."""
+    make(source, JOINING)
+    rebuild(target, lean(source, target).left_out, deadline=30)
+    later = """
+        INSERT INTO messages VALUES
+            (70, 'user', 'a fresh lighthouse', NULL, 'talk'), (71, 'user', 'fresh', '', 'nightly');
+        UPDATE messages SET content = 'a stale lighthouse' WHERE id IN (1, 4);
+        UPDATE messages SET role = 'user' WHERE id = 2;
+        UPDATE messages SET role = 'tool', content = 'it is now the answer of a tool' WHERE id = 9;
+        DELETE FROM messages WHERE id IN (3, 6);
+    """
+    words = ("fresh", "stale", "lighthouse", "closed", "answer", "来週まで")
+    for path in (source, target):
+        change(path, later)
+        assert hits(path, *words) == [[70, 71], [1, 4], [1, 2, 4, 70], [2, 7], [], []]
+        assert hits(path, *words, table="fts_trigram") == [[70], [1], [1, 2, 70], [2], [], []]
+        for table in tables_of(JOINING):
+            change(path, f"INSERT INTO {table}({table}, rank) VALUES ('integrity-check', 1)")
+
+
 def test_triggers_go_on(source: Path, target: Path) -> None:
     make(source, CARRYING)
     rebuild(target, lean(source, target).left_out, deadline=30)
@@ -92,17 +122,18 @@ def test_triggers_go_on(source: Path, target: Path) -> None:
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.lists(st.tuples(st.integers(1, 90), st.sampled_from(["user", "tool"]), st.text("ab c北\0ü.", max_size=9))))
+@given(st.lists(st.tuples(st.integers(10, 90), st.sampled_from(["user", "tool"]), st.text("ab c北\0ü.", max_size=9))))
 def test_whatever_the_rows_are(rows: list[tuple[int, str, str]]) -> None:
     unique = {row[0]: (*row, None) for row in rows}
     with tempfile.TemporaryDirectory() as folder:
-        for number, script in enumerate((CARRYING, CUTTING, OVER_A_VIEW)):
-            source, target = Path(folder) / f"source{number}.db", Path(folder) / f"target{number}.db"
+        for name, script in SCRIPTS.items():
+            source, target = Path(folder) / f"{name}.db", Path(folder) / f"{name}, again.db"
             make(source, script, rows=list(unique.values()))
             rebuild(target, lean(source, target).left_out, deadline=30)
             words = ("a", "b", "ab", "c", "北", "ü", "a b", "bca")
-            assert hits(target, *words) == hits(source, *words)
-            checked(target)
+            for table in tables_of(script):
+                assert hits(target, *words, table=table) == hits(source, *words, table=table)
+                checked(target, table)
 
 
 def test_progress_is_told_and_may_end_it(source: Path, target: Path) -> None:

@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,13 @@ import pytest
 
 from hermes_backup.pipeline.restoring import Restored
 from tests.hermes.environment import hermes
+from tests.hermes.searches import SEARCHES, asking, check_found
 from tests.keys import Recipient
 from tests.pipeline.forge import Witness, bring_back, faults, verified
 from tests.site import Site
 
 SESSIONS, MESSAGES = 8, 20
+APPENDED = {'"appended message"': "appended message"}
 
 
 def said(script: str, *arguments: str | Path) -> dict[str, Any]:
@@ -45,7 +48,10 @@ def writing(home: Path) -> Iterator[subprocess.Popen[str]]:
 
 @dataclass(frozen=True)
 class Story:
-    """What was made, what had been acknowledged before and after the backup, and what came back."""
+    """What was made, what had been acknowledged before and after the backup, and what came back.
+
+    ``left`` and ``read`` are what hermes-agent reads in the home that was backed up, and in the one that came back.
+    """
 
     site: Site
     made: dict[str, Any]
@@ -53,6 +59,7 @@ class Story:
     after: int
     restored: Restored
     told: Witness
+    left: dict[str, Any]
     read: dict[str, Any]
     lean: bool
 
@@ -72,10 +79,14 @@ def story(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     assert (status.state, status.error, status.partial) == ("done", None, ())
     told = Witness()
     restored = bring_back(site, follower=told)
-    copy = root / "copy"  # opening migrates and checkpoints
-    subprocess.run(["cp", "-a", str(restored.target), str(copy)], check=True)
-    read = said("read_home.py", copy, "--word", str(made["word"]))
-    return Story(site, made, before, after, restored, told, read, request.param == "auto")
+    left, read = (opened(it, root / f"{it.name} opened") for it in (site.home, restored.target))
+    return Story(site, made, before, after, restored, told, left, read, request.param == "auto")
+
+
+def opened(home: Path, copy: Path) -> dict[str, Any]:
+    """Read a copy of a home: opening migrates and checkpoints."""
+    subprocess.run(["cp", "-a", str(home), str(copy)], check=True)
+    return said("read_home.py", copy, *asking({**SEARCHES, **APPENDED}))
 
 
 def test_the_writer_wrote_during_the_backup(story: Story) -> None:
@@ -92,8 +103,25 @@ def test_sessions_and_messages_are_those_of_the_manifest_and_none_that_was_ackno
     assert made + story.before <= story.read["messages"] <= made + story.after
 
 
-def test_a_full_text_search_finds_its_one_message(story: Story) -> None:
-    assert story.read["hits"] == 1
+def test_a_search_finds_what_it_found_in_the_home(story: Story) -> None:
+    """But in another order: more was written there, and how rare a word is counts."""
+    check_found(story.read, story.restored.target / "state.db", {**SEARCHES, **APPENDED})
+    for query in SEARCHES:
+        read, left = (sorted(it["found"][query], key=itemgetter("id")) for it in (story.read, story.left))
+        assert read == left != []
+    assert [it["session"] for it in story.read["found"][story.made["word"]]] == ["main-0000"]
+
+
+def test_a_search_finds_every_message_that_was_written_during_the_backup(story: Story) -> None:
+    found = story.read["found"]['"appended message"']
+    assert len(found) == story.read["messages"] - SESSIONS * MESSAGES >= story.before
+
+
+def test_a_search_in_a_profile_finds_what_it_found_there(story: Story) -> None:
+    (read, left) = (it["profiles"]["research"] for it in (story.read, story.left))
+    check_found(read, story.restored.target / "profiles" / "research" / "state.db", {**SEARCHES, **APPENDED})
+    assert read == left
+    assert [it for it, found in read["found"].items() if found] == ['"rewrite backups"', "来週まで"]
 
 
 def test_search_indexes_are_left_out_where_that_is_meant(story: Story) -> None:
@@ -114,8 +142,8 @@ def test_memories_skills_profiles_and_settings(story: Story) -> None:
         "user": ["Prefers short answers and metric units."],
     }
     assert story.read["skills"] == {"weather": True}
-    profile = {"sessions": story.made["profile_sessions"], "messages": story.made["profile_messages"], "hits": 0}
-    assert story.read["profiles"] == {"research": profile}
+    counted = {name: (it["sessions"], it["messages"]) for name, it in story.read["profiles"].items()}
+    assert counted == {"research": (story.made["profile_sessions"], story.made["profile_messages"])}
     assert (story.read["model"], story.read["providers"], story.read["executions"]) == ("test/model", ["nous"], 1)
 
 

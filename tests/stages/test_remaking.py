@@ -12,18 +12,20 @@ from hermes_backup.home.rebuilding import rebuild
 from hermes_backup.home.searching import answered_otherwise
 from hermes_backup.snapshots.remaking import from_bytes, to_lines
 from hermes_backup.stages.remaking import left_out, remakings, searches
-from tests.home.full_text import CARRYING, CUTTING, OVER_A_VIEW, hits, make
+from tests.home.full_text import SCRIPTS, hits, make, tables_of
 
 
-@pytest.mark.parametrize("script", [CARRYING, CUTTING, OVER_A_VIEW])
+@pytest.mark.parametrize("script", SCRIPTS.values(), ids=SCRIPTS)
 def test_it_comes_back_from_a_list_of_files(tmp_path: Path, script: str) -> None:
     source, target = make(tmp_path / "state.db", script), tmp_path / "copy.db"
     done = copy_lean(source, target, deadline=20, name="profiles/x/state.db")
     told = from_bytes(b"".join(to_lines(remakings(done))))
-    assert [(it.database, it.table) for it in told] == [("profiles/x/state.db", "fts")]
+    assert [(it.database, it.table) for it in told] == [("profiles/x/state.db", table) for table in tables_of(script)]
+    asked = [search for it in told for search in searches(it)]
     with reading(target, alone=True) as connection:
-        assert answered_otherwise(connection, searches(told[0])) == done.searches != ()
+        assert answered_otherwise(connection, asked) == done.searches != ()
     rebuild(target, [left_out(it) for it in told], deadline=20)
     with reading(target, alone=True) as connection:
-        assert answered_otherwise(connection, searches(told[0])) == ()
-    assert hits(target, "lighthouse") == hits(source, "lighthouse")
+        assert answered_otherwise(connection, asked) == ()
+    for table in tables_of(script):
+        assert hits(target, "lighthouse", table=table) == hits(source, "lighthouse", table=table)
