@@ -20,7 +20,7 @@ from hermes_backup.pipeline.agent import Options
 from hermes_backup.snapshots.manifest import Manifest, from_json
 from tests.keys import KeyMaker
 from tests.pipeline.forge import FOLDER, bring_back, faults, refused, verified
-from tests.site import Site, fill, messages_in
+from tests.site import Site, fill, make_home, messages_in
 
 DELTA: dict[str, Any] = {"delta": {"full_every": "7d"}}
 
@@ -63,6 +63,14 @@ def chained(site: Site) -> Site:
         grow(site)
         assert back_up(site).kind == "delta"
     return site
+
+
+def came_back(site: Site, name: str, **words: Any) -> None:
+    """A restore brings the home as it is now."""
+    back = site.root / f"back {name}"
+    bring_back(site, target=back, **words)
+    assert messages_in(back / "state.db") == messages_in(site.home / "state.db")
+    assert (back / "notes.bin").read_bytes() == (site.home / "notes.bin").read_bytes()
 
 
 def base_folder(site: Site) -> Path:
@@ -137,13 +145,51 @@ def pruned_away(site: Site) -> None:
         path.unlink()
 
 
-def of_another_home(site: Site) -> None:
-    """Another home where this one was: nothing of it is in the base."""
+def nearly_all_new(site: Site) -> None:
+    """Next to nothing of the home is in the base."""
     (site.home / "notes.bin").write_bytes(random.Random(2).randbytes(400_000))
 
 
 def other_key(site: Site) -> None:
-    shutil.rmtree(site.root / "state" / "vps1" / "key")
+    shutil.rmtree(site.root / "state" / "vps1" / "gnupg")
+
+
+def exchanged(site: Site, other: Path) -> None:
+    """What another pipeline keeps lies where this one's was."""
+    shutil.rmtree(base_folder(site))
+    shutil.copytree(other / "nightly" / "base", base_folder(site))
+
+
+def of_another_host(site: Site) -> None:
+    """One that has a home, a store and a key of its own."""
+    other = Site(site.root / "elsewhere", site.recipient)
+    make_home(other.home)
+    back_up(noisy(other))
+    exchanged(site, other.folder.parent)
+
+
+def of_a_host_set_up_alike(site: Site) -> None:
+    """One whose home lies at the same path, and goes to the same store, under its own name."""
+    kept = site.home.rename(site.root / "kept")
+    make_home(site.home)
+    assert noisy(site).run(stages(site), host="vps2", state=str(site.root / "elsewhere")).state == "done"
+    shutil.rmtree(site.home)
+    kept.rename(site.home)
+    exchanged(site, site.root / "elsewhere" / "vps2")
+
+
+def of_a_clone(site: Site) -> None:
+    """One that has the same key and the same past, and went on by itself."""
+    folders = {it: it.with_name(f"{it.name}, kept") for it in (site.root / "state", site.home, site.store)}
+    for folder, kept in folders.items():
+        subprocess.run(["cp", "-a", folder, kept], check=True)
+    nearly_all_new(site)
+    assert back_up(site).kind == "full"
+    site.folder.rename(site.root / "nightly")
+    for folder, kept in folders.items():
+        shutil.rmtree(folder)
+        kept.rename(folder)
+    exchanged(site, site.root)
 
 
 FULL = {
@@ -152,7 +198,11 @@ FULL = {
     "gone": (gone, "no full one is remembered"),
     "told otherwise": (told_otherwise, "no full one is remembered"),
     "pruned away": (pruned_away, "is not in"),
-    "another home": (of_another_home, "would not be half as large"),
+    "nearly all new": (nearly_all_new, "would not be half as large"),
+    "another host": (of_another_host, "other settings than those of 000001"),
+    "a host set up alike": (of_a_host_set_up_alike, "another key signed 000001"),
+    "a clone": (of_a_clone, "a later full one than 000004"),
+    "other key": (other_key, "another key signed 000001"),
     "a week old": (lambda site: aged(site, 7), "is older than 1w"),
     "from the future": (lambda site: aged(site, -1), "the clock went back"),
 }
@@ -164,9 +214,10 @@ def test_a_full_one_is_made_where_a_delta_would_be_no_use(case: str, chained: Si
     change(chained)
     made = back_up(chained)
     assert (made.kind, said in made.full_because) == ("full", True), made.full_because
-    bring_back(chained, target=chained.root / "back")
+    came_back(chained, "full")
     grow(chained)
     assert back_up(chained).base == str(made.name)
+    came_back(chained, "delta")
 
 
 def test_other_settings_or_recipients_make_a_full_one(chained: Site, key_maker: KeyMaker) -> None:
@@ -239,7 +290,7 @@ def test_delta_goes_with_tar_and_zstd_alone(site: Site) -> None:
 
 
 def test_a_run_that_is_killed_over_a_full_one_leaves_the_old_base(chained: Site) -> None:
-    of_another_home(chained)
+    nearly_all_new(chained)
     (chained.home / "much.bin").write_bytes(random.Random(4).randbytes(30_000_000))
     process = chained.start(stages(chained))
     while not list(chained.folder.glob("run-*/base")):
@@ -252,6 +303,29 @@ def test_a_run_that_is_killed_over_a_full_one_leaves_the_old_base(chained: Site)
     made = back_up(chained)
     assert (made.kind, made.base) == ("delta", str(manifest(chained, "000001").name))
     assert not list(chained.folder.glob("run-*"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts the base read-only")
+def test_after_a_full_one_that_cannot_be_kept_comes_another(chained: Site) -> None:
+    folder = str(base_folder(chained))
+    nearly_all_new(chained)
+    subprocess.run(["mount", "--bind", folder, folder], check=True)
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", folder], check=True)
+        unkept = back_up(chained)
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)
+    assert unkept.kind == "full"
+    assert f"{unkept.name} cannot be kept as a base" in (chained.folder / "events.jsonl").read_text()
+    came_back(chained, "unkept")
+    grow(noisy(chained))
+    made = back_up(chained)
+    assert made.full_because == f"a later full one than {manifest(chained, '000001').name} was not kept"
+    came_back(chained, "full")
+    grow(chained)
+    assert back_up(chained).base == str(made.name)
+    came_back(chained, "delta")
+    assert not faults(verified(chained))
 
 
 def test_restore_and_verify_name_a_base_that_is_not_there(chained: Site) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 import shutil
 import sqlite3
@@ -27,11 +28,14 @@ from hermes_backup.stages.check import Check
 from hermes_backup.stages.checks.databases import databases
 from hermes_backup.stages.checks.remaking import remade
 from hermes_backup.stages.things import Finding, Tree
-from tests.home.full_text import CARRYING, make
+from tests.home.full_text import CARRYING, SCRIPTS, change, hits, make, tables_of
 from tests.pipeline.checking import checked
-from tests.pipeline.forge import bring_back
+from tests.pipeline.forge import FOLDER, bring_back
 from tests.pipeline.handing import sent
+from tests.pipeline.test_restore_text import Meet, meet, name_of
 from tests.site import Site
+
+__all__ = ["meet"]
 
 TERM = "lighthouse"
 
@@ -98,6 +102,24 @@ def test_a_restore_makes_them_again(lean: Site) -> None:
     assert found(restored) == [*found(home), 77]
 
 
+def test_a_restore_makes_them_again_in_any_database(site: Site) -> None:
+    names = ("other.db", "memories/more.db")
+    for name in names:
+        make(site.home / name, CARRYING)
+    run(site)
+    done = back(site)
+    assert {it.path: it.left_out for it in done.manifest.databases} == {
+        "state.db": (),
+        **dict.fromkeys(names, ("fts",)),
+    }
+    for name in names:
+        home, restored = site.home / name, site.root / "back" / name
+        assert tables(restored) == tables(home)
+        assert found(restored) == found(home) == [1, 2]
+    told = {it.what: it.verdict for it in done.report.findings if "search indexes" in it.what}
+    assert told == {f"{name}: search indexes": "ok" for name in names}
+
+
 def test_it_is_told_how_far_it_is(lean: Site) -> None:
     tree = placed(lean, "tree")
     size = (tree.root / "state.db").stat().st_size
@@ -123,16 +145,45 @@ def test_the_snapshot_says_what_it_lacks_and_not_how_it_was_searched(lean: Site)
     assert "new.content" not in manifest.read_text()
 
 
-def test_restore_txt_gives_the_statements(lean: Site) -> None:
-    folder = lean.store / "vps1" / "nightly"
-    text = (folder / RESTORE_TEXT).read_text()
+def printed(site: Site, text: str) -> list[dict[str, Any]]:
+    """What the pipe in RESTORE.txt prints of each index."""
     (step,) = re.findall(r"^ +(gpg --decrypt .*left_out.*)$", text, re.MULTILINE)
-    (index,) = folder.glob("*.index.zst.gpg")
-    setup = f"FROM={folder}; SNAPSHOT={index.name.removesuffix('.index.zst.gpg')}; "
-    env = {"GNUPGHOME": str(lean.recipient.gnupghome), "PATH": "/usr/bin:/bin"}
+    setup = f"FROM={site.store / FOLDER}; SNAPSHOT={name_of(site)}; "
+    env = {"GNUPGHOME": str(site.recipient.gnupghome), "PATH": "/usr/bin:/bin"}
     said = subprocess.run(["bash", "-c", setup + step], env=env, capture_output=True, text=True, check=True).stdout
-    assert "CREATE VIRTUAL TABLE fts USING fts5(content)" in said
-    assert "CREATE TRIGGER fts_insert" in said
+    return [json.loads(it)["left_out"] for it in said.splitlines()]
+
+
+@pytest.mark.parametrize("name", ["carrying", "joining"])
+def test_restore_txt_says_who_makes_them_and_gives_the_statements(site: Site, meet: Meet, name: str) -> None:
+    """They are run on what its own commands unpacked, in the order that it says."""
+    home, names = site.home / "state.db", tables_of(SCRIPTS[name])
+    home.unlink()
+    change(make(home, SCRIPTS[name]), "INSERT INTO fts(fts, rank) VALUES ('rank', 'bm25(3.0)')")
+    status = run(site)
+    text = (site.store / FOLDER / RESTORE_TEXT).read_text()
+    assert "Search indexes of databases are left out" in text
+    assert "Hermes makes them again at its first start" in " ".join(text.split())
+    reader = meet(status.public_key, site.recipient.gnupghome)
+    done = reader.execute(text, site.store / FOLDER, name_of(site))
+    assert done.returncode == 0, done.stderr
+    database = reader.folder / "out" / "state.db"
+    assert not [it for it in tables(database) if it.startswith("fts")]
+    told = printed(site, text)
+    assert [(it["database"], it["table"]) for it in told] == [("state.db", it) for it in names]
+    assert told[0]["settings"]
+    with contextlib.closing(sqlite3.connect(database, isolation_level=None)) as connection:
+        for it in told:
+            fill = f"{it['insert']} WHERE {it['condition']}" if it["condition"] else it["insert"]
+            for statement in (it["create"], *it["settings"], fill, *it["triggers"]):
+                connection.execute(statement)
+    assert tables(database) == tables(home)
+    for path in (home, database):
+        change(path, "INSERT INTO messages (id, role, content) VALUES (77, 'user', 'another lighthouse')")
+    for table in names:
+        words = (TERM, "nüchtern", "weather", "来週まで", "harbour")
+        assert hits(database, *words, table=table) == hits(home, *words, table=table)
+        assert hits(database, TERM, table=table)[0][-1] == 77
 
 
 def test_without_lean_copies_nothing_is_said_of_them(site: Site) -> None:
