@@ -7,7 +7,7 @@ BIN := .venv/bin
 # "anew" unless .venv works and was made where this Makefile lies
 STALE := $(shell [ -x $(BIN)/python ] && [ "$$(cat .venv/.at 2>/dev/null)" = "$$(pwd)" ] || echo anew)
 
-.PHONY: help run test lint unit docs docs-check molecule bench bench-docs bench-fleet bench-quick wheel-check clean anew
+.PHONY: help run test coverage lint unit docs docs-check molecule bench bench-docs bench-fleet bench-quick wheel-check clean anew
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
@@ -16,8 +16,11 @@ help: ## List the targets
 run: .venv/.stamp-run ## Back up a sample Hermes home, on any machine with python3: the inventory `demo`
 	@$(BIN)/hermes-backup run demo
 
-test: .venv/.stamp-test ## Everything that CI demands of the code: lint, docs-check, all tests with their coverage
+test: .venv/.stamp-test ## Everything that CI demands of the code: lint, docs-check, all tests
 	@tools/check lint docs tests
+
+coverage: .venv/.stamp-test ## All tests, and which lines they reach
+	@tools/check coverage
 
 lint: .venv/.stamp-test ## ruff, mypy --strict, import-linter, ansible-lint, shellcheck
 	@tools/check lint
@@ -32,7 +35,7 @@ docs-check: .venv/.stamp-test ## Is docs/ what the code says?
 	@tools/check docs
 
 molecule: .venv/.stamp-test ## Scenarios on real systemd hosts over SSH, in containers (root, podman)
-	@export PATH="$(CURDIR)/$(BIN):$$PATH"; molecule destroy >/dev/null && molecule test --all --no-command-borders
+	@tools/scenarios $(MINUTES)
 
 bench: .venv/.stamp-bench ## Measure beside restic, borg, duplicity, hermes backup and pipes: 1 GB, memory at 4 GB (2 hours, 32 GB of disk)
 	@$(BIN)/python -m bench --large 4096 --json .cache/bench/results.json

@@ -98,7 +98,7 @@ class Ground:
 
     def call(self, *words: str, **environment: str) -> Done:
         child = self.start(*words, **environment)
-        out, err = child.communicate(timeout=120)
+        out, err = child.communicate(timeout=300)
         return Done(child.returncode, out, err)
 
     def status(self, pipeline: str = "nightly", host: str = "vps1") -> Mapping[str, Any]:
