@@ -11,11 +11,11 @@ import pytest
 
 from hermes_backup.home.databases import find
 from hermes_backup.home.derived import LeftOut
-from hermes_backup.home.lean import copy_lean
 from hermes_backup.home.rebuilding import rebuild
 from hermes_backup.home.selection import Rules, select
 from tests.hermes.searches import SEARCHES, asking, check_found
 from tests.hermes.test_real_home import check, said
+from tests.home.lean_copies import copy_lean
 
 
 @pytest.fixture(scope="module")

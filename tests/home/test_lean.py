@@ -16,10 +16,10 @@ from hermes_backup.home import filling
 from hermes_backup.home.contents import content
 from hermes_backup.home.databases import DatabaseBroken
 from hermes_backup.home.facts import reading
-from hermes_backup.home.lean import copy_lean
 from hermes_backup.home.tables import read_table
 from tests.home.describing import described
 from tests.home.full_text import CARRYING, JOINING, SCRIPTS, change, hits, make, tables_of
+from tests.home.lean_copies import copy_lean
 from tests.home.making import count, drain, fingerprint, next_line, running, where_mounting_works, writer
 
 PAIR = """
@@ -345,7 +345,7 @@ _FULL = """
 import subprocess, sys
 from pathlib import Path
 from hermes_backup.errors import Fault
-from hermes_backup.home.lean import copy_lean
+from tests.home.lean_copies import copy_lean
 staged = Path(sys.argv[2])
 subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", staged], check=True)
 try:

@@ -14,10 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hermes_backup.home.facts import quoted
-from hermes_backup.home.lean import Copied, copy_lean
+from hermes_backup.home.lean import Copied
 from hermes_backup.home.renewing import copy_renewed
 from tests.home.describing import described
 from tests.home.full_text import CARRYING, MESSAGES
+from tests.home.lean_copies import copy_lean
 
 # {} is the table's name; every one can be given values for its columns a and b
 TABLES = {

@@ -17,10 +17,11 @@ from hypothesis import strategies as st
 from hermes_backup.home.databases import DatabaseBroken, facts
 from hermes_backup.home.derived import derived
 from hermes_backup.home.facts import reading
-from hermes_backup.home.lean import Copied, copy_lean
+from hermes_backup.home.lean import Copied
 from hermes_backup.home.rebuilding import check_index, rebuild
 from hermes_backup.home.schema import read_schema
 from tests.home.full_text import CARRYING, CUTTING, JOINING, SCRIPTS, change, hits, make, tables_of
+from tests.home.lean_copies import copy_lean
 
 WORDS = ("lighthouse", "closed", "search", "weather", "北京", "nüchtern", "来週まで", "where is", "nowhere")
 MANY = [(number, "user", f"row {number} of many " + "word " * (number % 7), None) for number in range(1, 5000)]

@@ -12,11 +12,11 @@ import pytest
 from hermes_backup.home.contents import read_contents
 from hermes_backup.home.databases import DatabaseBroken, facts
 from hermes_backup.home.facts import reading
-from hermes_backup.home.lean import copy_lean
 from hermes_backup.home.rebuilding import check_index
 from hermes_backup.home.renewing import copy_renewed
 from hermes_backup.home.schema import read_schema
 from tests.home.full_text import CARRYING, SCRIPTS, change, hits, make, tables_of
+from tests.home.lean_copies import copy_lean
 
 WORDS = ("lighthouse", "closed", "search", "weather", "北京", "nüchtern", "where is", "nowhere")
 MANY = [(number, "user", f"row {number} of many " + "word " * (number % 7), None) for number in range(1, 3000)]

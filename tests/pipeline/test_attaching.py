@@ -448,6 +448,8 @@ def test_what_lost_what_it_needs_is_passed_over(cloud: Cloud, base: str) -> None
     assert str(second.come().snapshot)[:6] == "000002"
     assert (second.home / "SOUL.md").read_text() == "newer\n"
     assert "000003" in second.heard.text
+    assert second.save().state == "done"
+    assert cloud.images()[-1].name.startswith("000005"), "a number that somebody signed is taken"
 
 
 def delta_of_a_home(cloud: Cloud) -> Machine:

@@ -12,6 +12,7 @@ import pytest
 from hermes_backup.home import filling, lean
 from hermes_backup.pipeline.agent import Options
 from hermes_backup.pipeline.status import Status
+from hermes_backup.stages import copies
 from hermes_backup.streams import tar
 from tests.home.full_text import CARRYING, hits, make
 from tests.home.making import count, make_database
@@ -104,6 +105,33 @@ def test_a_damaged_database_is_found_after_its_archive_was_made(
     assert [it.path for it in ground.manifest().databases] == ["state.db"]
     if form == "tar":
         assert (ground.opened() / "kanban.db").read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize(("beside", "order"), [(1, ["facts", "tar"]), (1 << 40, ["tar", "facts"])])
+def test_what_is_too_large_to_be_checked_beside_the_stream_is_checked_before(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch, beside: int, order: list[str]
+) -> None:
+    """Beside it the check begins when tar has, so that their order is told."""
+    seen: list[str] = []
+    began = threading.Event()
+    honest, facts = tar.spawn, lean.facts
+
+    def spawned(*given: Any, **named: Any) -> Any:
+        seen.append("tar")
+        began.set()
+        return honest(*given, **named)
+
+    def checked(*given: Any, **named: Any) -> Any:
+        if order[0] == "tar":
+            assert began.wait(60)
+        seen.append("facts")
+        return facts(*given, **named)
+
+    monkeypatch.setattr(copies, "_BESIDE", beside)
+    monkeypatch.setattr(tar, "spawn", spawned)
+    monkeypatch.setattr(lean, "facts", checked)
+    assert ground.site.run().state == "done"
+    assert seen == order
 
 
 def test_a_run_that_fails_meanwhile_does_not_wait_for_a_check(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -127,9 +127,8 @@ def test_what_an_ended_run_left_is_told_once_signed_ones_follow_each_other_past_
     found = verified(forge.site, own)
     assert faults(found) == []
     assert [it.name.sequence for it in found.verdicts] == [*range(1, number + 1)]
-    assert [it.partition(" ")[::2] for it in found.warnings] == [
-        (str(left), "was never finished: its run was ended, and those after it go on without it")
-    ]
+    (said,) = found.warnings
+    assert said.startswith(f"{left} was never finished: ")
 
 
 def test_a_manifest_that_was_taken_away_is_missed_by_its_successor(forge: Forge) -> None:

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from hermes_backup.home.facts import reading
-from hermes_backup.home.lean import copy_lean
 from hermes_backup.home.rebuilding import rebuild
 from hermes_backup.home.searching import answered_otherwise
 from hermes_backup.snapshots.remaking import from_bytes, to_lines
 from hermes_backup.stages.remaking import left_out, remakings, searches
 from tests.home.full_text import SCRIPTS, hits, make, tables_of
+from tests.home.lean_copies import copy_lean
 
 
 @pytest.mark.parametrize("script", SCRIPTS.values(), ids=SCRIPTS)

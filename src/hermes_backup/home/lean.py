@@ -113,25 +113,6 @@ def begin_lean(
     return begin_whole(source, target, deadline=left, progress=progress, name=name, why=not_lean)
 
 
-def copy_lean(
-    source: Path, target: Path, *, deadline: float, progress: Progress = no_progress, name: str = ""
-) -> Copied:
-    """Make and check a lean copy; where that proves to be none, all is copied. On any failure nothing is left.
-
-    Raises:
-        DatabaseBroken: the database is missing, empty, damaged, locked, or not copied in time.
-        Fault: DISK_FULL when the target's file system has no room.
-    """
-    end = time.monotonic() + deadline
-    made = begin_lean(source, target, deadline=deadline, progress=progress, name=name)
-    try:
-        return _checked_now(made, target)
-    except NotLean as why:
-        not_lean = why
-    left = end - time.monotonic()
-    return copy_whole(source, target, not_lean, deadline=left, progress=progress, name=name)
-
-
 def copy_whole(
     source: Path, target: Path, why: NotLean, *, deadline: float, progress: Progress = no_progress, name: str = ""
 ) -> Copied:
@@ -142,10 +123,6 @@ def copy_whole(
         Fault: DISK_FULL when the target's file system has no room.
     """
     made = begin_whole(source, target, deadline=deadline, progress=progress, name=name, why=why)
-    return _checked_now(made, target)
-
-
-def _checked_now(made: Made, target: Path) -> Copied:
     try:
         return made.check(look_at_nothing)
     except BaseException:
@@ -199,5 +176,7 @@ def _reading_back() -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise broken(error) from error
+    except InterruptedError:  # by who looks, not by the file
+        raise
     except OSError as error:
         raise DatabaseBroken(f"its copy cannot be read: {error.strerror}") from error

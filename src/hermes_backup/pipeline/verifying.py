@@ -17,6 +17,8 @@ from hermes_backup.snapshots.proving import matching
 from hermes_backup.snapshots.signing import Pinned
 from hermes_backup.streams.packets import Packets, inspect
 
+_LEFT = "was never finished: its run was ended, and those after it go on without it; its files can be deleted"
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -78,9 +80,7 @@ def verify(
     problems = check_chain(it for it in loaded if isinstance(it, Known))
     grave = tuple(Fault(CHAIN_BROKEN, it.text, where=place.label) for it in problems if it.grave)
     warnings = tuple(it.text for it in problems if not it.grave)
-    warnings += tuple(
-        f"{name} was never finished: its run was ended, and those after it go on without it" for name in sorted(left)
-    )
+    warnings += tuple(f"{name} {_LEFT}" for name in sorted(left))
     return Verified(place.label, tuple(verdicts), grave, warnings, len(catalog.foreign))
 
 

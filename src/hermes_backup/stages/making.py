@@ -13,7 +13,7 @@ from hermes_backup.stages.context import Context
 from hermes_backup.stages.copying import Target
 from hermes_backup.stages.delta import BaseFacts, Delta, full_because, largest_patch
 from hermes_backup.stages.holding import holds
-from hermes_backup.stages.stream import Stream
+from hermes_backup.stages.stream import Outdated, Stream
 from hermes_backup.stages.things import Snapshot
 from hermes_backup.streams.coder import Chunks, from_bytes, join, read_chunks
 from hermes_backup.streams.gpg import Decrypt, EncryptWith
@@ -119,7 +119,11 @@ def _patched(stream: Stream, delta: Delta, base: Base, bases: Bases, context: Co
     room = delta.room(prefix.size, stream.archive.entries)
     patch = Patch(prefix, _LEVEL, room.size, room.beyond)
     _write(patch.code(stream.archive.chunks()), path, largest_patch(base.packed))
-    contents = stream.archive.contents()
+    try:
+        contents = stream.archive.contents()
+    except Outdated:
+        path.unlink()
+        raise
     context.listener.note("archive", f"what changed since {base.manifest.name}")
     made = replace(stream.archive, chunks=lambda: _read(path), contents=lambda: contents)
     return replace(stream, archive=made, packing=_Patched(), base=base.manifest.name)

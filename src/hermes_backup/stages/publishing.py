@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
+from datetime import timedelta
 
 from hermes_backup.errors import Fault
 from hermes_backup.snapshots.catalog import Known, load_manifests, read_catalog
@@ -77,8 +78,10 @@ def publish(stream: Stream, targets: Sequence[Target], context: Context) -> Snap
     while True:
         try:
             return _unchanged(stream, targets, context) or _publish(stream, targets, context)
-        except Outdated as outdated:  # nothing of it is out: what is checked while bytes flow decides before the end
+        except Outdated as outdated:  # what is checked while bytes flow decides before the end
             stream = replace(stream, archive=outdated.archive)
+            # under another name: of a place that nothing is taken back from, a part may lie under this one
+            context = replace(context, now=context.now + timedelta(seconds=1))
 
 
 def _publish(stream: Stream, targets: Sequence[Target], context: Context) -> Snapshot:

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 from hermes_backup.errors import Fault
 from hermes_backup.pipeline.model import Pipeline
-from hermes_backup.snapshots.catalog import Known, Listed, load_manifests, read_catalog
-from hermes_backup.snapshots.founding import load_founded
+from hermes_backup.snapshots.catalog import Known, load_manifests, read_catalog
 from hermes_backup.snapshots.names import SnapshotName
 from hermes_backup.snapshots.place import Place
 from hermes_backup.snapshots.signing import Pinned
@@ -21,7 +20,10 @@ _LOOKED_AT = 40  # of the newest; retention keeps fewer
 
 @dataclass(frozen=True)
 class Candidate:
-    """A finished snapshot with a manifest that our own key signed, and a place that holds it, and what it needs."""
+    """A finished snapshot with a manifest that our own key signed, and a place that holds it.
+
+    What a delta needs may be gone: then it is passed over when it is laid out, and its number is taken all the same.
+    """
 
     place: Place
     known: Known
@@ -90,11 +92,7 @@ def newest(places: Iterable[Place], context: Context) -> Newest:
 def _of(place: Place, context: Context, own: Pinned) -> tuple[list[Candidate], list[tuple[SnapshotName, Fault]]]:
     listed = read_catalog(place, context.host, context.pipeline).listed
     finished = sorted((it for it in listed if it.complete), key=lambda it: it.name, reverse=True)[:_LOOKED_AT]
-
-    def load(some: Sequence[Listed]) -> tuple[Known | Fault, ...]:
-        return load_manifests(place, context.host, context.pipeline, some, own)
-
-    loaded = load_founded(finished, listed, load)
+    loaded: Sequence[Known | Fault] = load_manifests(place, context.host, context.pipeline, finished, own)
     known = [Candidate(place, it) for it in loaded if isinstance(it, Known)]
     wrong = [(one.name, it) for one, it in zip(finished, loaded, strict=True) if isinstance(it, Fault)]
     return known, wrong
