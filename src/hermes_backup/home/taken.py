@@ -89,12 +89,17 @@ def _fetch(source: Path, progress: Progress) -> None:
     Its tables lie in pieces between those of the index. Read piece by piece from a disk, a copy takes twice the time.
     """
     total = source.stat().st_size
-    if total > os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // _PART_OF_MEMORY:
+    if total > held_by_memory():
         return
     buffer = bytearray(_SWEEP_BYTES)
     with source.open("rb", buffering=0) as file:
         while file.readinto(buffer):
             progress(0, total)
+
+
+def held_by_memory() -> int:
+    """Return how many bytes of a file the kernel is likely to keep in memory once they were read: a quarter of that."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // _PART_OF_MEMORY
 
 
 def _has_log(source: Path) -> bool:
@@ -110,7 +115,10 @@ def _filled(source: Path, target: Path, end: float, progress: Progress, *, alone
         attach(connection, target)
         with _aside(source, connection, end, alone=alone) as aside:
             schema = read_schema(connection)
-            shadows = {name for it in full_text_tables(schema) for name in it.shadows}
+            indexes = full_text_tables(schema)
+            if not indexes:
+                raise NotLean("")
+            shadows = {name for it in indexes for name in it.shadows}
             hashed = aside(partial(read_contents, schema=[it for it in schema if it.name not in shadows]))
             judged = derived(connection, schema)
             kept = tuple(it for it in judged if isinstance(it, Kept))

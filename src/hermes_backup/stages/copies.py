@@ -15,6 +15,7 @@ from hermes_backup.home.filling import NotLean
 from hermes_backup.home.lean import Copied, Made, copy_whole
 from hermes_backup.home.printable import printable
 from hermes_backup.home.selection import Partial
+from hermes_backup.home.taken import held_by_memory
 from hermes_backup.stages.context import Context
 from hermes_backup.stages.things import Home
 
@@ -26,7 +27,6 @@ _WHY_NOT = {
 
 
 _BESIDE = 2 << 30
-_PART_OF_MEMORY = 4
 
 
 def _largest_beside() -> int:
@@ -34,7 +34,7 @@ def _largest_beside() -> int:
 
     Uploads wait for the checks, and one by SFTP that waited for 45 s was cut by its server (rclone 1.75, seen).
     """
-    return min(_BESIDE, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // _PART_OF_MEMORY)
+    return min(_BESIDE, held_by_memory())
 
 
 class Copying(Protocol):
