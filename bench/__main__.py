@@ -53,12 +53,12 @@ def main() -> None:
         with _stadium(folder, key, screen) as stadium:
             plan = Plan(given.size, given.runs, given.days, not given.short, load)
             results = meeting.hold(home, plan, key, stadium)
+        _write(results, given.json)
         if given.large:
             with _stadium(folder, key, screen) as stadium:
                 large = meeting.peaks(folder / f"home-{given.large}", key, stadium)
             results = replace(results, large_size=given.large, large=large)
-        if given.json:
-            results.write(given.json)
+            _write(results, given.json)
         _show(screen, results, short=given.short)
         if not given.short:
             _show_rest(screen, *_rest(home, folder, key, screen))
@@ -82,6 +82,11 @@ def _stadium(folder: Path, key: Key, screen: Console) -> Iterator[Stadium]:
         yield Stadium(work, field.environment(work), key.end_agent, lambda said: screen.print(said, style="dim"))
 
 
+def _write(results: Results, file: Path | None) -> None:
+    if file:
+        results.write(file)
+
+
 def _rest(home: Path, folder: Path, key: Key, screen: Console) -> tuple[list[Row], list[Target]]:
     """Measure what no other tool does."""
     with tempfile.TemporaryDirectory(prefix="work-", dir=folder) as name:
@@ -101,7 +106,7 @@ def _show(screen: Console, results: Results, *, short: bool) -> None:
     screen.print(", ".join(sorted(versions)))
     busy = "; the machine was busy, so its seconds say little" if results.load > _BUSY else ""
     screen.print(f"Load before the start: {results.load:.1f}{busy}")
-    how = f"medians of {results.runs} runs in turns, of {results.days} days in daily"
+    how = f"medians of {results.runs} runs in turns, in daily of {results.days} days where a backup is not whole each day"
     if short:
         how = f"a short race: {results.runs} run in turns, {results.days} days, memory sampled in those that are timed"
     screen.print(f"state.db of {results.size} MiB; {how}; all write to one file system.\n")

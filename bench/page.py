@@ -69,7 +69,8 @@ def _performance(results: Results) -> str:
     return (
         f"{machine}. Load before the start: {results.load:.1f}.\n\n"
         f"One run: a `state.db` of {results.size} MiB, {results.days} days of {results.text / _MB:.1f} MB of text, "
-        f"medians of {results.runs} runs in turns, of {results.days} for the daily backup.{large}\n\n"
+        f"medians of {results.runs} runs in turns; of {results.days} for the daily backup, where it is not whole each "
+        f"day.{large}\n\n"
         "![seconds and bytes of each contestant](performance.svg)\n\n"
         f"{markdown(results)}\n{markdown_targets(targets(results))}\n{markdown_limits(results)}\n{markdown_notes(results)}"
     )

@@ -73,6 +73,11 @@ class Contestant:
         """Return what lies in its repository, and how many bytes each file has."""
         return {it: it.stat().st_size for it in self.repository.rglob("*") if it.is_file()}
 
+    @property
+    def newest(self) -> int:
+        """The bytes of the data that it stored last, where each backup is whole and only the newest is kept."""
+        return sum(size for size in self.files().values() if size > _DATA)
+
     def forget(self, before: Mapping[Path, int]) -> int:
         """Remove data that was there ``before`` where newer is and each is whole; return how many bytes that was."""
         now = {it for it, size in self.files().items() if size > _DATA}

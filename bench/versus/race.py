@@ -5,6 +5,10 @@ in every phase, all write to one file system, and the page cache is warm for all
 of each phase, which is none of those that are timed: of the daily backups that is one more day, after those that count.
 A short race has no run to spare, and samples the first that it times, and the last day. What the first run of a restore
 brought back is compared with the home.
+
+Whose backups are whole has nothing to do with the day before: it runs on as many days as there are runs, and a day
+between counts with the bytes of the backup before it. If it has no other way to back up an unchanged home than the
+daily one, that is not timed again.
 """
 
 from __future__ import annotations
@@ -86,7 +90,8 @@ class Race:
         self._daily(stayers)
         for _ in range(self._course.runs):
             for one in stayers:
-                self._back_up("unchanged", one, one.unchanged or one.backup)
+                if one.unchanged or not one.alone:
+                    self._back_up("unchanged", one, one.unchanged or one.backup)
         self._restores(stayers)
 
     def outcomes(self, versions: Mapping[str, str]) -> tuple[Outcome, ...]:
@@ -106,9 +111,13 @@ class Race:
         )
 
     def _daily(self, stayers: Sequence[Contestant]) -> None:
-        for day in self._course.days:
+        attended = spread(len(self._course.days), self._course.runs)
+        for number, day in enumerate(self._course.days):
             sample = self._course.spare is None and day == self._course.days[-1]
-            self._one_day(day, stayers, sample=sample)
+            self._one_day(day, [it for it in stayers if not it.alone or number in attended], sample=sample)
+            if number not in attended:
+                for one in stayers:
+                    self._gone[one.name] += one.newest if one.alone else 0
         self._all = {it.name: self._gone[it.name] + sum(it.files().values()) for it in stayers}
         if self._course.spare is not None:
             self._one_day(self._course.spare, stayers, sample=True)
@@ -158,3 +167,10 @@ class Race:
         taken = self._timed[name, phase]
         cpu = statistics.median(it.cpu for it in taken)
         return Timed(tuple(it.seconds for it in taken), cpu, self._peaks.get((name, phase), 0))
+
+
+def spread(days: int, runs: int) -> frozenset[int]:
+    """Choose ``runs`` of so many days, evenly, the last among them; all if there are no more."""
+    if runs >= days:
+        return frozenset(range(days))
+    return frozenset(days - 1 - round(it * (days - 1) / max(1, runs - 1)) for it in range(runs))

@@ -80,7 +80,7 @@ def _rate(limit: Limit) -> str:
 def _time(one: Outcome, phase: Phase) -> str:
     median, left = one.median(phase), one.median("leave") if phase == "restore" else None
     if median is None:
-        return _NONE
+        return "as daily" if phase == "unchanged" and "daily" in one.phases else _NONE
     return f"{median:.2f}" + (f" ({left:.2f} without indexes)" if left is not None else "")
 
 

@@ -28,7 +28,7 @@ def targets(results: Results) -> list[Target]:
 
 
 def _seconds(phase: Phase, ours: Outcome, peers: Sequence[Outcome], wanted: float) -> Target:
-    best = min(peers, key=lambda it: it.phases[phase].median)
+    best = min((it for it in peers if phase in it.phases), key=lambda it: it.phases[phase].median)
     mine, theirs = ours.phases[phase].median, best.phases[phase].median
     said = f"{mine / theirs:.2f} ({ours.name} {mine:.2f} s, {best.name} {theirs:.2f} s)"
     return Target(f"{phase} backup: time", f"<= {wanted} of the best peer's", said, mine <= wanted * theirs)

@@ -13,7 +13,8 @@ import pytest
 from bench.versus.ours import DAILY, LEAN
 from bench.versus.pipes import COPY
 from bench.versus.proof import Proof
-from bench.versus.results import read
+from bench.versus.race import spread
+from bench.versus.results import PHASES, read
 
 from tests.hermes.environment import SCRIPTS, hermes_python
 
@@ -35,13 +36,21 @@ def test_everybody_goes_through_all_phases_and_is_counted(raced: Path) -> None:
     results = read(raced / "results.json")
     assert [it.name for it in results.outcomes] == [LEAN, DAILY, COPY]
     for it in results.outcomes:
-        leave = [] if it.name == COPY else ["leave"]
-        assert list(it.phases) == ["first", "daily", "unchanged", "restore", *leave, "one"]
+        known = ["first", "daily", "restore", "one"] if it.name == COPY else list(PHASES)
+        assert list(it.phases) == known  # an unchanged home is one more day for a copy
+        assert len(it.phases["daily"].seconds) == (2 if it.name == DAILY else 1)
         assert it.peak > 1_000_000
     copy = results.of(COPY)
-    assert 1.9 * copy.first_bytes < copy.all_bytes < 2.5 * copy.first_bytes  # a whole one each day
+    assert 2.9 * copy.first_bytes < copy.all_bytes < 3.5 * copy.first_bytes  # a whole one each day, also those between
     assert results.of(LEAN).first_bytes < copy.first_bytes
     assert results.a_day(results.of(DAILY)) < results.a_day(results.of(LEAN)) / 2
+
+
+@pytest.mark.parametrize(
+    ("days", "runs", "chosen"), [(14, 5, {0, 3, 7, 10, 13}), (14, 1, {13}), (5, 5, {0, 1, 2, 3, 4}), (1, 5, {0})]
+)
+def test_days_are_chosen_evenly_and_the_last_is_one_of_them(days: int, runs: int, chosen: set[int]) -> None:
+    assert spread(days, runs) == chosen
 
 
 def test_a_home_that_came_back_otherwise_is_refused(raced: Path, tmp_path: Path) -> None:
