@@ -106,7 +106,9 @@ def _show(screen: Console, results: Results, *, short: bool) -> None:
     screen.print(", ".join(sorted(versions)))
     busy = "; the machine was busy, so its seconds say little" if results.load > _BUSY else ""
     screen.print(f"Load before the start: {results.load:.1f}{busy}")
-    how = f"medians of {results.runs} runs in turns, in daily of {results.days} days where a backup is not whole each day"
+    how = (
+        f"medians of {results.runs} runs in turns, in daily of {results.days} days where a backup is not whole each day"
+    )
     if short:
         how = f"a short race: {results.runs} run in turns, {results.days} days, memory sampled in those that are timed"
     screen.print(f"state.db of {results.size} MiB; {how}; all write to one file system.\n")
