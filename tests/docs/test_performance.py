@@ -11,7 +11,7 @@ import pytest
 from bench.page import between, write
 from bench.versus.ours import VARIANTS
 from bench.versus.peers import BORG, RESTIC
-from bench.versus.pipes import COPY
+from bench.versus.pipes import COPY, RECIPE
 from bench.versus.results import Kind, Limit, Outcome, Phase, Results, Timed, read
 from bench.versus.targets import targets
 
@@ -105,6 +105,16 @@ def test_each_figure_is_compared_with_whoever_has_the_best_of_it(results: Result
     assert "restic 90.00 MB" in seen["first backup: bytes"].measured
     assert [seen[it].ok for it in ("first backup: time", "daily backup: bytes a day")] == [True, False]
     assert seen["keep against copy, tar and zstd alone"].measured.startswith("1.11")
+
+
+def test_who_was_not_timed_with_an_unchanged_home_takes_as_long_as_daily(results: Results, project: Path) -> None:
+    recipe = outcome(RECIPE, "peer", 0.5, 100)
+    phases = {phase: timed for phase, timed in recipe.phases.items() if phase != "unchanged"}
+    some = replace(results, outcomes=(*results.outcomes, replace(recipe, phases=phases)))
+    seen = {it.what: it.measured for it in targets(some)}
+    assert "borg 3.00 s" in seen["unchanged backup: time"]
+    write(some, project)
+    assert "gpg -e` | 0.50 | 0.50 | as daily | 0.50" in (project / "docs" / "performance.md").read_text("utf-8")
 
 
 def test_memory_that_is_too_much_with_a_large_home_is_missed(results: Results) -> None:
