@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bench.plot import Bar, Panel, draw
 from bench.versus.ours import DAILY
-from bench.versus.results import Outcome, Phase, Results, read
+from bench.versus.results import PHASES, Outcome, Phase, Results, read
 from bench.versus.tables import markdown, markdown_limits, markdown_notes, markdown_targets
 from bench.versus.targets import targets
 
@@ -68,12 +68,19 @@ def _performance(results: Results) -> str:
     large = f" Peak memory also with {results.large_size} MiB." if results.large else ""
     return (
         f"{machine}. Load before the start: {results.load:.1f}.\n\n"
-        f"One run: a `state.db` of {results.size} MiB, {results.days} days of {results.text / _MB:.1f} MB of text, "
-        f"medians of {results.runs} runs in turns; of {results.days} for the daily backup, where it is not whole each "
-        f"day.{large}\n\n"
+        f"One run: a `state.db` of {results.size} MiB, {results.days} days of {results.text / _MB:.1f} MB of text. "
+        f"Medians of so many runs in turns: {', '.join(_counts(results))}.{large}\n\n"
         "![seconds and bytes of each contestant](performance.svg)\n\n"
         f"{markdown(results)}\n{markdown_targets(targets(results))}\n{markdown_limits(results)}\n{markdown_notes(results)}"
     )
+
+
+def _counts(results: Results) -> Iterator[str]:
+    """Say of how many timed runs the medians of each phase are."""
+    for phase, title in PHASES.items():
+        counts = {len(it.phases[phase].seconds) for it in results.outcomes if phase in it.phases}
+        if counts:
+            yield f"{title} {' or '.join(map(str, sorted(counts)))}"
 
 
 def _readme(results: Results) -> str:

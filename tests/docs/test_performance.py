@@ -114,7 +114,19 @@ def test_who_was_not_timed_with_an_unchanged_home_takes_as_long_as_daily(results
     seen = {it.what: it.measured for it in targets(some)}
     assert "borg 3.00 s" in seen["unchanged backup: time"]
     write(some, project)
-    assert "gpg -e` | 0.50 | 0.50 | as daily | 0.50" in (project / "docs" / "performance.md").read_text("utf-8")
+    page = (project / "docs" / "performance.md").read_text("utf-8")
+    assert "gpg -e` | 0.50 | 0.50 | as daily | 0.50" in page
+
+
+def test_of_how_many_runs_the_medians_are_is_told(results: Results, project: Path) -> None:
+    lean = results.outcomes[0]
+    daily = Timed((1.0,) * 14, 1.0, 100 * _MB)
+    write(
+        replace(results, outcomes=(replace(lean, phases={**lean.phases, "daily": daily}), *results.outcomes[1:])),
+        project,
+    )
+    page = (project / "docs" / "performance.md").read_text("utf-8")
+    assert "in turns: first backup 3, daily backup 3 or 14, backup of an unchanged home 3," in page
 
 
 def test_memory_that_is_too_much_with_a_large_home_is_missed(results: Results) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import sys
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import pytest
 
 from tests.fleet.ground import LOCAL, Done, Ground
 from tests.fleet.machine import Machine
+from tests.home.full_text import CARRYING, hits, make
+from tests.site import messages_in
 
 AGENT = Path(sys.executable).parent / "hermes-backup"
 
@@ -83,6 +86,27 @@ def test_a_path_that_is_no_text_is_refused_by_its_name(saved: Ground, where: tup
     assert (done.code, soul(saved)) == (2, "I am another.\n")
     assert "--path caf\\xe9 is no UTF-8 text" in " ".join(done.err.replace("│", "").split())
     assert not (saved.root / "back").exists()
+
+
+@pytest.mark.parametrize("where", [("--in-place",), ("--onto", "vps2")])
+def test_indexes_are_made_again_where_the_home_comes_to_or_left_to_hermes(
+    saved: Ground, where: tuple[str, ...]
+) -> None:
+    saved.write("hosts.yml", f"all:\n  vars: {{{LOCAL}}}\n  hosts: {{vps1: {{}}, vps2: {{}}}}\n")
+    saved.write("host_vars/vps2.yml", f"hermes_backup_home: {saved.root}/second\n")
+    database = saved.root / "home" / "state.db"
+    database.unlink()
+    make(database, CARRYING)
+    found = hits(database, "lighthouse")
+    assert saved.call("run", "./prod", "--limit", "vps1").code == 0
+    back = database if where == ("--in-place",) else saved.root / "second" / "state.db"
+    made = restore(saved, *where)
+    assert (made.code, hits(back, "lighthouse")) == (0, found), made.err
+    left = restore(saved, *where, "--leave-indexes-to-hermes")
+    assert left.code == 0, left.err
+    with pytest.raises(sqlite3.OperationalError, match="no such table: fts"):
+        hits(back, "lighthouse")
+    assert messages_in(back) == 4
 
 
 def test_over_ssh(saved: Ground, machine: Machine) -> None:
