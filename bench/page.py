@@ -91,7 +91,9 @@ def _readme(results: Results) -> str:
     return (
         f"A daily backup of a home with a `state.db` of {results.size} MiB takes {_said(ours)} and stores "
         f"{results.a_day(ours) / _MB:.1f} MB; the quickest other, `{quick.name}`, takes {_said(quick)}, the smallest, "
-        f"`{small.name}`, stores {results.a_day(small) / _MB:.1f} MB.\n\n"
+        f"`{small.name}`, stores {results.a_day(small) / _MB:.1f} MB. Bringing it back takes "
+        f"{ours.phases['leave'].median:.1f} s, and {ours.phases['restore'].median:.0f} s with all search indexes made "
+        "again.\n\n"
         "![a daily backup: seconds, and bytes stored](docs/speed.svg)\n"
     )
 

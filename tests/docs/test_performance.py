@@ -61,6 +61,7 @@ def test_both_pages_get_their_figures_between_their_markers(results: Results, pr
     assert "stores 1.0 MB; the quickest other, `borg`, takes 3.0 s, the smallest, `restic`" in (
         project / "README.md"
     ).read_text("utf-8")
+    assert "takes 1.0 s, and 1 s with all search indexes made again." in (project / "README.md").read_text("utf-8")
     for table in re.findall(r"(?:^\|.*\n)+", page, re.MULTILINE):
         assert len({len(re.findall(r"(?<!\\)\|", row)) for row in table.splitlines()}) == 1, table
 
