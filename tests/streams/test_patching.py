@@ -13,9 +13,17 @@ from hypothesis import strategies as st
 
 from hermes_backup.errors import DATA_DAMAGED, STAGE_FAILED, Fault
 from hermes_backup.streams.coder import from_bytes
-from hermes_backup.streams.patching import NoPatchError, Patch, Prefix, Unpatch, require_memory
+from hermes_backup.streams.patching import NoPatchError, Patch, Prefix, Unpatch, require_memory, table_of_matches
 
 BASE = random.Random(1).randbytes(100_000)
+_PEAK = """
+import re, sys
+from hermes_backup.streams.patching import Patch, Prefix
+base = bytes(range(256)) * 4096
+patch = Patch(Prefix.read((it for it in [base]), len(base)), 3, int(sys.argv[1]), "too large")
+assert sum(map(len, patch.code(it for it in [base])))
+print(int(re.search(r"VmHWM:\\s*(\\d+) kB", open("/proc/self/status").read())[1]) << 10)
+"""
 
 
 def prefix(base: bytes) -> Prefix:
@@ -121,3 +129,13 @@ def test_what_does_not_fit_this_machine_is_refused_before_it_is_fetched() -> Non
     with pytest.raises(Fault, match="MiB are needed") as caught:
         require_memory(1 << 50)
     assert caught.value.kind is STAGE_FAILED
+
+
+@pytest.mark.parametrize("room", [1 << 29, 1 << 31])
+def test_the_table_of_matches_is_as_large_as_was_said(room: int) -> None:
+    def peak(size: int) -> int:
+        argv = [sys.executable, "-c", _PEAK, str(size)]
+        return int(subprocess.run(argv, check=True, capture_output=True, text=True).stdout)
+
+    taken = peak(room) - peak(1 << 21)
+    assert 0.9 * table_of_matches(room) < taken < table_of_matches(room) + (12 << 20)

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from hermes_backup.snapshots.names import SnapshotName
 from hermes_backup.stages.units import Duration, Size, show_duration
-from hermes_backup.streams.patching import LARGEST, OVERHEAD
+from hermes_backup.streams.patching import LARGEST, OVERHEAD, table_of_matches
 
 TOO_LARGE = "the last full one and the new one do not fit the memory allowed"
 GROWN = "the home has more than doubled"
@@ -48,14 +48,16 @@ class Delta(BaseModel):
     @property
     def largest(self) -> int:
         """The largest archive, in bytes before compression, that is worth to be kept as a base."""
-        return min((self.memory - OVERHEAD) // 2, LARGEST)
+        half = (self.memory - OVERHEAD) // 2
+        return min(half - table_of_matches(half) // 2, LARGEST)
 
     def room(self, base: int, entries: int) -> Room:
         """Return how large the new archive of so many entries may be beside a base of so many bytes.
 
         What has grown to more than twice the base is new for the most part.
         """
-        fits = min(self.memory - OVERHEAD - entries * _ENTRY - base, LARGEST)
+        left = self.memory - OVERHEAD - entries * _ENTRY - base
+        fits = min(left - table_of_matches(min(left, 2 * base)), LARGEST)
         return Room(fits, TOO_LARGE) if fits < 2 * base else Room(2 * base, GROWN)
 
 
