@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from hermes_backup.home.databases import find
-from hermes_backup.home.derived import LeftOut
-from hermes_backup.home.rebuilding import rebuild
+from hermes_backup.home.databases.derived import LeftOut
+from hermes_backup.home.databases.finding import find
+from hermes_backup.home.databases.rebuilding import rebuild
 from hermes_backup.home.selection import Rules, select
 from tests.hermes.searches import SEARCHES, asking, check_found
 from tests.hermes.test_real_home import check, said

@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
-from hermes_backup.home.databases import copy, find, holders
+from hermes_backup.home.databases.copying import copy
+from hermes_backup.home.databases.finding import find
+from hermes_backup.home.databases.holders import holders
 from hermes_backup.home.layout import DEFAULT_EXCLUDES, is_known_database
 from hermes_backup.home.selection import Rules, select
 from tests.hermes.environment import hermes

@@ -7,8 +7,8 @@ import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 
-from hermes_backup.home.derived import LeftOut
-from hermes_backup.home.facts import quoted, reading
+from hermes_backup.home.databases.derived import LeftOut
+from hermes_backup.home.databases.facts import quoted, reading
 
 _SETTINGS = ("encoding", "page_size", "auto_vacuum", "user_version", "application_id")
 

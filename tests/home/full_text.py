@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hermes_backup.home.derived import Kept, LeftOut, derived
-from hermes_backup.home.facts import reading
-from hermes_backup.home.schema import read_schema
+from hermes_backup.home.databases.derived import Kept, LeftOut, derived
+from hermes_backup.home.databases.facts import reading
+from hermes_backup.home.databases.schema import read_schema
 
 MESSAGES = "CREATE TABLE messages (id INTEGER PRIMARY KEY, role TEXT, content TEXT, tool TEXT);"
 CARRYING = """

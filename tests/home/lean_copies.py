@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from hermes_backup.home.copying import Progress, discard, no_progress
-from hermes_backup.home.facts import DatabaseBroken
-from hermes_backup.home.filling import NotLean
-from hermes_backup.home.lean import Copied, begin_lean, copy_whole, look_at_nothing
+from hermes_backup.home.databases.copying import Progress, discard, no_progress
+from hermes_backup.home.databases.facts import DatabaseBroken
+from hermes_backup.home.databases.filling import NotLean
+from hermes_backup.home.databases.lean import Copied, begin_lean, copy_whole, look_at_nothing
 
 
 def copy_lean(

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from hermes_backup.home.databases import DatabaseBroken, copy, facts
+from hermes_backup.home.databases.copying import copy
+from hermes_backup.home.databases.facts import DatabaseBroken, facts
 from hermes_backup.pipeline.interruption import interruptible
 from tests.home.making import count, drain, fingerprint, make_database, next_line, running, writer
 

@@ -13,9 +13,8 @@ from pathlib import Path
 import pytest
 
 from hermes_backup.errors import DISK_FULL
-from hermes_backup.home.copying import require_same
-from hermes_backup.home.databases import DatabaseBroken, copy, facts
-from hermes_backup.home.facts import reading, shape
+from hermes_backup.home.databases.copying import copy, require_same
+from hermes_backup.home.databases.facts import DatabaseBroken, facts, reading, shape
 from tests.home.making import make_database, next_line, running, where_mounting_works, writer
 
 
@@ -175,7 +174,8 @@ def test_a_table_that_needs_a_collation_is_named_and_the_others_are_checked(sour
 _COPIES = """
 import os, sys
 from pathlib import Path
-from hermes_backup.home.databases import DatabaseBroken, copy
+from hermes_backup.home.databases.copying import copy
+from hermes_backup.home.databases.facts import DatabaseBroken
 os.setgroups([])
 os.setgid(65534)
 os.setuid(65534)
@@ -235,7 +235,7 @@ _FULL = """
 import subprocess, sys
 from pathlib import Path
 from hermes_backup.errors import Fault
-from hermes_backup.home.databases import copy
+from hermes_backup.home.databases.copying import copy
 staged = Path(sys.argv[2])
 subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", staged], check=True)
 try:

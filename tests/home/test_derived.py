@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hermes_backup.home.derived import LeftOut
+from hermes_backup.home.databases.derived import LeftOut
 from tests.home.full_text import CARRYING, CUTTING, JOINING, MESSAGES, OVER_A_VIEW, ROWS, change, judged, make, why
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hermes_backup.home.databases import Found, find
+from hermes_backup.home.databases.finding import Found, find
 from hermes_backup.home.selection import Rules, select
 from tests.home.making import make_database, writer
 

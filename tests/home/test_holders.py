@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hermes_backup.home.databases import holders, split_brain
+from hermes_backup.home.databases.holders import holders, split_brain
 from tests.home.making import make_database, next_line, running, writer
 
 _READS = """

@@ -12,11 +12,10 @@ from pathlib import Path
 import pytest
 
 from hermes_backup.errors import DISK_FULL
-from hermes_backup.home import filling
-from hermes_backup.home.contents import content
-from hermes_backup.home.databases import DatabaseBroken
-from hermes_backup.home.facts import reading
-from hermes_backup.home.tables import read_table
+from hermes_backup.home.databases import filling
+from hermes_backup.home.databases.contents import content
+from hermes_backup.home.databases.facts import DatabaseBroken, reading
+from hermes_backup.home.databases.tables import read_table
 from tests.home.describing import described
 from tests.home.full_text import CARRYING, JOINING, SCRIPTS, change, hits, make, tables_of
 from tests.home.lean_copies import copy_lean
@@ -397,7 +396,7 @@ def test_how_many_rows_are_read_at_once_changes_no_hash(home: Path, monkeypatch:
     with reading(path, alone=True) as connection:
         table = read_table(connection, "a")
         whole = content(connection, table)
-        monkeypatch.setattr("hermes_backup.home.contents._BATCH_BYTES", 300)
+        monkeypatch.setattr("hermes_backup.home.databases.contents._BATCH_BYTES", 300)
         assert content(connection, table) == whole
     assert whole.rows == 5000
 

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hermes_backup.home.facts import quoted
-from hermes_backup.home.lean import Copied
-from hermes_backup.home.renewing import copy_renewed
+from hermes_backup.home.databases.facts import quoted
+from hermes_backup.home.databases.lean import Copied
+from hermes_backup.home.databases.renewing import copy_renewed
 from tests.home.describing import described
 from tests.home.full_text import CARRYING, MESSAGES
 from tests.home.lean_copies import copy_lean

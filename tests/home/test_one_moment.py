@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from hermes_backup.home.facts import reading
-from hermes_backup.home.one_moment import begin_together
+from hermes_backup.home.databases.facts import reading
+from hermes_backup.home.databases.one_moment import begin_together
 from tests.home.making import make_database, writer
 
 _ASKED = "SELECT count(*), max(id) FROM a"

@@ -14,12 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hermes_backup.home.databases import DatabaseBroken, facts
-from hermes_backup.home.derived import derived
-from hermes_backup.home.facts import reading
-from hermes_backup.home.lean import Copied
-from hermes_backup.home.rebuilding import check_index, rebuild
-from hermes_backup.home.schema import read_schema
+from hermes_backup.home.databases.derived import derived
+from hermes_backup.home.databases.facts import DatabaseBroken, facts, reading
+from hermes_backup.home.databases.lean import Copied
+from hermes_backup.home.databases.rebuilding import check_index, rebuild
+from hermes_backup.home.databases.schema import read_schema
 from tests.home.full_text import CARRYING, CUTTING, JOINING, SCRIPTS, change, hits, make, tables_of
 from tests.home.lean_copies import copy_lean
 

@@ -9,12 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from hermes_backup.home.contents import read_contents
-from hermes_backup.home.databases import DatabaseBroken, facts
-from hermes_backup.home.facts import reading
-from hermes_backup.home.rebuilding import check_index
-from hermes_backup.home.renewing import copy_renewed
-from hermes_backup.home.schema import read_schema
+from hermes_backup.home.databases.contents import read_contents
+from hermes_backup.home.databases.facts import DatabaseBroken, facts, reading
+from hermes_backup.home.databases.rebuilding import check_index
+from hermes_backup.home.databases.renewing import copy_renewed
+from hermes_backup.home.databases.schema import read_schema
 from tests.home.full_text import CARRYING, SCRIPTS, change, hits, make, tables_of
 from tests.home.lean_copies import copy_lean
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from hermes_backup.home.facts import reading
-from hermes_backup.home.rebuilding import rebuild
-from hermes_backup.home.searching import answered_otherwise
+from hermes_backup.home.databases.facts import reading
+from hermes_backup.home.databases.rebuilding import rebuild
+from hermes_backup.home.databases.searching import answered_otherwise
 from tests.home.full_text import CARRYING, SCRIPTS, change, make
 from tests.home.lean_copies import copy_lean
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hermes_backup.home.sql_text import divided, enclosed, folded, tokens
+from hermes_backup.home.databases.sql_text import divided, enclosed, folded, tokens
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from hermes_backup.home import filling, lean
+from hermes_backup.home.databases import filling, lean
 from hermes_backup.pipeline.agent import Options
 from hermes_backup.pipeline.status import Status
 from hermes_backup.stages import copies

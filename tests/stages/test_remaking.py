@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from hermes_backup.home.facts import reading
-from hermes_backup.home.rebuilding import rebuild
-from hermes_backup.home.searching import answered_otherwise
+from hermes_backup.home.databases.facts import reading
+from hermes_backup.home.databases.rebuilding import rebuild
+from hermes_backup.home.databases.searching import answered_otherwise
 from hermes_backup.snapshots.remaking import from_bytes, to_lines
 from hermes_backup.stages.remaking import left_out, remakings, searches
 from tests.home.full_text import SCRIPTS, hits, make, tables_of

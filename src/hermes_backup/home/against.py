@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hermes_backup.home.facts import DatabaseBroken, live_rows
-from hermes_backup.home.fulltext import besides_indexes
+from hermes_backup.home.databases.facts import DatabaseBroken, live_rows
+from hermes_backup.home.databases.fulltext import besides_indexes
 from hermes_backup.home.printable import printable
 from hermes_backup.home.selection import Entry, Rules, select
 from hermes_backup.streams.hashing import sha256_of

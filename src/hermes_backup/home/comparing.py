@@ -8,8 +8,10 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from hermes_backup.home.databases import DatabaseBroken, copy, facts, find
-from hermes_backup.home.fulltext import besides_indexes
+from hermes_backup.home.databases.copying import copy
+from hermes_backup.home.databases.facts import DatabaseBroken, facts
+from hermes_backup.home.databases.finding import find
+from hermes_backup.home.databases.fulltext import besides_indexes
 from hermes_backup.home.printable import printable
 from hermes_backup.home.selection import Rules, select
 from hermes_backup.streams.hashing import sha256_of

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from hermes_backup.home.facts import quoted, reading
+from hermes_backup.home.databases.facts import quoted, reading
 from hermes_backup.home.printable import printable
 
 _TELLING = re.compile(r"(?:^|_)(?:cwd|path|dir|directory|workdir|root|script)$")

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from hermes_backup.errors import HOME_HELD, Fault
 from hermes_backup.home.beginnings import beginning
+from hermes_backup.home.databases.facts import HEADER
 from hermes_backup.home.discovery.accounts import host_at
 from hermes_backup.home.discovery.units import services
-from hermes_backup.home.facts import HEADER
 from hermes_backup.home.layout import SIDECARS, is_known_database
 from hermes_backup.home.printable import printable
 from hermes_backup.home.processes import Identity, command, open_files, processes

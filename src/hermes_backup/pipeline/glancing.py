@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from hermes_backup.errors import Fault
-from hermes_backup.home.databases import find, split_brain
+from hermes_backup.home.databases.finding import find
+from hermes_backup.home.databases.holders import split_brain
 from hermes_backup.home.marks import Marks, difference, take
 from hermes_backup.home.selection import Rules, Selection, select
 from hermes_backup.home.timekeeping import settled, untold

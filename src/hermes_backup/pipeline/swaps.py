@@ -12,7 +12,7 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from hermes_backup.errors import Fault
-from hermes_backup.home.facts import beside
+from hermes_backup.home.databases.facts import beside
 from hermes_backup.home.layout import SIDECARS
 from hermes_backup.home.printable import printable
 from hermes_backup.home.services import Unit

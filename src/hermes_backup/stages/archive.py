@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from hermes_backup.errors import STAGE_FAILED, Fault
-from hermes_backup.home.databases import find as find_databases
+from hermes_backup.home.databases.finding import find as find_databases
 from hermes_backup.home.layout import SIDECARS
 from hermes_backup.home.printable import printable
 from hermes_backup.home.selection import Partial, Rules, Selection, select

@@ -9,13 +9,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from hermes_backup.home.copying import Progress, discard
-from hermes_backup.home.databases import DatabaseBroken, Found, Holder
-from hermes_backup.home.filling import NotLean
-from hermes_backup.home.lean import Copied, Made, copy_whole
+from hermes_backup.home.databases.copying import Progress, discard
+from hermes_backup.home.databases.facts import DatabaseBroken
+from hermes_backup.home.databases.filling import NotLean
+from hermes_backup.home.databases.finding import Found
+from hermes_backup.home.databases.holders import Holder
+from hermes_backup.home.databases.lean import Copied, Made, copy_whole
+from hermes_backup.home.databases.taken import held_by_memory
 from hermes_backup.home.printable import printable
 from hermes_backup.home.selection import Partial
-from hermes_backup.home.taken import held_by_memory
 from hermes_backup.stages.context import Context
 from hermes_backup.stages.things import Home
 
@@ -38,7 +40,7 @@ def _largest_beside() -> int:
 
 
 class Copying(Protocol):
-    """A way to copy a database, as :func:`hermes_backup.home.lean.begin_lean` does."""
+    """A way to copy a database, as :func:`hermes_backup.home.databases.lean.begin_lean` does."""
 
     def __call__(self, source: Path, target: Path, *, deadline: float, progress: Progress, name: str) -> Made:
         """Copy, and leave the check to others."""

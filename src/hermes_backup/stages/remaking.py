@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from hermes_backup.home.derived import LeftOut
-from hermes_backup.home.lean import Copied
-from hermes_backup.home.searching import Search
+from hermes_backup.home.databases.derived import LeftOut
+from hermes_backup.home.databases.lean import Copied
+from hermes_backup.home.databases.searching import Search
 from hermes_backup.snapshots.remaking import Asked, Remaking
 
 

@@ -8,9 +8,10 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from hermes_backup.home.databases import find, split_brain
-from hermes_backup.home.lean import begin_lean, begin_whole
-from hermes_backup.home.renewing import begin_renewed
+from hermes_backup.home.databases.finding import find
+from hermes_backup.home.databases.holders import split_brain
+from hermes_backup.home.databases.lean import begin_lean, begin_whole
+from hermes_backup.home.databases.renewing import begin_renewed
 from hermes_backup.home.selection import select
 from hermes_backup.stages.context import Context
 from hermes_backup.stages.copies import Copies, Copying

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
-from hermes_backup.home.lean import Copied
+from hermes_backup.home.databases.lean import Copied
 from hermes_backup.home.selection import Partial
 from hermes_backup.snapshots.names import SnapshotName
 from hermes_backup.stages.delta import Delta

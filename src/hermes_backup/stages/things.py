@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from hermes_backup.home.lean import Copied
+from hermes_backup.home.databases.lean import Copied
 from hermes_backup.home.selection import Partial, Rules
 from hermes_backup.snapshots.manifest import Manifest
 from hermes_backup.snapshots.names import SnapshotName

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Literal
 
 from hermes_backup.home.beginnings import beginning
-from hermes_backup.home.contents import read_contents
-from hermes_backup.home.facts import HEADER, DatabaseBroken, facts, limited, reading
+from hermes_backup.home.databases.contents import read_contents
+from hermes_backup.home.databases.facts import HEADER, DatabaseBroken, facts, limited, reading
+from hermes_backup.home.databases.schema import read_schema
 from hermes_backup.home.printable import printable
-from hermes_backup.home.schema import read_schema
 from hermes_backup.snapshots.manifest import Database
 from hermes_backup.stages.checks.newest import newest_message
 from hermes_backup.stages.checks.references import references

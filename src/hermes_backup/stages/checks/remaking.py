@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
-from hermes_backup.home.derived import LeftOut, derived
-from hermes_backup.home.facts import DatabaseBroken, address, limited, reading
+from hermes_backup.home.databases.derived import LeftOut, derived
+from hermes_backup.home.databases.facts import DatabaseBroken, address, limited, reading
+from hermes_backup.home.databases.rebuilding import check_index, rebuild
+from hermes_backup.home.databases.schema import read_schema
+from hermes_backup.home.databases.searching import answered_otherwise
 from hermes_backup.home.printable import printable
-from hermes_backup.home.rebuilding import check_index, rebuild
-from hermes_backup.home.schema import read_schema
-from hermes_backup.home.searching import answered_otherwise
 from hermes_backup.snapshots.remaking import Remaking
 from hermes_backup.stages.remaking import left_out, searches
 from hermes_backup.stages.things import Finding, Tree

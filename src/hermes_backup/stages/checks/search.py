@@ -15,9 +15,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hermes_backup.home.facts import quoted
-from hermes_backup.home.fulltext import FullText, full_text_tables, module_of
-from hermes_backup.home.schema import read_schema
+from hermes_backup.home.databases.facts import quoted
+from hermes_backup.home.databases.fulltext import FullText, full_text_tables, module_of
+from hermes_backup.home.databases.schema import read_schema
 from hermes_backup.stages.checks.unasked import unasked
 from hermes_backup.stages.things import Finding, Verdict
 

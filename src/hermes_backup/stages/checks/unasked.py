@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from hermes_backup.home.facts import FOREIGN
+from hermes_backup.home.databases.facts import FOREIGN
 from hermes_backup.stages.things import Verdict
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hermes_backup.home.sql_text import Token, divided, enclosed, folded, tokens
+from hermes_backup.home.databases.sql_text import Token, divided, enclosed, folded, tokens
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

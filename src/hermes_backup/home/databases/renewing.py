@@ -9,12 +9,12 @@ import sqlite3
 import time
 from typing import TYPE_CHECKING
 
-from hermes_backup.home.copying import Progress, making, mindful, no_progress
-from hermes_backup.home.facts import DatabaseBroken, broken, facts, limited, reading
-from hermes_backup.home.filling import NotLean
-from hermes_backup.home.lean import Copied, Made, copy_whole, lean
-from hermes_backup.home.rebuilding import rebuild
-from hermes_backup.home.searching import answered_otherwise
+from hermes_backup.home.databases.copying import Progress, making, mindful, no_progress
+from hermes_backup.home.databases.facts import DatabaseBroken, broken, facts, limited, reading
+from hermes_backup.home.databases.filling import NotLean
+from hermes_backup.home.databases.lean import Copied, Made, copy_whole, lean
+from hermes_backup.home.databases.rebuilding import rebuild
+from hermes_backup.home.databases.searching import answered_otherwise
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -18,16 +18,16 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from hermes_backup.home.contents import Content, read_contents
-from hermes_backup.home.copying import Progress, cannot_prepare, discard, has_readers, is_wal
-from hermes_backup.home.derived import Kept, LeftOut, derived
-from hermes_backup.home.facts import beside, limited, reading
-from hermes_backup.home.filling import NotLean, attach, fill, finish
-from hermes_backup.home.fulltext import full_text_tables
-from hermes_backup.home.one_moment import begin_together
-from hermes_backup.home.schema import Entry, read_schema
-from hermes_backup.home.searching import Search, sample
-from hermes_backup.home.still import Moved, copy_still, unmoved
+from hermes_backup.home.databases.contents import Content, read_contents
+from hermes_backup.home.databases.copying import Progress, cannot_prepare, discard, has_readers, is_wal
+from hermes_backup.home.databases.derived import Kept, LeftOut, derived
+from hermes_backup.home.databases.facts import beside, limited, reading
+from hermes_backup.home.databases.filling import NotLean, attach, fill, finish
+from hermes_backup.home.databases.fulltext import full_text_tables
+from hermes_backup.home.databases.one_moment import begin_together
+from hermes_backup.home.databases.schema import Entry, read_schema
+from hermes_backup.home.databases.searching import Search, sample
+from hermes_backup.home.databases.still import Moved, copy_still, unmoved
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

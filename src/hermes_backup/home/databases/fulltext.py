@@ -7,10 +7,10 @@ import sqlite3
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hermes_backup.home.facts import broken, reading
-from hermes_backup.home.schema import Entry, mentions, read_schema
-from hermes_backup.home.sql_text import Token, divided, enclosed, folded, tokens
-from hermes_backup.home.triggers import Trigger, read_trigger
+from hermes_backup.home.databases.facts import broken, reading
+from hermes_backup.home.databases.schema import Entry, mentions, read_schema
+from hermes_backup.home.databases.sql_text import Token, divided, enclosed, folded, tokens
+from hermes_backup.home.databases.triggers import Trigger, read_trigger
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

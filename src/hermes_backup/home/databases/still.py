@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hermes_backup.home.facts import DatabaseBroken, address, beside, shape
+from hermes_backup.home.databases.facts import DatabaseBroken, address, beside, shape
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

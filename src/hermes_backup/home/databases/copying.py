@@ -20,7 +20,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from hermes_backup.errors import DISK_FULL, NO_ROOM, Fault
-from hermes_backup.home.facts import (
+from hermes_backup.home.databases.facts import (
     DatabaseBroken,
     DatabaseFacts,
     address,
@@ -32,13 +32,13 @@ from hermes_backup.home.facts import (
     require_database,
     shape,
 )
-from hermes_backup.home.still import Moved, copy_still
+from hermes_backup.home.databases.still import Moved, copy_still
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from hermes_backup.home.facts import Shape
+    from hermes_backup.home.databases.facts import Shape
 
 Progress = Callable[[int, int], None]
 

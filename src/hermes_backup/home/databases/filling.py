@@ -9,16 +9,16 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from hermes_backup.home.facts import address, quoted
-from hermes_backup.home.schema import Entry, read_schema
-from hermes_backup.home.tables import Table, read_table
+from hermes_backup.home.databases.facts import address, quoted
+from hermes_backup.home.databases.schema import Entry, read_schema
+from hermes_backup.home.databases.tables import Table, read_table
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Sequence
     from pathlib import Path
 
-    from hermes_backup.home.derived import Kept
+    from hermes_backup.home.databases.derived import Kept
 
 _BEGINNINGS = ("CREATE TABLE ", "CREATE INDEX ", "CREATE UNIQUE INDEX ")
 _SEQUENCE = "sqlite_sequence"

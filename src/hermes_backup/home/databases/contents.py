@@ -13,15 +13,15 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hermes_backup.home.facts import quoted
-from hermes_backup.home.tables import read_table
+from hermes_backup.home.databases.facts import quoted
+from hermes_backup.home.databases.tables import read_table
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Mapping, Sequence
 
-    from hermes_backup.home.schema import Entry
-    from hermes_backup.home.tables import Table
+    from hermes_backup.home.databases.schema import Entry
+    from hermes_backup.home.databases.tables import Table
 
 _LETTERS = {type(None): ord("n"), int: ord("i"), float: ord("r"), bytearray: ord("t"), bytes: ord("b")}
 _BATCH_BYTES = 1 << 20

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hermes_backup.home.facts import quoted
-from hermes_backup.home.sql_text import folded
+from hermes_backup.home.databases.facts import quoted
+from hermes_backup.home.databases.sql_text import folded
 
 if TYPE_CHECKING:
     import sqlite3

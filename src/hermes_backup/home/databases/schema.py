@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from hermes_backup.home.sql_text import folded, tokens
+from hermes_backup.home.databases.sql_text import folded, tokens
 
 if TYPE_CHECKING:
     import sqlite3

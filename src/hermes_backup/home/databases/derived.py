@@ -11,12 +11,12 @@ import sqlite3
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from hermes_backup.home.facts import quoted
-from hermes_backup.home.fulltext import FullText, full_text_tables, why_not_made
-from hermes_backup.home.schema import Entry, mentions
-from hermes_backup.home.sql_text import folded
-from hermes_backup.home.tables import read_table
-from hermes_backup.home.triggers import Insertion, Trigger, insertion
+from hermes_backup.home.databases.facts import quoted
+from hermes_backup.home.databases.fulltext import FullText, full_text_tables, why_not_made
+from hermes_backup.home.databases.schema import Entry, mentions
+from hermes_backup.home.databases.sql_text import folded
+from hermes_backup.home.databases.tables import read_table
+from hermes_backup.home.databases.triggers import Insertion, Trigger, insertion
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

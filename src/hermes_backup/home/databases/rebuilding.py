@@ -7,14 +7,14 @@ import sqlite3
 import time
 from typing import TYPE_CHECKING
 
-from hermes_backup.home.copying import Progress, is_wal, no_progress
-from hermes_backup.home.facts import DatabaseBroken, address, broken, limited, quoted, require_database
+from hermes_backup.home.databases.copying import Progress, is_wal, no_progress
+from hermes_backup.home.databases.facts import DatabaseBroken, address, broken, limited, quoted, require_database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from hermes_backup.home.derived import LeftOut
+    from hermes_backup.home.databases.derived import LeftOut
 
 _FORBIDDEN = frozenset((sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_DETACH))
 _CACHE_KIB = 64 << 10

@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from hermes_backup.home.contents import Content, read_contents
-from hermes_backup.home.copying import Progress, discard, making, mindful, no_progress, take
-from hermes_backup.home.derived import Kept, LeftOut
-from hermes_backup.home.facts import DatabaseBroken, DatabaseFacts, broken, facts, limited, reading
-from hermes_backup.home.filling import NotLean
-from hermes_backup.home.schema import read_schema
-from hermes_backup.home.searching import Search
-from hermes_backup.home.taken import Taken, take_out
+from hermes_backup.home.databases.contents import Content, read_contents
+from hermes_backup.home.databases.copying import Progress, discard, making, mindful, no_progress, take
+from hermes_backup.home.databases.derived import Kept, LeftOut
+from hermes_backup.home.databases.facts import DatabaseBroken, DatabaseFacts, broken, facts, limited, reading
+from hermes_backup.home.databases.filling import NotLean
+from hermes_backup.home.databases.schema import read_schema
+from hermes_backup.home.databases.searching import Search
+from hermes_backup.home.databases.taken import Taken, take_out
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

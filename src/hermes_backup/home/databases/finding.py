@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from hermes_backup.home.beginnings import beginning
-from hermes_backup.home.facts import HEADER
+from hermes_backup.home.databases.facts import HEADER
 from hermes_backup.home.layout import is_known_database
 
 if TYPE_CHECKING:

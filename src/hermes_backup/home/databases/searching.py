@@ -9,12 +9,12 @@ import sqlite3
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hermes_backup.home.facts import quoted
+from hermes_backup.home.databases.facts import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from hermes_backup.home.derived import LeftOut
+    from hermes_backup.home.databases.derived import LeftOut
 
 _ROWS = 8  # from the oldest to the newest
 _WORD = re.compile(r"(?<![^\W_])[^\W_]{3,60}(?![^\W_])")
