@@ -116,8 +116,8 @@ class Race:
             sample = self._course.spare is None and day == self._course.days[-1]
             self._one_day(day, [it for it in stayers if not it.alone or number in attended], sample=sample)
             if number not in attended:
-                for one in stayers:
-                    self._gone[one.name] += one.newest if one.alone else 0
+                for one in (it for it in stayers if it.alone):
+                    self._gone[one.name] += one.newest
         self._all = {it.name: self._gone[it.name] + sum(it.files().values()) for it in stayers}
         if self._course.spare is not None:
             self._one_day(self._course.spare, stayers, sample=True)

@@ -73,6 +73,16 @@ def came_back(site: Site, name: str, **words: Any) -> None:
     assert (back / "notes.bin").read_bytes() == (site.home / "notes.bin").read_bytes()
 
 
+def comes_full(site: Site, said: str) -> None:
+    """The next one is full, since what is said, and the base of the one after it; both come back."""
+    made = back_up(site)
+    assert (made.kind, said in made.full_because) == ("full", True), made.full_because
+    came_back(site, "full")
+    grow(site)
+    assert back_up(site).base == str(made.name)
+    came_back(site, "delta")
+
+
 def base_folder(site: Site) -> Path:
     return site.folder / "base"
 
@@ -212,12 +222,7 @@ FULL = {
 def test_a_full_one_is_made_where_a_delta_would_be_no_use(case: str, chained: Site) -> None:
     change, said = FULL[case]
     change(chained)
-    made = back_up(chained)
-    assert (made.kind, said in made.full_because) == ("full", True), made.full_because
-    came_back(chained, "full")
-    grow(chained)
-    assert back_up(chained).base == str(made.name)
-    came_back(chained, "delta")
+    comes_full(chained, said)
 
 
 def test_other_settings_or_recipients_make_a_full_one(chained: Site, key_maker: KeyMaker) -> None:

@@ -9,7 +9,17 @@ import pytest
 
 from tests.pipeline.forge import faults, verified
 from tests.pipeline.ground import Ground, ground
-from tests.pipeline.test_delta import back_up, base_folder, came_back, grow, manifest, nearly_all_new, noisy, stages
+from tests.pipeline.test_delta import (
+    back_up,
+    base_folder,
+    came_back,
+    comes_full,
+    grow,
+    manifest,
+    nearly_all_new,
+    noisy,
+    stages,
+)
 
 __all__ = ["ground"]
 site = pytest.fixture(noisy)
@@ -37,11 +47,6 @@ def test_after_a_full_one_that_was_not_kept_comes_another(ground: Ground, event:
     assert manifest(site, "000002").kind == "full"
     came_back(site, "killed")
     grow(noisy(site))
-    made = back_up(site)
-    assert (made.kind, said in made.full_because) == ("full", True), made.full_because
-    came_back(site, "full")
-    grow(site)
-    assert back_up(site).base == str(made.name)
-    came_back(site, "delta")
+    comes_full(site, said)
     assert not faults(verified(site))
     ground.check_clean()

@@ -26,9 +26,7 @@ _WHY_NOT = {
     "damaged": "it does not start as a database; archived as it lies",
     "empty": "the database has no bytes",
 }
-
-
-_BESIDE = 2 << 30
+_BESIDE = 2 << 30  # bytes
 
 
 def _largest_beside() -> int:
