@@ -315,9 +315,9 @@ def test_a_delta_is_looked_into_as_a_full_snapshot_is(tmp_path: Path, recipient:
     desk.make_deltas()
     desk.backup()
     learn(home)
-    desk.backup_there()
+    desk.backup()
     (home / "workspace" / "plan").write_text("third")
-    desk.backup_there()
+    desk.backup()
     assert desk.deltas() == [False, True, True]
 
     said = desk.call("ls", "prod", "vps1", "2", "workspace").stdout

@@ -119,7 +119,7 @@ def test_a_delta_is_shown_as_a_full_snapshot_is(target: Path, tmp_path: Path, re
     changing.make_deltas()
     changing.backup()
     (changing.root / "home" / "SOUL.md").write_text("I have grown.\n")
-    changing.backup_there()
+    changing.backup()
     assert changing.deltas() == [False, True]
     child = begin(changing, target)
     assert (target / "SOUL.md").read_text() == "I have grown.\n"

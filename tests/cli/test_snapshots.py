@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.backing import back_up
 from tests.home.full_text import CARRYING, hits, make
 from tests.keys import KeyMaker, Recipient
 from tests.site import PROGRAM, make_home, messages_in
@@ -60,11 +61,7 @@ class Desk:
 
     def backup(self, times: int = 1) -> None:
         for _ in range(times):
-            self.json("run", "prod")
-
-    def backup_there(self) -> None:
-        """Make one more as the host's timer does; the first run has deployed it."""
-        self.json("agent", "run", "nightly", "--config", str(self.root / "config"))
+            back_up(self.root, self.root / "inventory" / "prod")
 
     def declare(self, stage: str) -> None:
         with (self.root / "inventory" / "prod" / "group_vars" / "all.yml").open("a") as file:
@@ -112,7 +109,7 @@ def test_list_shows_every_snapshot_and_who_holds_it(desk: Desk) -> None:
 def test_list_tells_deltas_from_full_snapshots(desk: Desk) -> None:
     desk.make_deltas()
     desk.backup()
-    desk.backup_there()
+    desk.backup()
     assert desk.deltas() == [False, True]
     full, delta = desk.json("list", "prod")["snapshots"]
     assert [(it["kind"], it["state"]) for it in (full, delta)] == [("full", "complete"), ("delta", "complete")]

@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ import pytest
 from hermes_backup.fleet.declared import declared
 from hermes_backup.fleet.render import known_variables
 from tests.fleet.ground import HOSTS, LOCAL, Ground
-from tests.keys import KeyMaker
+from tests.keys import KeyMaker, Recipient
 
 INVALID, ORDER, TEMPLATE, YAML = "HB-CONFIG-INVALID", "HB-PIPELINE-ORDER", "HB-CONFIG-TEMPLATE", "HB-CONFIG-YAML"
 NIGHTLY = ("hermes_backup_pipelines:", "  nightly:", "    stages:")
@@ -30,76 +32,105 @@ def test_a_sound_inventory(ground: Ground) -> None:
     assert len(host.config.public_keys) == 1
 
 
-@pytest.mark.parametrize(
-    ("lines", "where", "name", "says"),
-    [
-        (("hermes_backup_max_age: soon",), "8:1", INVALID, "'soon' is no duration"),
-        (("hermes_backup_max_age: 26",), "8:1", INVALID, "'26' is no duration; write for example 15m, 26h or 30d"),
-        (("hermes_backup_exclude_extra: true",), "8:1", INVALID, "should be a list"),
-        (("hermes_backup_agent: [1]",), "8:1", INVALID, "should be a text"),
-        (("hermes_backup_recipient: x",), "8:1", INVALID, "unknown variable 'hermes_backup_recipient'"),
-        (("hermes_bakcup_recipients: x",), "8:1", INVALID, "unknown variable 'hermes_bakcup_recipients'"),
-        ((*NIGHTLY, "      - archive:", "          formt: tar", ENCRYPT), "12:11", INVALID, "unknown setting 'formt'"),
-        ((*NIGHTLY, "      - archive: {compression: {levl: 3}}", ENCRYPT), "11:33", INVALID, "unknown setting 'levl'"),
-        (
-            (*NIGHTLY, "      - archive:", "          compression: {level: high}", ENCRYPT),
-            "12:25",
-            INVALID,
-            "compression.level: Input should be a valid integer",
-        ),
-        ((*NIGHTLY, "      - archive:", "      - encript:"), "12:9", INVALID, "there is no stage 'encript'"),
-        ((*NIGHTLY, ENCRYPT, "      - archive:"), "11:9", ORDER, "encrypt takes a Stream"),
-        ((*NIGHTLY, "      - archive:", ENCRYPT, "      - verify2"), "13:9", INVALID, "there is no stage 'verify2'"),
-        (
-            (*NIGHTLY, "      - archive:", "          exclude: ['{{ unknown_one }}']", ENCRYPT),
-            "12:21",
-            TEMPLATE,
-            "'unknown_one' is undefined",
-        ),
-        (
-            ("hermes_backup_pipelines: {';rm -rf': {stages: [archive, {store: {path: /x}}]}}",),
-            "8:27",
-            INVALID,
-            "cannot name a folder",
-        ),
-        (
-            ("hermes_backup_pipelines: {--x: {stages: [archive, {store: {path: /x}}]}}",),
-            "8:27",
-            INVALID,
-            "cannot name a folder",
-        ),
-        (
-            ('hermes_backup_pipelines: {"a\\nb": {stages: [archive, {store: {path: /x}}]}}',),
-            "8:27",
-            INVALID,
-            "cannot name a folder",
-        ),
-    ],
-)
-def test_a_fault_has_its_place(ground: Ground, lines: tuple[str, ...], where: str, name: str, says: str) -> None:
-    ground.settings(*lines)
-    found = ground.faults()
-    assert [(it[0], it[1]) for it in found] == [(f"group_vars/all.yml:{where}", name)], found
-    assert says in found[0][2]
+OF_ALL = [
+    (("hermes_backup_max_age: soon",), "8:1", INVALID, "'soon' is no duration"),
+    (("hermes_backup_max_age: 26",), "8:1", INVALID, "'26' is no duration; write for example 15m, 26h or 30d"),
+    (("hermes_backup_exclude_extra: true",), "8:1", INVALID, "should be a list"),
+    (("hermes_backup_agent: [1]",), "8:1", INVALID, "should be a text"),
+    (("hermes_backup_recipient: x",), "8:1", INVALID, "unknown variable 'hermes_backup_recipient'"),
+    (("hermes_bakcup_recipients: x",), "8:1", INVALID, "unknown variable 'hermes_bakcup_recipients'"),
+    ((*NIGHTLY, "      - archive:", "          formt: tar", ENCRYPT), "12:11", INVALID, "unknown setting 'formt'"),
+    ((*NIGHTLY, "      - archive: {compression: {levl: 3}}", ENCRYPT), "11:33", INVALID, "unknown setting 'levl'"),
+    (
+        (*NIGHTLY, "      - archive:", "          compression: {level: high}", ENCRYPT),
+        "12:25",
+        INVALID,
+        "compression.level: Input should be a valid integer",
+    ),
+    ((*NIGHTLY, "      - archive:", "      - encript:"), "12:9", INVALID, "there is no stage 'encript'"),
+    ((*NIGHTLY, ENCRYPT, "      - archive:"), "11:9", ORDER, "encrypt takes a Stream"),
+    ((*NIGHTLY, "      - archive:", ENCRYPT, "      - verify2"), "13:9", INVALID, "there is no stage 'verify2'"),
+    (
+        (*NIGHTLY, "      - archive:", "          exclude: ['{{ unknown_one }}']", ENCRYPT),
+        "12:21",
+        TEMPLATE,
+        "'unknown_one' is undefined",
+    ),
+    (
+        ("hermes_backup_pipelines: {';rm -rf': {stages: [archive, {store: {path: /x}}]}}",),
+        "8:27",
+        INVALID,
+        "cannot name a folder",
+    ),
+    (
+        ("hermes_backup_pipelines: {--x: {stages: [archive, {store: {path: /x}}]}}",),
+        "8:27",
+        INVALID,
+        "cannot name a folder",
+    ),
+    (
+        ('hermes_backup_pipelines: {"a\\nb": {stages: [archive, {store: {path: /x}}]}}',),
+        "8:27",
+        INVALID,
+        "cannot name a folder",
+    ),
+]
+OF_ONE = [
+    ("hermes_backup_home: '{{ nope }}/x'", "1:21", TEMPLATE, "hermes_backup_home: 'nope' is undefined"),
+    ("hermes_backup_home: '{{ nope'", "1:21", TEMPLATE, "hermes_backup_home: "),
+    ("hermes_backup_remotes: ['r2:$(touch x)']", "1:1", INVALID, "hermes_backup_remotes: "),
+    ("hermes_backup_remotes: ['--config=/etc/passwd']", "1:1", INVALID, "hermes_backup_remotes: "),
+    ("hermes_backup_home: null", "1:1", INVALID, "hermes_backup_home: Input should be a text"),
+    ("x: 1\nhermes_backup_home: true", "2:1", INVALID, "hermes_backup_home: Input should be a text"),
+]
+
+
+@dataclass(frozen=True)
+class Found:
+    """Of each case the file that is wrong, and what was said of it."""
+
+    files: Mapping[int, str]
+    faults: Sequence[tuple[str, str, str]]
+
+    def of(self, case: int) -> list[tuple[str, str, str]]:
+        """Return where in the file, the name and the words of every fault of one case."""
+        mine = [it for it in self.faults if it[0].startswith(self.files[case] + ":")]
+        return [(it[0].removeprefix(self.files[case] + ":"), *it[1:]) for it in mine]
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory, recipient: Recipient) -> Found:
+    """Each case is a host of one inventory: all that is wrong is told at once."""
+    ground = Ground(tmp_path_factory.mktemp("faults"), recipient)
+    settings = [*OF_ALL, *(((line,), *more) for line, *more in OF_ONE)]
+    ground.write(
+        "hosts.yml", f"all:\n  vars: {{{LOCAL}}}\n  hosts: {{{', '.join(f'h{it}: ' for it in range(len(settings)))}}}\n"
+    )
+    ground.write("keys/operator.asc", recipient.public)
+    usual = ground.settings().read_text()
+    files = {it: f"host_vars/h{it}.yml" for it in range(len(settings))}
+    for number, (lines, *_) in enumerate(settings):
+        text = "\n".join(lines) + "\n"
+        ground.write(files[number], usual + text if number < len(OF_ALL) else text)
+    return Found(files, ground.faults())
 
 
 @pytest.mark.parametrize(
-    ("line", "where", "name", "says"),
-    [
-        ("hermes_backup_home: '{{ nope }}/x'", "1:21", TEMPLATE, "hermes_backup_home: 'nope' is undefined"),
-        ("hermes_backup_home: '{{ nope'", "1:21", TEMPLATE, "hermes_backup_home: "),
-        ("hermes_backup_remotes: ['r2:$(touch x)']", "1:1", INVALID, "hermes_backup_remotes: "),
-        ("hermes_backup_remotes: ['--config=/etc/passwd']", "1:1", INVALID, "hermes_backup_remotes: "),
-        ("hermes_backup_home: null", "1:1", INVALID, "hermes_backup_home: Input should be a text"),
-        ("x: 1\nhermes_backup_home: true", "2:1", INVALID, "hermes_backup_home: Input should be a text"),
-        ("x: {a: 1, a: 2}", "1:11", YAML, "the key 'a' is given twice"),
-    ],
+    ("case", "where", "name", "says"), [(it, *row[1:]) for it, row in enumerate([*OF_ALL, *OF_ONE])]
 )
-def test_a_fault_of_one_host_has_its_place(ground: Ground, line: str, where: str, name: str, says: str) -> None:
-    ground.write("host_vars/vps1/main.yml", line + "\n")
-    found = ground.faults()
-    assert [(it[0], it[1]) for it in found] == [(f"host_vars/vps1/main.yml:{where}", name)], found
-    assert says in found[0][2]
+def test_a_fault_has_its_place(found: Found, case: int, where: str, name: str, says: str) -> None:
+    told = found.of(case)
+    assert [it[:2] for it in told] == [(where, name)], told
+    assert says in told[0][2]
+
+
+def test_each_fault_is_one_of_a_case(found: Found) -> None:
+    assert len(found.faults) == len(OF_ALL) + len(OF_ONE)
+
+
+def test_a_key_that_is_given_twice(ground: Ground) -> None:
+    ground.write("host_vars/vps1/main.yml", "x: {a: 1, a: 2}\n")
+    assert ground.faults() == [("host_vars/vps1/main.yml:1:11", YAML, "the key 'a' is given twice")]
 
 
 @pytest.mark.parametrize(

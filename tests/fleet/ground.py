@@ -19,6 +19,8 @@ from hermes_backup.errors import Fault
 from hermes_backup.fleet.inventory import find_inventory
 from hermes_backup.fleet.problems import Faults
 from hermes_backup.fleet.render import Fleet, render
+from hermes_backup.pipeline.status import Status
+from tests.backing import back_up
 from tests.keys import Recipient
 from tests.site import PROGRAM, make_home
 
@@ -101,6 +103,10 @@ class Ground:
         out, err = child.communicate(timeout=300)
         return Done(child.returncode, out, err)
 
+    def back_up(self, *hosts: str) -> Mapping[str, Status]:
+        """Back up as ``run`` does, without Ansible: for what comes after."""
+        return back_up(self.root, self.inventory, *hosts)
+
     def status(self, pipeline: str = "nightly", host: str = "vps1") -> Mapping[str, Any]:
         text = (self.root / "state" / host / pipeline / "status.json").read_text()
         made: Mapping[str, Any] = json.loads(text)
@@ -120,7 +126,7 @@ class Ground:
         return found
 
 
-def until(true: Any, seconds: float = 30.0) -> Any:
+def until(true: Any, seconds: float = 120.0) -> Any:
     """Wait until a question is answered with something true, and return that."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -134,16 +140,22 @@ def until(true: Any, seconds: float = 30.0) -> Any:
     raise AssertionError("it did not come")
 
 
-@pytest.fixture
-def ground(tmp_path: Path, recipient: Recipient, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ground]:
-    """An inventory that is sound: ``nightly`` pushes to a folder."""
-    make_home(tmp_path / "home")
-    made = Ground(tmp_path, recipient)
+def new_ground(root: Path, recipient: Recipient, monkeypatch: pytest.MonkeyPatch) -> Ground:
+    """Make a sound inventory, whose ``nightly`` pushes to a folder; this process gets the program's environment."""
+    make_home(root / "home")
+    made = Ground(root, recipient)
     made.write("hosts.yml", HOSTS)
     made.write("keys/operator.asc", recipient.public)
     made.settings()
-    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("HOME", str(root))
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    return made
+
+
+@pytest.fixture
+def ground(tmp_path: Path, recipient: Recipient, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ground]:
+    """A sound inventory of one test; what still runs for it ends with the test."""
+    made = new_ground(tmp_path, recipient, monkeypatch)
     yield made
     for pid in made.agents():
         os.kill(pid, signal.SIGTERM)

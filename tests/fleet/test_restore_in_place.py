@@ -21,7 +21,7 @@ AGENT = Path(sys.executable).parent / "hermes-backup"
 def saved(ground: Ground) -> Ground:
     """A home that was backed up and spoilt since."""
     ground.settings(f"hermes_backup_gnupghome: {ground.recipient.gnupghome}")
-    assert ground.call("run", "./prod").code == 0
+    ground.back_up()
     spoil(ground)
     return ground
 
@@ -56,7 +56,7 @@ def test_in_place_on_this_machine(saved: Ground) -> None:
 
 
 def test_some_files_and_a_snapshot_by_its_number(saved: Ground) -> None:
-    assert saved.call("run", "./prod").code == 0
+    saved.back_up()
     done = restore(saved, "1", "--in-place", "--path", "SOUL.md", "--json")
     assert (done.code, soul(saved)) == (0, "I am the test.\n")
     assert done.data["snapshot"].startswith("000001-")
@@ -98,7 +98,7 @@ def test_indexes_are_made_again_where_the_home_comes_to_or_left_to_hermes(
     database.unlink()
     make(database, CARRYING)
     found = hits(database, "lighthouse")
-    assert saved.call("run", "./prod", "--limit", "vps1").code == 0
+    saved.back_up("vps1")
     back = database if where == ("--in-place",) else saved.root / "second" / "state.db"
     made = restore(saved, *where)
     assert (made.code, hits(back, "lighthouse")) == (0, found), made.err
@@ -125,7 +125,7 @@ def test_onto_another_host_warns_of_tokens_and_of_paths_that_are_not_there(saved
     saved.write("host_vars/vps2.yml", f"hermes_backup_home: {saved.root}/second\n")
     (saved.root / "home" / "cron").mkdir()
     (saved.root / "home" / "cron" / "jobs.json").write_text('[{"workdir": "/home/old/work", "name": "/not/a/place"}]')
-    assert saved.call("run", "./prod", "--limit", "vps1").code == 0
+    saved.back_up("vps1")
     done = restore(saved, "--onto", "vps2")
     assert done.code == 0, done.err
     assert (saved.root / "second" / "SOUL.md").read_text() == "I am another.\n"

@@ -26,7 +26,7 @@ def saved(ground: Ground) -> Ground:
     """A home that is large enough to be sent for a while, backed up and spoilt since."""
     ground.settings(f"hermes_backup_gnupghome: {ground.recipient.gnupghome}")
     (ground.root / "home" / "bulk").write_bytes(os.urandom(_MANY))
-    assert ground.call("run", "./prod").code == 0
+    ground.back_up()
     (ground.root / "home" / "SOUL.md").write_text("I am another.\n")
     return ground
 

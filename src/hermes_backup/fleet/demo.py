@@ -83,7 +83,7 @@ def _recipient(root: Path) -> str:
 
 
 def _end_agent(home: Path) -> None:
-    run(["gpgconf", "--homedir", home, "--kill", "all"], stage="demo")
+    run(["gpgconf", "--homedir", home, "--kill", "gpg-agent"], stage="demo")
 
 
 def _gpg(home: Path, *words: str) -> bytes:

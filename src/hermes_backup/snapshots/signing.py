@@ -248,7 +248,7 @@ def _alone(folder: Path) -> Iterator[None]:
 
 def _end_agents(home: Path) -> None:
     with contextlib.suppress(Fault):
-        process.run(["gpgconf", "--homedir", home, "--kill", "all"], stage=_STAGE)
+        process.run(["gpgconf", "--homedir", home, "--kill", "gpg-agent"], stage=_STAGE)
 
 
 def _listed(gpg: gnupg.GPG, folder: Path, *, secret: bool) -> Sequence[str]:

@@ -116,7 +116,7 @@ def private_keyring(public_keys: Sequence[str]) -> Iterator[Keyring]:
                 import_key(homedir, armored)
             yield Keyring(homedir)
         finally:
-            run(["gpgconf", "--homedir", homedir, "--kill", "all"], stage="keys")
+            run(["gpgconf", "--homedir", homedir, "--kill", "gpg-agent"], stage="keys")
 
 
 def secret_keys(homedir: Path | None) -> dict[str, tuple[str, ...]]:
