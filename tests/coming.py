@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from hermes_backup.pipeline.config import HostConfig, dump, parse_config
 from hermes_backup.pipeline.roaming.attaching import Attached, Wanted, attach, detach
 from hermes_backup.pipeline.status import Status
 from hermes_backup.snapshots.signing import HostKey
-from tests.site import PROGRAM
+from tests.site import PROGRAM, make_home
 
 
 class Heard:
@@ -126,12 +127,13 @@ class Machine:
 
 @dataclass
 class Cloud:
-    """Machines that share a remote."""
+    """Machines that share a remote; ``left`` is one as :func:`settled` leaves it."""
 
     folder: Path
     signing: str
     archive: Mapping[str, Any]
     encrypt: Mapping[str, Any] | None = None
+    left: Path | None = None
     machines: list[Machine] = field(default_factory=list)
 
     @property
@@ -147,6 +149,11 @@ class Cloud:
     def images(self) -> list[Path]:
         """The data of the snapshots, the oldest first."""
         return sorted(it for it in self.snapshots.iterdir() if {".sqsh", ".tar"} & set(it.suffixes))
+
+    def begin(self) -> None:
+        """Let a machine have written a home, saved it and gone in good order."""
+        assert self.left is not None
+        shutil.copytree(self.left, self.remote)
 
     def machine(self) -> Machine:
         """Return a new machine, with an empty disk and what a bundle gives it."""
@@ -167,14 +174,41 @@ def signing(tmp_path_factory: pytest.TempPathFactory) -> str:
         return key.secret()
 
 
+def settled(cloud: Cloud) -> Machine:
+    """Return a machine that wrote a home, saved it and went in good order."""
+    machine = cloud.machine()
+    machine.come()
+    make_home(machine.folder / "made")
+    for it in (machine.folder / "made").iterdir():
+        it.rename(machine.home / it.name)
+    status = machine.save()
+    assert status.state == "done", status
+    machine.go()
+    return machine
+
+
+@pytest.fixture(scope="session")
+def left(tmp_path_factory: pytest.TempPathFactory, signing: str) -> Path:
+    """The remote that a machine left in good order."""
+    with pytest.MonkeyPatch.context() as patch:
+        made = _cloud(tmp_path_factory.mktemp("left"), signing, patch)
+        settled(made)
+    return made.remote
+
+
 @pytest.fixture
-def cloud(tmp_path: Path, signing: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
+def cloud(tmp_path: Path, signing: str, left: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
     """Machines that come and go; what they leave mounted is unmounted."""
-    credentials = tmp_path / "credentials"
-    credentials.mkdir()
-    (credentials / "signing-key").write_text(signing)
-    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(credentials))
-    made = Cloud(tmp_path, signing, {"format": "squashfs"})
+    made = _cloud(tmp_path, signing, monkeypatch)
+    made.left = left
     yield made
     for machine in made.machines:
         machine.die()
+
+
+def _cloud(folder: Path, signing: str, monkeypatch: pytest.MonkeyPatch) -> Cloud:
+    credentials = folder / "credentials"
+    credentials.mkdir()
+    (credentials / "signing-key").write_text(signing)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(credentials))
+    return Cloud(folder, signing, {"format": "squashfs"})

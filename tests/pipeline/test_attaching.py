@@ -14,26 +14,12 @@ import pytest
 from hermes_backup.errors import Fault
 from hermes_backup.pipeline.roaming.attaching import Wanted, attach
 from hermes_backup.snapshots.signing import HostKey
-from tests.coming import Cloud, Machine
+from tests.coming import Cloud, Machine, settled
 from tests.home.full_text import CARRYING, hits, make
 from tests.site import fill, make_home, messages_in
 
 WAYS = ("overlay", "fuse", "unpack")
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="mounts are root's")
-
-
-def settled(cloud: Cloud) -> Machine:
-    """A machine that wrote a home, saved it and went in good order."""
-    machine = cloud.machine()
-    machine.come()
-    make_home(machine.folder / "other")
-    (machine.folder / "other").rename(machine.folder / "made")
-    for it in (machine.folder / "made").iterdir():
-        it.rename(machine.home / it.name)
-    status = machine.save()
-    assert status.state == "done", status
-    machine.go()
-    return machine
 
 
 @root_only
@@ -80,7 +66,7 @@ def refused(machine: Machine, name: str, **wanted: object) -> Fault:
 
 @root_only
 def test_a_remote_that_is_gone_is_not_an_empty_one(cloud: Cloud) -> None:
-    settled(cloud)
+    cloud.begin()
     cloud.remote.rename(cloud.folder / "elsewhere")
     cloud.remote.write_text("not a folder\n")
     machine = cloud.machine()
@@ -92,7 +78,7 @@ def test_a_remote_that_is_gone_is_not_an_empty_one(cloud: Cloud) -> None:
 @root_only
 @pytest.mark.parametrize("damage", ["data", "manifest", "cut"])
 def test_the_one_before_where_the_newest_is_damaged(cloud: Cloud, damage: str) -> None:
-    settled(cloud)
+    cloud.begin()
     second = cloud.machine()
     second.come()
     (second.home / "SOUL.md").write_text("newer\n")
@@ -123,7 +109,7 @@ def test_the_one_before_where_the_newest_is_damaged(cloud: Cloud, damage: str) -
 
 @root_only
 def test_no_whole_snapshot_is_no_reason_to_begin_empty(cloud: Cloud) -> None:
-    settled(cloud)
+    cloud.begin()
     (image,) = cloud.images()
     image.write_bytes(bytes(image.stat().st_size))
     machine = cloud.machine()
@@ -132,7 +118,7 @@ def test_no_whole_snapshot_is_no_reason_to_begin_empty(cloud: Cloud) -> None:
 
 
 def test_snapshots_that_another_key_signed_are_no_empty_remote(cloud: Cloud, tmp_path: Path) -> None:
-    settled(cloud)
+    cloud.begin()
     (tmp_path / "credentials" / "signing-key").unlink()
     refused(cloud.machine(), "HB-SIGNATURE-BAD")
 
@@ -140,7 +126,7 @@ def test_snapshots_that_another_key_signed_are_no_empty_remote(cloud: Cloud, tmp
 @root_only
 @pytest.mark.parametrize("way", WAYS)
 def test_killed_and_started_again_on_the_same_disk_nothing_is_lost(cloud: Cloud, way: str) -> None:
-    settled(cloud)
+    cloud.begin()
     machine = cloud.machine()
     machine.come(way=way)
     fill(machine.home / "state.db", 7)
@@ -156,7 +142,7 @@ def test_killed_and_started_again_on_the_same_disk_nothing_is_lost(cloud: Cloud,
 @root_only
 @pytest.mark.parametrize("way", WAYS)
 def test_a_disk_that_comes_back_after_another_machine_went_on(cloud: Cloud, way: str) -> None:
-    settled(cloud)
+    cloud.begin()
     first, second = cloud.machine(), cloud.machine()
     first.come(way=way)
     (first.home / "mine").write_text("of the first\n")
@@ -227,7 +213,7 @@ def test_no_home_is_brought_that_could_not_be_saved(cloud: Cloud) -> None:
 
 
 def test_a_home_that_lies_there_is_not_overwritten(cloud: Cloud) -> None:
-    settled(cloud)
+    cloud.begin()
     machine = cloud.machine()
     make_home(machine.home)
     (machine.home / "SOUL.md").write_text("mine\n")
@@ -246,7 +232,7 @@ def test_a_home_that_is_there_and_was_never_saved_is_used(cloud: Cloud) -> None:
 
 @root_only
 def test_a_killed_unpacking_is_begun_anew(cloud: Cloud) -> None:
-    settled(cloud)
+    cloud.begin()
     machine = cloud.machine()
     machine.come(way="unpack")
     record = machine.state / "attached.json"
@@ -260,7 +246,7 @@ def test_a_killed_unpacking_is_begun_anew(cloud: Cloud) -> None:
 
 @root_only
 def test_what_no_remote_takes_is_kept_and_sent_at_the_next_start(cloud: Cloud) -> None:
-    settled(cloud)
+    cloud.begin()
     machine = cloud.machine()
     machine.come()
     (machine.home / "last").write_text("words\n")
@@ -283,7 +269,7 @@ def test_what_no_remote_takes_is_kept_and_sent_at_the_next_start(cloud: Cloud) -
 
 @root_only
 def test_two_machines_do_not_write_one_home(cloud: Cloud) -> None:
-    settled(cloud)
+    cloud.begin()
     first, second = cloud.machine(), cloud.machine()
     first.come(lease=4.0)
     second.come(lease=0.5)  # the first says nothing for its time: it counts as dead
@@ -299,7 +285,7 @@ def test_two_machines_do_not_write_one_home(cloud: Cloud) -> None:
 
 @root_only
 def test_numbers_tell_of_another_writer_where_a_lease_does_not(cloud: Cloud) -> None:
-    settled(cloud)
+    cloud.begin()
     first, second = cloud.machine(), cloud.machine()
     first.come()
     (cloud.remote / "agent" / "snapshot.lease").unlink()
@@ -314,7 +300,7 @@ def test_numbers_tell_of_another_writer_where_a_lease_does_not(cloud: Cloud) -> 
 
 @root_only
 def test_a_lease_that_is_renewed_is_respected(cloud: Cloud) -> None:
-    settled(cloud)
+    cloud.begin()
     first = cloud.machine()
     first.come(lease=10.0)
     stop = threading.Event()
@@ -357,7 +343,7 @@ def test_a_lost_memory_of_the_chain_is_found_again(cloud: Cloud) -> None:
 
 
 def test_where_nothing_can_be_mounted_it_is_unpacked(cloud: Cloud) -> None:
-    settled(cloud)
+    cloud.begin()
     machine = cloud.machine()
     process = machine.start(command=("true",), before=("setpriv", "--bounding-set=-sys_admin", "--inh-caps=-all"))
     _, said = process.communicate(timeout=60)
@@ -407,7 +393,7 @@ def test_an_empty_home_belongs_to_the_declared_owner(cloud: Cloud) -> None:
 
 @root_only
 def test_a_home_that_is_not_mounted_is_no_empty_home(cloud: Cloud) -> None:
-    settled(cloud)
+    cloud.begin()
     machine = cloud.machine()
     machine.come(way="overlay")
     machine.die()

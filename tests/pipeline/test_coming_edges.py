@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.coming import Cloud, Machine
-from tests.pipeline.test_attaching import refused, settled
+from tests.pipeline.test_attaching import refused
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounts are root's")
 
@@ -40,7 +40,7 @@ def run(machine: Machine, *command: str, words: tuple[str, ...] = ()) -> tuple[i
 
 @pytest.mark.parametrize("way", ["overlay", "unpack"])
 def test_a_home_is_brought_to_a_volume(cloud: Cloud, way: str) -> None:
-    settled(cloud)
+    cloud.begin()
     machine = cloud.machine()
     with volume(machine.home):
         assert machine.come(way=way).way == way
@@ -54,7 +54,7 @@ def test_a_home_is_brought_to_a_volume(cloud: Cloud, way: str) -> None:
 
 
 def test_a_volume_that_lies_over_a_home_is_not_the_home(cloud: Cloud) -> None:
-    settled(cloud)
+    cloud.begin()
     machine = cloud.machine()
     machine.come(way="overlay")
     (machine.home / "unsaved").write_text("x\n")
@@ -66,7 +66,7 @@ def test_a_volume_that_lies_over_a_home_is_not_the_home(cloud: Cloud) -> None:
 
 
 def test_a_record_that_cannot_be_read_costs_no_unsaved_write(cloud: Cloud) -> None:
-    settled(cloud)
+    cloud.begin()
     machine = cloud.machine()
     machine.come(way="overlay")
     (machine.home / "unsaved").write_text("x\n")
@@ -81,7 +81,7 @@ def test_a_record_that_cannot_be_read_costs_no_unsaved_write(cloud: Cloud) -> No
 
 
 def test_what_lies_there_is_not_used_where_nobody_could_be_asked(cloud: Cloud) -> None:
-    settled(cloud)
+    cloud.begin()
     machine = cloud.machine()
     machine.home.mkdir()
     (machine.home / "config.yaml").write_text("of an image\n")
@@ -92,7 +92,7 @@ def test_what_lies_there_is_not_used_where_nobody_could_be_asked(cloud: Cloud) -
 
 
 def test_another_folder_is_another_home(cloud: Cloud) -> None:
-    settled(cloud)
+    cloud.begin()
     machine = cloud.machine()
     machine.come(way="unpack")
     machine.home.rename(machine.folder / "moved")
@@ -102,7 +102,7 @@ def test_another_folder_is_another_home(cloud: Cloud) -> None:
 
 
 def test_two_snapshots_of_one_number_are_two_histories(cloud: Cloud) -> None:
-    settled(cloud)
+    cloud.begin()
     first, second = cloud.machine(), cloud.machine()
     first.come()
     (first.home / "mine").write_text("x\n")
@@ -122,7 +122,7 @@ def test_two_snapshots_of_one_number_are_two_histories(cloud: Cloud) -> None:
 
 
 def test_a_remote_that_forgot_everything_is_another_remote(cloud: Cloud) -> None:
-    settled(cloud)
+    cloud.begin()
     machine = cloud.machine()
     machine.come(way="overlay")
     machine.go()
@@ -133,14 +133,14 @@ def test_a_remote_that_forgot_everything_is_another_remote(cloud: Cloud) -> None
 
 @pytest.mark.parametrize("renewed", ["9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z"])
 def test_a_lease_of_an_odd_time(cloud: Cloud, renewed: str) -> None:
-    settled(cloud)
+    cloud.begin()
     lease = {"holder": "f" * 32, "machine": "x", "renewed": renewed, "seconds": 0.4}
     (cloud.remote / "agent" / "snapshot.lease").write_text(json.dumps(lease))
     assert str(cloud.machine().come().snapshot)[:6] == "000001"
 
 
 def test_a_method_that_was_refused_does_not_stand_in_the_way(cloud: Cloud) -> None:
-    settled(cloud)
+    cloud.begin()
     machine = cloud.machine()
     process = machine.start("--method", "overlay", command=("true",), before=("setpriv", "--bounding-set=-sys_admin"))
     _, said = process.communicate(timeout=60)
@@ -150,7 +150,7 @@ def test_a_method_that_was_refused_does_not_stand_in_the_way(cloud: Cloud) -> No
 
 
 def test_one_process_at_a_time_has_a_home(cloud: Cloud) -> None:
-    settled(cloud)
+    cloud.begin()
     machine = cloud.machine()
     up = machine.folder / "up"
     process = machine.start(command=("sh", "-c", f"echo > {up}; sleep 4; test -f {machine.home}/SOUL.md"))
@@ -164,9 +164,9 @@ def test_one_process_at_a_time_has_a_home(cloud: Cloud) -> None:
 
 
 def test_what_a_daemon_of_the_command_wrote_is_saved(cloud: Cloud) -> None:
-    settled(cloud)
+    cloud.begin()
     machine = cloud.machine()
-    loop = f"while :; do date +%s%N > {machine.home}/left; sleep 0.01; done"
+    loop = f"cd {machine.home}; while :; do date +%s%N > new; mv new left; sleep 0.01; done"
     code, said = run(machine, "sh", "-c", f"setsid sh -c '{loop}' & sleep 1; exit 0")
     assert code == 0, said
     machine.come()
@@ -176,7 +176,7 @@ def test_what_a_daemon_of_the_command_wrote_is_saved(cloud: Cloud) -> None:
 
 
 def test_a_command_in_its_home(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
-    settled(cloud)
+    cloud.begin()
     machine = cloud.machine()
     machine.home.mkdir()
     monkeypatch.setenv("PYTHONPATH", os.getcwd())
@@ -193,7 +193,7 @@ def test_a_command_in_its_home(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_command_that_cannot_be_started(cloud: Cloud) -> None:
-    settled(cloud)
+    cloud.begin()
     machine = cloud.machine()
     script = machine.folder / "script"
     script.write_bytes(b"\x7fELF nothing")

@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 
 from hermes_backup.errors import Fault
-from tests.coming import Cloud, Machine
-from tests.pipeline.test_attaching import settled
+from tests.coming import Cloud, Machine, settled
 from tests.pipeline.test_faults_disk import mounted, remount
 from tests.site import messages_in
 
@@ -41,7 +40,7 @@ def test_a_disk_too_small_for_the_image(cloud: Cloud) -> None:
 
 
 def test_a_disk_that_fills_up_meanwhile_costs_a_snapshot_and_no_more(cloud: Cloud) -> None:
-    settled(cloud)
+    cloud.begin()
     machine = cloud.machine()
     machine.state.mkdir(parents=True)
     with mounted(machine.state, "size=12m"):
@@ -59,7 +58,7 @@ def test_a_disk_that_fills_up_meanwhile_costs_a_snapshot_and_no_more(cloud: Clou
 
 @pytest.mark.parametrize("seconds", [0.4, 0.7, 1.0, 1.3, 1.6])
 def test_killed_while_it_comes_and_started_again(cloud: Cloud, seconds: float) -> None:
-    settled(cloud)
+    cloud.begin()
     machine = cloud.machine()
     process = machine.start(command=("sleep", "60"))
     time.sleep(seconds)
@@ -80,7 +79,7 @@ def test_killed_while_it_comes_and_started_again(cloud: Cloud, seconds: float) -
 
 @pytest.mark.parametrize("seconds", [0.1, 0.5, 0.9, 1.3, 1.7])
 def test_stopped_at_any_moment_it_ends_well_and_starts_again(cloud: Cloud, seconds: float) -> None:
-    settled(cloud)
+    cloud.begin()
     machine = cloud.machine()
     process = machine.start(command=("sleep", "60"))
     time.sleep(seconds)
@@ -93,7 +92,7 @@ def test_stopped_at_any_moment_it_ends_well_and_starts_again(cloud: Cloud, secon
 
 
 def test_somebody_who_stands_in_the_home_changes_no_exit_status(cloud: Cloud) -> None:
-    settled(cloud)
+    cloud.begin()
     machine = cloud.machine()
     up = machine.folder / "up"
     script = f"cd {machine.home} && setsid sleep 30 & sleep 1; echo > {up}; exit 7"
@@ -113,7 +112,7 @@ def _wait(process: subprocess.Popen[str]) -> None:
 
 
 def test_nothing_of_the_command_writes_after_the_last_snapshot(cloud: Cloud) -> None:
-    settled(cloud)
+    cloud.begin()
     machine = cloud.machine()
     script = f"(while :; do date +%s%N > {machine.home}/left; sleep 0.01; done) & sleep 1; exit 0"
     process = machine.start(command=("sh", "-c", script))

@@ -22,13 +22,15 @@ from tests.site import messages_in
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounts are root's")
 
 WRITER = """
-import sqlite3, sys, time
+import os, sqlite3, sys, time
 db = sqlite3.connect(sys.argv[1] + "/state.db", isolation_level=None)
 db.execute("PRAGMA journal_mode=WAL")
 db.execute("CREATE TABLE IF NOT EXISTS messages (id INTEGER PRIMARY KEY, content TEXT)")
 while True:
     done = db.execute("INSERT INTO messages (content) VALUES ('said')").lastrowid
-    open(sys.argv[2], "w").write(str(done))
+    with open(sys.argv[2] + ".new", "w") as told:
+        told.write(str(done))
+    os.replace(told.name, sys.argv[2])
     time.sleep(0.002)
 """
 
@@ -40,7 +42,7 @@ def writer(machine: Machine) -> tuple[str, ...]:
     return (sys.executable, str(script), str(machine.home), str(machine.folder / "acknowledged"))
 
 
-def until(what: Callable[[], object], seconds: float = 30.0) -> None:
+def until(what: Callable[[], object], seconds: float = 120.0) -> None:
     """Wait until something is true."""
     end = time.monotonic() + seconds
     while not what():
@@ -48,7 +50,7 @@ def until(what: Callable[[], object], seconds: float = 30.0) -> None:
         time.sleep(0.05)
 
 
-def ended(process: subprocess.Popen[str], seconds: float = 60.0) -> tuple[int, str]:
+def ended(process: subprocess.Popen[str], seconds: float = 120.0) -> tuple[int, str]:
     """Wait for the end; return status and what was said."""
     _, said = process.communicate(timeout=seconds)
     return process.returncode, said
@@ -138,14 +140,14 @@ def test_a_command_that_does_not_listen_leaves_room_for_the_last_snapshot(cloud:
     machine = cloud.machine()
     up = machine.folder / "up"
     script = f"trap '' TERM; echo x > {machine.home}/x; echo > {up}; while :; do sleep 0.1; done"
-    process = machine.start("--grace", "6s", command=("sh", "-c", script))
+    process = machine.start("--grace", "20s", command=("sh", "-c", script))
     until(up.exists)
     until(lambda: cloud.snapshots.exists() and cloud.images())
-    (machine.home / "y").write_text("y")
     before, count = time.monotonic(), len(cloud.images())
+    (machine.home / "y").write_text("y")
     process.send_signal(signal.SIGTERM)
     until(lambda: len(cloud.images()) > count)
-    assert time.monotonic() - before < 6
+    assert time.monotonic() - before < 20
     code, said = ended(process)
     assert code == 128 + signal.SIGKILL, said
     other = cloud.machine()
@@ -157,7 +159,7 @@ def test_a_tick_that_overlaps_the_one_before_is_skipped_and_counted(cloud: Cloud
     machine = cloud.machine()
     command = f"head -c 300000000 /dev/urandom > {machine.home}/big; sleep 8"
     process = machine.start(command=("sh", "-c", command), exclude_extra=[])
-    _, said = ended(process, 120)
+    _, said = ended(process)
     assert "(1 so far)" in said, said
 
 
