@@ -316,29 +316,6 @@ def test_a_host_whose_ssh_key_is_unknown(ground: Ground, machine: Machine) -> No
     assert "Host key verification failed" in done.data["hosts"]["vps1"]["error"]["what"]
 
 
-def test_the_play_book_passes_ansible_lint() -> None:
-    root = Path(__file__).parents[2]
-    folders = {
-        "ANSIBLE_LIBRARY": "library", "ANSIBLE_MODULE_UTILS": "module_utils", "ANSIBLE_ACTION_PLUGINS": "action_plugins"
-    }  # fmt: skip
-    done = subprocess.run(
-        [
-            Path(sys.executable).parent / "ansible-lint",
-            "--offline",
-            "--profile",
-            "production",
-            "playbooks",
-            "inventory",
-        ],
-        cwd=root,
-        env={**os.environ, **{name: str(root / "playbooks" / it) for name, it in folders.items()}},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
 def test_when_too_many_fail_no_more_are_begun(ground: Ground) -> None:
     """Hosts in the order of the inventory, one at a time: the first fails, and a hundred percent are too many."""
     bad = "hermes_backup_home: /nowhere"
