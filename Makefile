@@ -40,7 +40,7 @@ molecule: .venv/.stamp-test ## Scenarios on real systemd hosts over SSH, in cont
 bench: .venv/.stamp-bench ## Measure beside restic, borg, duplicity, hermes backup and pipes: 1 GB, memory at 4 GB (2 hours, 32 GB of disk)
 	@$(BIN)/python -m bench --large 4096 --json .cache/bench/results.json
 
-bench-quick: .venv/.stamp-bench ## The same with 150 MB and fewer runs, without what is measured alone (3 minutes)
+bench-quick: .venv/.stamp-bench ## The same with 150 MB and fewer runs, without what is measured alone (3 to 4 minutes)
 	@$(BIN)/python -m bench --size 150 --runs 1 --days 1 --short
 
 bench-docs: bench ## Measure, and write the figures and plots of docs/performance.md and README.md

@@ -295,7 +295,7 @@ def test_cat_escapes_for_a_terminal_what_is_no_text(made: Desk) -> None:
     except OSError:  # how Linux tells a terminal's end
         pass
     os.close(leader)
-    assert child.wait(30) == 0
+    assert child.wait(120) == 0
     assert said == b"# Fetch\r\n\\x1b[2Jgone\r\n"
 
 

@@ -74,7 +74,7 @@ def common(folder: Path) -> Path:
 
 def ended(child: subprocess.Popen[bytes], number: int, code: int = 0) -> None:
     child.send_signal(number)
-    _, said = child.communicate(timeout=30)
+    _, said = child.communicate(timeout=120)
     assert (child.returncode, said) == (code, b"")
 
 
@@ -284,7 +284,7 @@ def test_one_that_was_killed_while_it_unpacked_leaves_nothing_plain(
     )  # fmt: skip
     until(lambda: list(target.parent.glob(".hermes-restore-*/tree/SOUL.md")))
     child.kill()
-    child.wait(30)
+    child.wait(120)
     assert list(target.parent.glob(".hermes-restore-*/tree/SOUL.md"))
     assert not target.exists(), "it was done before it was killed"
     elsewhere = tmp_path / "elsewhere"
@@ -301,5 +301,5 @@ def test_a_signal_before_it_is_shown_is_an_interruption(desk: Desk, target: Path
     )  # fmt: skip
     until(lambda: bool(records(target)))
     child.send_signal(signal.SIGINT)
-    assert child.wait(30) in {130, 0}  # 0: it was there already
+    assert child.wait(120) in {130, 0}  # 0: it was there already
     assert left(target) == []

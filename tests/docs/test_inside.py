@@ -42,6 +42,6 @@ def test_the_page_works_as_it_is_written(desk: dict[str, str], tmp_path: Path) -
     assert "until Ctrl-C" in child.stdout.readline()
     assert (tmp_path / "snapshot" / "memories" / "MEMORY.md").read_text() == memory.read_text()
     child.send_signal(signal.SIGTERM)
-    assert child.communicate(timeout=30) == ("", None)
+    assert child.communicate(timeout=120) == ("", None)
     assert child.returncode == 0
     assert not os.path.lexists(tmp_path / "snapshot")

@@ -177,7 +177,7 @@ def test_an_interrupt_while_the_inventory_is_read(ground: Ground) -> None:
     child = ground.start("validate", str(plugin))
     until((ground.inventory / "hosts.began").exists)
     child.send_signal(signal.SIGINT)
-    _, err = child.communicate(timeout=20)
+    _, err = child.communicate(timeout=50)
     assert (child.returncode, "HB-INTERRUPTED" in err) == (130, True)
 
 

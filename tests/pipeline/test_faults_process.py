@@ -52,7 +52,7 @@ def test_kill_9_at_any_moment_publishes_no_half_file_and_the_next_run_works(
         time.sleep(whole * (0.15 + 0.85 * (number + moments.random()) / _KILLS))
         run.kill()
         run.wait()
-        wait_until(lambda: all(it.program == "gpg-agent" for it in ground.running()), 5)
+        wait_until(lambda: all(it.program == "gpg-agent" for it in ground.running()), 30)
         if number % 8 == 7:
             time.sleep(1)  # names have whole seconds: data of the killed run may hold the one of this second
             status = site.run(ways[0], **settings)
@@ -294,5 +294,5 @@ def test_an_orphaned_pipe_is_not_published(ground: Ground) -> None:
         os.kill(child.pid, signal.SIGKILL)
     run.kill()
     run.wait()
-    wait_until(lambda: all(it.program == "gpg-agent" for it in ground.running()), 5)
+    wait_until(lambda: all(it.program == "gpg-agent" for it in ground.running()), 30)
     assert objects(site.remote) == []

@@ -225,7 +225,7 @@ def test_a_signal_in_any_stage_leaves_nothing(site: Site, stage: str) -> None:
         assert run.stdout is not None
         assert run.stdout.readline() == "here\n", run.communicate()
         run.send_signal(signal.SIGTERM)
-        _, said = run.communicate(timeout=20)
+        _, said = run.communicate(timeout=40)
     assert run.returncode == 130, said
     assert sorted(site.root.iterdir()) == before
     assert left_running(site.root) == []
@@ -250,7 +250,7 @@ def test_what_a_killed_restore_left_goes_with_the_next_one_and_what_lives_stays(
     bring_back(site)
     assert len(list(site.root.glob(".hermes-restore-*"))) == 1
     runs[1].terminate()
-    runs[1].communicate(timeout=20)
+    runs[1].communicate(timeout=40)
     assert list(site.root.glob(".hermes-restore-*")) == []
 
 

@@ -87,4 +87,4 @@ def test_the_agent_ends_with_a_glance_as_a_process_of_its_own(site: Site, monkey
         agent = site.start(None, "--if-changed", "--json")
         out, err = agent.communicate(timeout=60)
         assert (agent.returncode, json.loads(out)["state"]) == (0, state), err
-    wait_until(lambda: "by its marks" in compared(site), 5)
+    wait_until(lambda: "by its marks" in compared(site))

@@ -67,4 +67,4 @@ def test_it_does_not_wait_for_one_that_never_ends() -> None:
 
 def test_the_program_ends_without_waiting_for_a_look_that_never_ends() -> None:
     code = "from hermes_backup.report.together import Together; import time; Together([lambda: time.sleep(60)])"
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=20)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=40)
