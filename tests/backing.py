@@ -21,7 +21,9 @@ from hermes_backup.streams.private import write_private
 
 _ROOT = "/root-of-the-test"
 _rendered: dict[str, dict[str, str]] = {}
-"""By the text of an inventory, what each host's configuration is; folders of tests differ in nothing but their root."""
+"""By the text of an inventory, what each host's configuration is; folders of tests differ in nothing but their root.
+
+Not for an inventory that is a program, nor with variables for Ansible in the environment."""
 
 
 def back_up(root: Path, inventory: Path, *hosts: str) -> dict[str, Status]:
@@ -29,8 +31,8 @@ def back_up(root: Path, inventory: Path, *hosts: str) -> dict[str, Status]:
     pins = find_inventory(str(inventory)).pins
     before = os.umask(0o077)
     try:
-        wanted = [it for it in _configs(root, inventory) if not hosts or it.host in hosts]
-        made = {it.host: _run(it, root / "config") for it in wanted}
+        declared = _configs(root, inventory)
+        made = {name: _run(declared[name], root / "config") for name in hosts or declared}
     finally:
         os.umask(before)
     for host, status in made.items():
@@ -46,13 +48,17 @@ def _run(config: HostConfig, folder: Path) -> Status:
     return status
 
 
-def _configs(root: Path, inventory: Path) -> list[HostConfig]:
+def _configs(root: Path, inventory: Path) -> dict[str, HostConfig]:
     files = sorted(it for it in inventory.rglob("*") if it.is_file() and it.parent.name != "hosts")
     text = "\n".join(f"{it.relative_to(inventory)}: {it.read_text()}" for it in files).replace(str(root), _ROOT)
     if text not in _rendered:
         fleet = render(find_inventory(str(inventory)))
         fleet.demand_sound()
         _rendered[text] = {it.name: dump(it.sound).replace(str(root), _ROOT) for it in fleet.hosts}
-    made = [parse_config(json.loads(it.replace(_ROOT, str(root)))) for it in _rendered[text].values()]
-    assert all(isinstance(it, HostConfig) for it in made), made
-    return [it for it in made if isinstance(it, HostConfig)]
+    return {name: _read(text.replace(_ROOT, str(root))) for name, text in _rendered[text].items()}
+
+
+def _read(text: str) -> HostConfig:
+    made = parse_config(json.loads(text))
+    assert isinstance(made, HostConfig), made
+    return made

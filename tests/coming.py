@@ -127,13 +127,12 @@ class Machine:
 
 @dataclass
 class Cloud:
-    """Machines that share a remote; ``left`` is one as :func:`settled` leaves it."""
+    """Machines that share a remote."""
 
     folder: Path
     signing: str
     archive: Mapping[str, Any]
     encrypt: Mapping[str, Any] | None = None
-    left: Path | None = None
     machines: list[Machine] = field(default_factory=list)
 
     @property
@@ -149,11 +148,6 @@ class Cloud:
     def images(self) -> list[Path]:
         """The data of the snapshots, the oldest first."""
         return sorted(it for it in self.snapshots.iterdir() if {".sqsh", ".tar"} & set(it.suffixes))
-
-    def begin(self) -> None:
-        """Let a machine have written a home, saved it and gone in good order."""
-        assert self.left is not None
-        shutil.copytree(self.left, self.remote)
 
     def machine(self) -> Machine:
         """Return a new machine, with an empty disk and what a bundle gives it."""
@@ -197,13 +191,19 @@ def left(tmp_path_factory: pytest.TempPathFactory, signing: str) -> Path:
 
 
 @pytest.fixture
-def cloud(tmp_path: Path, signing: str, left: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
+def cloud(tmp_path: Path, signing: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
     """Machines that come and go; what they leave mounted is unmounted."""
     made = _cloud(tmp_path, signing, monkeypatch)
-    made.left = left
     yield made
     for machine in made.machines:
         machine.die()
+
+
+@pytest.fixture
+def begun(cloud: Cloud, left: Path) -> Cloud:
+    """The same, once a machine has written a home, saved it and gone in good order."""
+    shutil.copytree(left, cloud.remote)
+    return cloud
 
 
 def _cloud(folder: Path, signing: str, monkeypatch: pytest.MonkeyPatch) -> Cloud:

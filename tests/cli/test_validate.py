@@ -14,7 +14,7 @@ import pytest
 
 from hermes_backup.fleet.declared import declared
 from hermes_backup.fleet.render import known_variables
-from tests.fleet.ground import HOSTS, LOCAL, Ground
+from tests.fleet.ground import HOSTS, LOCAL, Ground, new_ground
 from tests.keys import KeyMaker, Recipient
 
 INVALID, ORDER, TEMPLATE, YAML = "HB-CONFIG-INVALID", "HB-PIPELINE-ORDER", "HB-CONFIG-TEMPLATE", "HB-CONFIG-YAML"
@@ -32,7 +32,7 @@ def test_a_sound_inventory(ground: Ground) -> None:
     assert len(host.config.public_keys) == 1
 
 
-OF_ALL = [
+AFTER_THE_USUAL = [
     (("hermes_backup_max_age: soon",), "8:1", INVALID, "'soon' is no duration"),
     (("hermes_backup_max_age: 26",), "8:1", INVALID, "'26' is no duration; write for example 15m, 26h or 30d"),
     (("hermes_backup_exclude_extra: true",), "8:1", INVALID, "should be a list"),
@@ -75,7 +75,7 @@ OF_ALL = [
         "cannot name a folder",
     ),
 ]
-OF_ONE = [
+ALONE = [
     ("hermes_backup_home: '{{ nope }}/x'", "1:21", TEMPLATE, "hermes_backup_home: 'nope' is undefined"),
     ("hermes_backup_home: '{{ nope'", "1:21", TEMPLATE, "hermes_backup_home: "),
     ("hermes_backup_remotes: ['r2:$(touch x)']", "1:1", INVALID, "hermes_backup_remotes: "),
@@ -100,23 +100,21 @@ class Found:
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory, recipient: Recipient) -> Found:
-    """Each case is a host of one inventory: all that is wrong is told at once."""
-    ground = Ground(tmp_path_factory.mktemp("faults"), recipient)
-    settings = [*OF_ALL, *(((line,), *more) for line, *more in OF_ONE)]
-    ground.write(
-        "hosts.yml", f"all:\n  vars: {{{LOCAL}}}\n  hosts: {{{', '.join(f'h{it}: ' for it in range(len(settings)))}}}\n"
-    )
-    ground.write("keys/operator.asc", recipient.public)
-    usual = ground.settings().read_text()
-    files = {it: f"host_vars/h{it}.yml" for it in range(len(settings))}
-    for number, (lines, *_) in enumerate(settings):
-        text = "\n".join(lines) + "\n"
-        ground.write(files[number], usual + text if number < len(OF_ALL) else text)
-    return Found(files, ground.faults())
+    """Each case is a host of one inventory, with a file or a folder of variables: all that is wrong is told at once."""
+    with pytest.MonkeyPatch.context() as patch:
+        ground = new_ground(tmp_path_factory.mktemp("faults"), recipient, patch)
+        usual = (ground.inventory / "group_vars" / "all.yml").read_text()
+        texts = [usual + "\n".join(lines) + "\n" for lines, *_ in AFTER_THE_USUAL] + [f"{line}\n" for line, *_ in ALONE]
+        files = {it: f"host_vars/h{it}{'/main' if it % 2 else ''}.yml" for it in range(len(texts))}
+        hosts = ", ".join(f"h{it}: " for it in files)
+        ground.write("hosts.yml", f"all:\n  vars: {{{LOCAL}}}\n  hosts: {{{hosts}}}\n")
+        for number, text in enumerate(texts):
+            ground.write(files[number], text)
+        return Found(files, ground.faults())
 
 
 @pytest.mark.parametrize(
-    ("case", "where", "name", "says"), [(it, *row[1:]) for it, row in enumerate([*OF_ALL, *OF_ONE])]
+    ("case", "where", "name", "says"), [(it, *row[1:]) for it, row in enumerate([*AFTER_THE_USUAL, *ALONE])]
 )
 def test_a_fault_has_its_place(found: Found, case: int, where: str, name: str, says: str) -> None:
     told = found.of(case)
@@ -125,7 +123,7 @@ def test_a_fault_has_its_place(found: Found, case: int, where: str, name: str, s
 
 
 def test_each_fault_is_one_of_a_case(found: Found) -> None:
-    assert len(found.faults) == len(OF_ALL) + len(OF_ONE)
+    assert len(found.faults) == len(AFTER_THE_USUAL) + len(ALONE)
 
 
 def test_a_key_that_is_given_twice(ground: Ground) -> None:

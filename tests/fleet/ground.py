@@ -159,4 +159,4 @@ def ground(tmp_path: Path, recipient: Recipient, monkeypatch: pytest.MonkeyPatch
     yield made
     for pid in made.agents():
         os.kill(pid, signal.SIGTERM)
-    until(lambda: not made.agents())
+    until(lambda: not made.agents(), 30)  # less than those run that tests let sleep

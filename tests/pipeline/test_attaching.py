@@ -65,11 +65,10 @@ def refused(machine: Machine, name: str, **wanted: object) -> Fault:
 
 
 @root_only
-def test_a_remote_that_is_gone_is_not_an_empty_one(cloud: Cloud) -> None:
-    cloud.begin()
-    cloud.remote.rename(cloud.folder / "elsewhere")
-    cloud.remote.write_text("not a folder\n")
-    machine = cloud.machine()
+def test_a_remote_that_is_gone_is_not_an_empty_one(begun: Cloud) -> None:
+    begun.remote.rename(begun.folder / "elsewhere")
+    begun.remote.write_text("not a folder\n")
+    machine = begun.machine()
     assert "--start-empty" in refused(machine, "HB-REMOTE-UNREACHABLE").mend
     assert not machine.home.exists()
     assert machine.come(start_empty=True).way == "empty"
@@ -77,22 +76,21 @@ def test_a_remote_that_is_gone_is_not_an_empty_one(cloud: Cloud) -> None:
 
 @root_only
 @pytest.mark.parametrize("damage", ["data", "manifest", "cut"])
-def test_the_one_before_where_the_newest_is_damaged(cloud: Cloud, damage: str) -> None:
-    cloud.begin()
-    second = cloud.machine()
+def test_the_one_before_where_the_newest_is_damaged(begun: Cloud, damage: str) -> None:
+    second = begun.machine()
     second.come()
     (second.home / "SOUL.md").write_text("newer\n")
     assert second.save().state == "done"
     second.go()
-    newest = cloud.images()[-1]
+    newest = begun.images()[-1]
     if damage == "manifest":
-        (it,) = (it for it in cloud.snapshots.iterdir() if it.name.startswith("000002") and "manifest" in it.name)
+        (it,) = (it for it in begun.snapshots.iterdir() if it.name.startswith("000002") and "manifest" in it.name)
         it.write_text(it.read_text().replace('"sequence": 2', '"sequence": 3').replace("agent", "tnega"))
     else:
         data = bytearray(newest.read_bytes())
         data[len(data) // 2] ^= 1
         newest.write_bytes(data if damage == "data" else data[:-100])
-    third = cloud.machine()
+    third = begun.machine()
     attached = third.come()
     assert str(attached.snapshot)[:6] == "000001"
     assert (third.home / "SOUL.md").read_text() == "I am the test.\n"
@@ -102,32 +100,29 @@ def test_the_one_before_where_the_newest_is_damaged(cloud: Cloud, damage: str) -
     status = third.save()
     assert status.state == "done", status.error
     third.go()
-    fourth = cloud.machine()
+    fourth = begun.machine()
     fourth.come()
     assert (fourth.home / "SOUL.md").read_text() == "after\n"
 
 
 @root_only
-def test_no_whole_snapshot_is_no_reason_to_begin_empty(cloud: Cloud) -> None:
-    cloud.begin()
-    (image,) = cloud.images()
+def test_no_whole_snapshot_is_no_reason_to_begin_empty(begun: Cloud) -> None:
+    (image,) = begun.images()
     image.write_bytes(bytes(image.stat().st_size))
-    machine = cloud.machine()
+    machine = begun.machine()
     refused(machine, "HB-DATA-DAMAGED")
     assert not machine.home.exists() or not any(machine.home.iterdir())
 
 
-def test_snapshots_that_another_key_signed_are_no_empty_remote(cloud: Cloud, tmp_path: Path) -> None:
-    cloud.begin()
+def test_snapshots_that_another_key_signed_are_no_empty_remote(begun: Cloud, tmp_path: Path) -> None:
     (tmp_path / "credentials" / "signing-key").unlink()
-    refused(cloud.machine(), "HB-SIGNATURE-BAD")
+    refused(begun.machine(), "HB-SIGNATURE-BAD")
 
 
 @root_only
 @pytest.mark.parametrize("way", WAYS)
-def test_killed_and_started_again_on_the_same_disk_nothing_is_lost(cloud: Cloud, way: str) -> None:
-    cloud.begin()
-    machine = cloud.machine()
+def test_killed_and_started_again_on_the_same_disk_nothing_is_lost(begun: Cloud, way: str) -> None:
+    machine = begun.machine()
     machine.come(way=way)
     fill(machine.home / "state.db", 7)
     (machine.home / "new").write_text("not yet saved\n")
@@ -141,9 +136,8 @@ def test_killed_and_started_again_on_the_same_disk_nothing_is_lost(cloud: Cloud,
 
 @root_only
 @pytest.mark.parametrize("way", WAYS)
-def test_a_disk_that_comes_back_after_another_machine_went_on(cloud: Cloud, way: str) -> None:
-    cloud.begin()
-    first, second = cloud.machine(), cloud.machine()
+def test_a_disk_that_comes_back_after_another_machine_went_on(begun: Cloud, way: str) -> None:
+    first, second = begun.machine(), begun.machine()
     first.come(way=way)
     (first.home / "mine").write_text("of the first\n")
     first.die()
@@ -212,9 +206,8 @@ def test_no_home_is_brought_that_could_not_be_saved(cloud: Cloud) -> None:
     assert not machine.home.exists()
 
 
-def test_a_home_that_lies_there_is_not_overwritten(cloud: Cloud) -> None:
-    cloud.begin()
-    machine = cloud.machine()
+def test_a_home_that_lies_there_is_not_overwritten(begun: Cloud) -> None:
+    machine = begun.machine()
     make_home(machine.home)
     (machine.home / "SOUL.md").write_text("mine\n")
     assert "--keep-home" in refused(machine, "HB-HOME-OCCUPIED").mend
@@ -231,9 +224,8 @@ def test_a_home_that_is_there_and_was_never_saved_is_used(cloud: Cloud) -> None:
 
 
 @root_only
-def test_a_killed_unpacking_is_begun_anew(cloud: Cloud) -> None:
-    cloud.begin()
-    machine = cloud.machine()
+def test_a_killed_unpacking_is_begun_anew(begun: Cloud) -> None:
+    machine = begun.machine()
     machine.come(way="unpack")
     record = machine.state / "attached.json"
     record.write_text(record.read_text().replace('"whole":true', '"whole":false'))
@@ -245,32 +237,30 @@ def test_a_killed_unpacking_is_begun_anew(cloud: Cloud) -> None:
 
 
 @root_only
-def test_what_no_remote_takes_is_kept_and_sent_at_the_next_start(cloud: Cloud) -> None:
-    cloud.begin()
-    machine = cloud.machine()
+def test_what_no_remote_takes_is_kept_and_sent_at_the_next_start(begun: Cloud) -> None:
+    machine = begun.machine()
     machine.come()
     (machine.home / "last").write_text("words\n")
-    cloud.remote.rename(cloud.folder / "elsewhere")
-    cloud.remote.write_text("not a folder\n")
+    begun.remote.rename(begun.folder / "elsewhere")
+    begun.remote.write_text("not a folder\n")
     assert machine.save(keep=True).state == "failed"
     machine.go(saved=False)
     machine.die()
     assert any((machine.state / "kept").rglob("000002-*.manifest.asc"))
-    cloud.remote.unlink()
-    (cloud.folder / "elsewhere").rename(cloud.remote)
+    begun.remote.unlink()
+    (begun.folder / "elsewhere").rename(begun.remote)
     assert machine.come().resumed
-    assert [it.name[:6] for it in cloud.images()] == ["000001", "000002"]
+    assert [it.name[:6] for it in begun.images()] == ["000001", "000002"]
     assert not any(it.is_file() for it in (machine.state / "kept").rglob("0*"))
     machine.die()
-    other = cloud.machine()
+    other = begun.machine()
     other.come(lease=0.5)
     assert (other.home / "last").read_text() == "words\n"
 
 
 @root_only
-def test_two_machines_do_not_write_one_home(cloud: Cloud) -> None:
-    cloud.begin()
-    first, second = cloud.machine(), cloud.machine()
+def test_two_machines_do_not_write_one_home(begun: Cloud) -> None:
+    first, second = begun.machine(), begun.machine()
     first.come(lease=4.0)
     second.come(lease=0.5)  # the first says nothing for its time: it counts as dead
     assert "seen whether it goes on" in second.heard.text
@@ -278,50 +268,48 @@ def test_two_machines_do_not_write_one_home(cloud: Cloud) -> None:
     status = first.save()
     assert status.error is not None
     assert status.error.name == "HB-LEASE-HELD"
-    assert (status.exit_code, len(cloud.images())) == (7, 1)
+    assert (status.exit_code, len(begun.images())) == (7, 1)
     (second.home / "mine").write_text("in time\n")
     assert second.save().state == "done"
 
 
 @root_only
-def test_numbers_tell_of_another_writer_where_a_lease_does_not(cloud: Cloud) -> None:
-    cloud.begin()
-    first, second = cloud.machine(), cloud.machine()
+def test_numbers_tell_of_another_writer_where_a_lease_does_not(begun: Cloud) -> None:
+    first, second = begun.machine(), begun.machine()
     first.come()
-    (cloud.remote / "agent" / "snapshot.lease").unlink()
+    (begun.remote / "agent" / "snapshot.lease").unlink()
     second.come()
     (second.home / "mine").write_text("in time\n")
     assert second.save().state == "done"
-    (cloud.remote / "agent" / "snapshot.lease").unlink()
+    (begun.remote / "agent" / "snapshot.lease").unlink()
     status = first.save()
     assert status.error is not None
     assert "000002" in status.error.what
 
 
 @root_only
-def test_a_lease_that_is_renewed_is_respected(cloud: Cloud) -> None:
-    cloud.begin()
-    first = cloud.machine()
+def test_a_lease_that_is_renewed_is_respected(begun: Cloud) -> None:
+    first = begun.machine()
     first.come(lease=10.0)
     stop = threading.Event()
 
     def live() -> None:
-        path = cloud.remote / "agent" / "snapshot.lease"
+        path = begun.remote / "agent" / "snapshot.lease"
         while not stop.wait(0.3):
             lease = json.loads(path.read_text())
             lease["renewed"] = datetime.now(timezone.utc).isoformat()
-            (cloud.folder / "lease").write_text(json.dumps(lease))
-            (cloud.folder / "lease").replace(path)
+            (begun.folder / "lease").write_text(json.dumps(lease))
+            (begun.folder / "lease").replace(path)
 
     thread = threading.Thread(target=live)
     thread.start()
     try:
-        refused(cloud.machine(), "HB-LEASE-HELD")
+        refused(begun.machine(), "HB-LEASE-HELD")
     finally:
         stop.set()
         thread.join()
     first.go(saved=False)
-    assert str(cloud.machine().come().snapshot)[:6] == "000001"
+    assert str(begun.machine().come().snapshot)[:6] == "000001"
 
 
 def test_another_signing_key_than_the_one_that_signed_here_is_refused(cloud: Cloud, tmp_path: Path) -> None:
@@ -342,9 +330,8 @@ def test_a_lost_memory_of_the_chain_is_found_again(cloud: Cloud) -> None:
     machine.die()
 
 
-def test_where_nothing_can_be_mounted_it_is_unpacked(cloud: Cloud) -> None:
-    cloud.begin()
-    machine = cloud.machine()
+def test_where_nothing_can_be_mounted_it_is_unpacked(begun: Cloud) -> None:
+    machine = begun.machine()
     process = machine.start(command=("true",), before=("setpriv", "--bounding-set=-sys_admin", "--inh-caps=-all"))
     _, said = process.communicate(timeout=60)
     assert process.returncode == 0, said
@@ -392,15 +379,14 @@ def test_an_empty_home_belongs_to_the_declared_owner(cloud: Cloud) -> None:
 
 
 @root_only
-def test_a_home_that_is_not_mounted_is_no_empty_home(cloud: Cloud) -> None:
-    cloud.begin()
-    machine = cloud.machine()
+def test_a_home_that_is_not_mounted_is_no_empty_home(begun: Cloud) -> None:
+    machine = begun.machine()
     machine.come(way="overlay")
     machine.die()
     status = machine.save()
     assert status.error is not None
     assert status.error.name == "HB-HOME-MISSING"
-    assert len(cloud.images()) == 1
+    assert len(begun.images()) == 1
 
 
 @root_only

@@ -39,23 +39,21 @@ def run(machine: Machine, *command: str, words: tuple[str, ...] = ()) -> tuple[i
 
 
 @pytest.mark.parametrize("way", ["overlay", "unpack"])
-def test_a_home_is_brought_to_a_volume(cloud: Cloud, way: str) -> None:
-    cloud.begin()
-    machine = cloud.machine()
+def test_a_home_is_brought_to_a_volume(begun: Cloud, way: str) -> None:
+    machine = begun.machine()
     with volume(machine.home):
         assert machine.come(way=way).way == way
         (machine.home / "new").write_text("x\n")
         assert machine.save().state == "done"
         machine.go()
         assert "volume" in Path("/proc/self/mountinfo").read_text()
-    other = cloud.machine()
+    other = begun.machine()
     other.come()
     assert (other.home / "new").exists()
 
 
-def test_a_volume_that_lies_over_a_home_is_not_the_home(cloud: Cloud) -> None:
-    cloud.begin()
-    machine = cloud.machine()
+def test_a_volume_that_lies_over_a_home_is_not_the_home(begun: Cloud) -> None:
+    machine = begun.machine()
     machine.come(way="overlay")
     (machine.home / "unsaved").write_text("x\n")
     machine.die()
@@ -65,9 +63,8 @@ def test_a_volume_that_lies_over_a_home_is_not_the_home(cloud: Cloud) -> None:
         machine.go(saved=False)
 
 
-def test_a_record_that_cannot_be_read_costs_no_unsaved_write(cloud: Cloud) -> None:
-    cloud.begin()
-    machine = cloud.machine()
+def test_a_record_that_cannot_be_read_costs_no_unsaved_write(begun: Cloud) -> None:
+    machine = begun.machine()
     machine.come(way="overlay")
     (machine.home / "unsaved").write_text("x\n")
     machine.die()
@@ -80,20 +77,18 @@ def test_a_record_that_cannot_be_read_costs_no_unsaved_write(cloud: Cloud) -> No
     assert (aside / "upper" / "unsaved").exists()
 
 
-def test_what_lies_there_is_not_used_where_nobody_could_be_asked(cloud: Cloud) -> None:
-    cloud.begin()
-    machine = cloud.machine()
+def test_what_lies_there_is_not_used_where_nobody_could_be_asked(begun: Cloud) -> None:
+    machine = begun.machine()
     machine.home.mkdir()
     (machine.home / "config.yaml").write_text("of an image\n")
-    cloud.remote.rename(cloud.folder / "elsewhere")
-    cloud.remote.write_text("no folder\n")
+    begun.remote.rename(begun.folder / "elsewhere")
+    begun.remote.write_text("no folder\n")
     refused(machine, "HB-REMOTE-UNREACHABLE")
     assert machine.come(keep_home=True).way == "kept"
 
 
-def test_another_folder_is_another_home(cloud: Cloud) -> None:
-    cloud.begin()
-    machine = cloud.machine()
+def test_another_folder_is_another_home(begun: Cloud) -> None:
+    machine = begun.machine()
     machine.come(way="unpack")
     machine.home.rename(machine.folder / "moved")
     machine.home.mkdir()
@@ -101,47 +96,43 @@ def test_another_folder_is_another_home(cloud: Cloud) -> None:
     refused(machine, "HB-HOME-OCCUPIED")
 
 
-def test_two_snapshots_of_one_number_are_two_histories(cloud: Cloud) -> None:
-    cloud.begin()
-    first, second = cloud.machine(), cloud.machine()
+def test_two_snapshots_of_one_number_are_two_histories(begun: Cloud) -> None:
+    first, second = begun.machine(), begun.machine()
     first.come()
     (first.home / "mine").write_text("x\n")
-    cloud.remote.rename(cloud.folder / "elsewhere")
-    cloud.remote.write_text("no folder\n")
+    begun.remote.rename(begun.folder / "elsewhere")
+    begun.remote.write_text("no folder\n")
     assert first.save(keep=True).state == "failed"
     first.die()
-    cloud.remote.unlink()
-    (cloud.folder / "elsewhere").rename(cloud.remote)
+    begun.remote.unlink()
+    (begun.folder / "elsewhere").rename(begun.remote)
     time.sleep(1)  # a snapshot's name has whole seconds
     second.come(lease=0.5)
     (second.home / "yours").write_text("x\n")
     assert second.save().state == "done"
     second.go()
     refused(first, "HB-HOME-DIVERGED")
-    assert len(cloud.images()) == 2
+    assert len(begun.images()) == 2
 
 
-def test_a_remote_that_forgot_everything_is_another_remote(cloud: Cloud) -> None:
-    cloud.begin()
-    machine = cloud.machine()
+def test_a_remote_that_forgot_everything_is_another_remote(begun: Cloud) -> None:
+    machine = begun.machine()
     machine.come(way="overlay")
     machine.go()
-    shutil.rmtree(cloud.remote)
+    shutil.rmtree(begun.remote)
     refused(machine, "HB-SNAPSHOT-MISSING")
     assert machine.come(start_empty=True).way == "empty"
 
 
 @pytest.mark.parametrize("renewed", ["9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z"])
-def test_a_lease_of_an_odd_time(cloud: Cloud, renewed: str) -> None:
-    cloud.begin()
+def test_a_lease_of_an_odd_time(begun: Cloud, renewed: str) -> None:
     lease = {"holder": "f" * 32, "machine": "x", "renewed": renewed, "seconds": 0.4}
-    (cloud.remote / "agent" / "snapshot.lease").write_text(json.dumps(lease))
-    assert str(cloud.machine().come().snapshot)[:6] == "000001"
+    (begun.remote / "agent" / "snapshot.lease").write_text(json.dumps(lease))
+    assert str(begun.machine().come().snapshot)[:6] == "000001"
 
 
-def test_a_method_that_was_refused_does_not_stand_in_the_way(cloud: Cloud) -> None:
-    cloud.begin()
-    machine = cloud.machine()
+def test_a_method_that_was_refused_does_not_stand_in_the_way(begun: Cloud) -> None:
+    machine = begun.machine()
     process = machine.start("--method", "overlay", command=("true",), before=("setpriv", "--bounding-set=-sys_admin"))
     _, said = process.communicate(timeout=60)
     assert process.returncode == 5, said
@@ -149,9 +140,8 @@ def test_a_method_that_was_refused_does_not_stand_in_the_way(cloud: Cloud) -> No
     assert machine.come(way="unpack").way == "unpack"
 
 
-def test_one_process_at_a_time_has_a_home(cloud: Cloud) -> None:
-    cloud.begin()
-    machine = cloud.machine()
+def test_one_process_at_a_time_has_a_home(begun: Cloud) -> None:
+    machine = begun.machine()
     up = machine.folder / "up"
     process = machine.start(command=("sh", "-c", f"echo > {up}; sleep 4; test -f {machine.home}/SOUL.md"))
     while not up.exists():
@@ -163,10 +153,9 @@ def test_one_process_at_a_time_has_a_home(cloud: Cloud) -> None:
     assert process.returncode == 0
 
 
-def test_what_a_daemon_of_the_command_wrote_is_saved(cloud: Cloud) -> None:
-    cloud.begin()
-    machine = cloud.machine()
-    loop = f"cd {machine.home}; while :; do date +%s%N > new; mv new left; sleep 0.01; done"
+def test_what_a_daemon_of_the_command_wrote_is_saved(begun: Cloud) -> None:
+    machine = begun.machine()
+    loop = f"cd {machine.home} && while :; do date +%s%N > new; mv new left; sleep 0.01; done"
     code, said = run(machine, "sh", "-c", f"setsid sh -c '{loop}' & sleep 1; exit 0")
     assert code == 0, said
     machine.come()
@@ -175,9 +164,8 @@ def test_what_a_daemon_of_the_command_wrote_is_saved(cloud: Cloud) -> None:
     assert not (machine.state / "layers.left-*").exists()
 
 
-def test_a_command_in_its_home(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
-    cloud.begin()
-    machine = cloud.machine()
+def test_a_command_in_its_home(begun: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = begun.machine()
     machine.home.mkdir()
     monkeypatch.setenv("PYTHONPATH", os.getcwd())
     monkeypatch.chdir(machine.home)
@@ -192,9 +180,8 @@ def test_a_command_in_its_home(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) ->
     assert "0o27 None" in said
 
 
-def test_a_command_that_cannot_be_started(cloud: Cloud) -> None:
-    cloud.begin()
-    machine = cloud.machine()
+def test_a_command_that_cannot_be_started(begun: Cloud) -> None:
+    machine = begun.machine()
     script = machine.folder / "script"
     script.write_bytes(b"\x7fELF nothing")
     script.chmod(0o755)
@@ -202,4 +189,4 @@ def test_a_command_that_cannot_be_started(cloud: Cloud) -> None:
     assert code == 126, said
     assert "cannot be started" in said
     assert not any(machine.home.iterdir())
-    assert json.loads((cloud.remote / "agent" / "snapshot.lease").read_text())["released"]
+    assert json.loads((begun.remote / "agent" / "snapshot.lease").read_text())["released"]

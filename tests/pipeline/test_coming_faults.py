@@ -39,9 +39,8 @@ def test_a_disk_too_small_for_the_image(cloud: Cloud) -> None:
         machine.die()
 
 
-def test_a_disk_that_fills_up_meanwhile_costs_a_snapshot_and_no_more(cloud: Cloud) -> None:
-    cloud.begin()
-    machine = cloud.machine()
+def test_a_disk_that_fills_up_meanwhile_costs_a_snapshot_and_no_more(begun: Cloud) -> None:
+    machine = begun.machine()
     machine.state.mkdir(parents=True)
     with mounted(machine.state, "size=12m"):
         machine.come()
@@ -49,17 +48,16 @@ def test_a_disk_that_fills_up_meanwhile_costs_a_snapshot_and_no_more(cloud: Clou
         status = machine.save()
         assert status.error is not None
         assert status.error.name == "HB-DISK-FULL"
-        assert len(cloud.images()) == 1
+        assert len(begun.images()) == 1
         remount(machine.state, "size=60m")
         assert machine.save().state == "done"
-        assert len(cloud.images()) == 2
+        assert len(begun.images()) == 2
         machine.die()
 
 
 @pytest.mark.parametrize("seconds", [0.4, 0.7, 1.0, 1.3, 1.6])
-def test_killed_while_it_comes_and_started_again(cloud: Cloud, seconds: float) -> None:
-    cloud.begin()
-    machine = cloud.machine()
+def test_killed_while_it_comes_and_started_again(begun: Cloud, seconds: float) -> None:
+    machine = begun.machine()
     process = machine.start(command=("sleep", "60"))
     time.sleep(seconds)
     process.kill()
@@ -70,17 +68,16 @@ def test_killed_while_it_comes_and_started_again(cloud: Cloud, seconds: float) -
     _, said = again.communicate(timeout=60)
     assert again.returncode == 0, said
     machine.die()
-    other = cloud.machine()
+    other = begun.machine()
     other.come()
     assert messages_in(other.home / "state.db") == 200
     assert (other.home / "new").exists()
-    assert len(list(cloud.images())) == 2
+    assert len(list(begun.images())) == 2
 
 
 @pytest.mark.parametrize("seconds", [0.1, 0.5, 0.9, 1.3, 1.7])
-def test_stopped_at_any_moment_it_ends_well_and_starts_again(cloud: Cloud, seconds: float) -> None:
-    cloud.begin()
-    machine = cloud.machine()
+def test_stopped_at_any_moment_it_ends_well_and_starts_again(begun: Cloud, seconds: float) -> None:
+    machine = begun.machine()
     process = machine.start(command=("sleep", "60"))
     time.sleep(seconds)
     process.send_signal(signal.SIGTERM)
@@ -91,9 +88,8 @@ def test_stopped_at_any_moment_it_ends_well_and_starts_again(cloud: Cloud, secon
     assert again.returncode == 0, said
 
 
-def test_somebody_who_stands_in_the_home_changes_no_exit_status(cloud: Cloud) -> None:
-    cloud.begin()
-    machine = cloud.machine()
+def test_somebody_who_stands_in_the_home_changes_no_exit_status(begun: Cloud) -> None:
+    machine = begun.machine()
     up = machine.folder / "up"
     script = f"cd {machine.home} && setsid sleep 30 & sleep 1; echo > {up}; exit 7"
     process = machine.start(command=("sh", "-c", script))
@@ -111,9 +107,8 @@ def _wait(process: subprocess.Popen[str]) -> None:
     process.stderr.close()
 
 
-def test_nothing_of_the_command_writes_after_the_last_snapshot(cloud: Cloud) -> None:
-    cloud.begin()
-    machine = cloud.machine()
+def test_nothing_of_the_command_writes_after_the_last_snapshot(begun: Cloud) -> None:
+    machine = begun.machine()
     script = f"(while :; do date +%s%N > {machine.home}/left; sleep 0.01; done) & sleep 1; exit 0"
     process = machine.start(command=("sh", "-c", script))
     process.communicate(timeout=60)
