@@ -6,16 +6,15 @@ Tests of runs call the program.
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 from pathlib import Path
 
-from hermes_backup.fleet.inventory import find_inventory
+from hermes_backup.fleet.inventory import Inventory, find_inventory
 from hermes_backup.fleet.pins import pin
 from hermes_backup.fleet.render import render
 from hermes_backup.pipeline.agent import Options, run_pipeline
-from hermes_backup.pipeline.config import HostConfig, dump, parse_config
+from hermes_backup.pipeline.config import HostConfig, dump, load
 from hermes_backup.pipeline.status import Status
 from hermes_backup.streams.private import write_private
 
@@ -28,15 +27,15 @@ Not for an inventory that is a program, nor with variables for Ansible in the en
 
 def back_up(root: Path, inventory: Path, *hosts: str) -> dict[str, Status]:
     """Run ``nightly`` of these hosts of an inventory, or of all: all of them this machine; and pin their keys."""
-    pins = find_inventory(str(inventory)).pins
+    found = find_inventory(str(inventory))
     before = os.umask(0o077)
     try:
-        declared = _configs(root, inventory)
+        declared = _configs(root, found)
         made = {name: _run(declared[name], root / "config") for name in hosts or declared}
     finally:
         os.umask(before)
     for host, status in made.items():
-        pin(pins, host, status.public_key or "")
+        pin(found.pins, host, status.public_key or "")
     return made
 
 
@@ -48,17 +47,12 @@ def _run(config: HostConfig, folder: Path) -> Status:
     return status
 
 
-def _configs(root: Path, inventory: Path) -> dict[str, HostConfig]:
-    files = sorted(it for it in inventory.rglob("*") if it.is_file() and it.parent.name != "hosts")
-    text = "\n".join(f"{it.relative_to(inventory)}: {it.read_text()}" for it in files).replace(str(root), _ROOT)
+def _configs(root: Path, inventory: Inventory) -> dict[str, HostConfig]:
+    files = sorted(it for it in inventory.folder.rglob("*") if it.is_file() and inventory.pins not in it.parents)
+    text = "\n".join(f"{it.relative_to(inventory.folder)}: {it.read_text()}" for it in files)
+    text = text.replace(str(root), _ROOT)
     if text not in _rendered:
-        fleet = render(find_inventory(str(inventory)))
+        fleet = render(inventory)
         fleet.demand_sound()
         _rendered[text] = {it.name: dump(it.sound).replace(str(root), _ROOT) for it in fleet.hosts}
-    return {name: _read(text.replace(_ROOT, str(root))) for name, text in _rendered[text].items()}
-
-
-def _read(text: str) -> HostConfig:
-    made = parse_config(json.loads(text))
-    assert isinstance(made, HostConfig), made
-    return made
+    return {name: load(it.replace(_ROOT, str(root)), name) for name, it in _rendered[text].items()}

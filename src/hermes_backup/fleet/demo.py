@@ -14,6 +14,7 @@ from hermes_backup import APP
 from hermes_backup.errors import KEY_INVALID, Fault
 from hermes_backup.fleet.inventory import Inventory
 from hermes_backup.home.sample import make_sample
+from hermes_backup.streams.keys import end_agent
 from hermes_backup.streams.private import write_private
 from hermes_backup.streams.process import Argument, run
 
@@ -62,7 +63,7 @@ def without_agent() -> Iterator[None]:
     try:
         yield
     finally:
-        _end_agent(demo_root() / _GNUPG)
+        end_agent(demo_root() / _GNUPG, stage=NAME)
 
 
 def _recipient(root: Path) -> str:
@@ -78,12 +79,8 @@ def _recipient(root: Path) -> str:
     (root / "keys").mkdir(exist_ok=True)
     write_private(root / "keys" / "demo.asc", _gpg(home, "--armor", "--export", made))
     write_private(fingerprint, made.encode())
-    _end_agent(home)
+    end_agent(home, stage=NAME)
     return made
-
-
-def _end_agent(home: Path) -> None:
-    run(["gpgconf", "--homedir", home, "--kill", "gpg-agent"], stage="demo")
 
 
 def _gpg(home: Path, *words: str) -> bytes:

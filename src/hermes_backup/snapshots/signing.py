@@ -19,6 +19,7 @@ import gnupg
 from hermes_backup.errors import DISK_FULL, HOST_KEY_MISSING, KEY_INVALID, SIGNATURE_BAD, STAGE_FAILED, Fault
 from hermes_backup.snapshots import signatures
 from hermes_backup.streams import process
+from hermes_backup.streams.keys import end_agent
 from hermes_backup.streams.scratch import scratch
 
 if TYPE_CHECKING:
@@ -248,7 +249,7 @@ def _alone(folder: Path) -> Iterator[None]:
 
 def _end_agents(home: Path) -> None:
     with contextlib.suppress(Fault):
-        process.run(["gpgconf", "--homedir", home, "--kill", "gpg-agent"], stage=_STAGE)
+        end_agent(home, stage=_STAGE)
 
 
 def _listed(gpg: gnupg.GPG, folder: Path, *, secret: bool) -> Sequence[str]:

@@ -116,7 +116,18 @@ def private_keyring(public_keys: Sequence[str]) -> Iterator[Keyring]:
                 import_key(homedir, armored)
             yield Keyring(homedir)
         finally:
-            run(["gpgconf", "--homedir", homedir, "--kill", "gpg-agent"], stage="keys")
+            end_agent(homedir, stage="keys")
+
+
+def end_agent(homedir: Path, *, stage: str) -> None:
+    """End the gpg-agent of a GNUPGHOME, if there is one; ``stage`` is whose work it did, for errors.
+
+    No other daemon needs to be ended: nothing here starts a dirmngr, and a scdaemon goes with its agent.
+
+    Raises:
+        Fault: TOOL_MISSING.
+    """
+    run(["gpgconf", "--homedir", homedir, "--kill", "gpg-agent"], stage=stage)
 
 
 def secret_keys(homedir: Path | None) -> dict[str, tuple[str, ...]]:
