@@ -19,6 +19,7 @@ from tests.fleet.ground import LOCAL, Ground, until
 from tests.fleet.machine import Machine
 from tests.keys import KeyMaker
 from tests.pipeline.ground import processes
+from tests.pipeline.test_restore import small_disk
 
 LONG = (
     "hermes_backup_pipelines:",
@@ -356,3 +357,11 @@ def test_the_demo_leaves_no_gpg_agent_behind(ground: Ground) -> None:
         done = ground.call("run", "demo", XDG_CACHE_HOME=cache)
         assert done.code == 0, done.err
         assert not [it for it in processes() if it.program == "gpg-agent" and os.fsencode(cache) in it.words]
+
+
+def test_a_disk_too_small_for_the_demo_is_named(ground: Ground) -> None:
+    with small_disk(ground.root / "small", "300k") as cache:
+        done = ground.call("run", "demo", "--json", XDG_CACHE_HOME=str(cache))
+        error = done.data["error"]
+        assert (done.code, error["name"], error["where"]) == (5, "HB-DISK-FULL", f"{cache}/hermes-backup/demo")
+        assert list((cache / "hermes-backup" / "demo").iterdir()) == []

@@ -11,7 +11,7 @@ from pathlib import Path
 import platformdirs
 
 from hermes_backup import APP
-from hermes_backup.errors import KEY_INVALID, Fault
+from hermes_backup.errors import KEY_INVALID, Fault, from_system
 from hermes_backup.fleet.inventory import Inventory
 from hermes_backup.home.sample import make_sample
 from hermes_backup.streams.keys import end_agent
@@ -32,15 +32,22 @@ def prepare_demo(root: Path) -> dict[str, str]:
     """Make the demo's sample home and its key, unless they are there; return its variables.
 
     Raises:
-        Fault: KEY_INVALID when gpg makes no key, TOOL_MISSING.
+        Fault: KEY_INVALID when gpg makes no key, TOOL_MISSING, DISK_FULL, STAGE_FAILED when the system refuses it.
     """
+    try:
+        _make_home(root)
+    except OSError as error:
+        raise from_system(error, str(root)) from None
+    return {"hermes_backup_demo_root": str(root), "hermes_backup_demo_recipient": _recipient(root)}
+
+
+def _make_home(root: Path) -> None:
     root.mkdir(parents=True, exist_ok=True, mode=0o700)
     home = root / "home"
     if not home.is_dir():
         with tempfile.TemporaryDirectory(prefix="making-", dir=root) as folder:
             make_sample(Path(folder) / "home")
             (Path(folder) / "home").rename(home)
-    return {"hermes_backup_demo_root": str(root), "hermes_backup_demo_recipient": _recipient(root)}
 
 
 def is_demo(inventory: Inventory) -> bool:
