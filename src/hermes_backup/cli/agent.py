@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from hermes_backup.pipeline.agent import Options
+    from hermes_backup.pipeline.config import HostConfig
+    from hermes_backup.pipeline.status import Status
 
 PIPELINE = typer.Argument(help="The pipeline's name.")
 HOST = typer.Option(help="Which of the homes declared here; needed if there are several.")
@@ -29,13 +34,9 @@ def run(
     import os
     import secrets
 
-    from hermes_backup.cli.live import following, watcher
-    from hermes_backup.cli.screen import console, print_json
-    from hermes_backup.fleet.outcome import ended
-    from hermes_backup.fleet.view import summary
+    from hermes_backup.cli.screen import print_json
     from hermes_backup.pipeline.agent import Options, run_pipeline
     from hermes_backup.pipeline.hosts import config_folder, configured, credentials_folder
-    from hermes_backup.pipeline.preparing import status_path
     from hermes_backup.stages.credentials import use_credentials_of
 
     if inventory:
@@ -47,14 +48,28 @@ def run(
         use_credentials_of(credentials_folder(config or config_folder(), chosen.host))
     os.umask(0o077)  # what the host writes is nobody else's, also in a remote that is a folder
     options = Options(run_id or secrets.token_hex(16), tuple(only or ()), tuple(skip or ()), dry_run, if_changed, keep)
-    with watcher([chosen.host], quiet=as_json) as seen, following(status_path(chosen, pipeline), seen):
-        status = run_pipeline(chosen, pipeline, options)
     if as_json:
+        status = run_pipeline(chosen, pipeline, options)
         print_json(status.model_dump(mode="json"))
     else:
-        screen = console()
-        screen.print(summary([ended(status.host, status)], screen.width))
+        status = _watched(chosen, pipeline, options)
     raise typer.Exit(status.exit_code or 0)
+
+
+def _watched(chosen: HostConfig, pipeline: str, options: Options) -> Status:
+    """Run a pipeline before the eyes of people."""
+    from hermes_backup.cli.live import following, watcher
+    from hermes_backup.cli.screen import console
+    from hermes_backup.fleet.outcome import ended
+    from hermes_backup.fleet.view import summary
+    from hermes_backup.pipeline.agent import run_pipeline
+    from hermes_backup.pipeline.preparing import status_path
+
+    with watcher([chosen.host]) as seen, following(status_path(chosen, pipeline), seen):
+        status = run_pipeline(chosen, pipeline, options)
+    screen = console()
+    screen.print(summary([ended(status.host, status)], screen.width))
+    return status
 
 
 def key(host: Annotated[str, HOST] = "", config: Annotated[Path | None, CONFIG] = None) -> None:

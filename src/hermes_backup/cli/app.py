@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
 import signal
 import sys
@@ -38,6 +40,7 @@ from hermes_backup.cli import (
 from hermes_backup.cli.screen import tell
 from hermes_backup.errors import BUG, INTERRUPTED, MEANINGS, Fault
 
+_OBJECTS_BETWEEN_COLLECTIONS = 50_000
 _EPILOG = "Exit codes:\n\n" + "\n\n".join(f"{int(code)}: {meaning}" for code, meaning in MEANINGS.items())
 
 app = typer.Typer(
@@ -81,6 +84,7 @@ def _options(
 def main() -> None:
     """Run the program; its exit code says how it went."""
     _prepare_environment()
+    _collect_rarely()
     signal.signal(signal.SIGINT, _interrupt)
     try:
         app()
@@ -94,6 +98,15 @@ def main() -> None:
 def _interrupt(number: int, frame: FrameType | None) -> None:
     del number, frame
     raise Fault(INTERRUPTED, "stopped by a signal")
+
+
+def _collect_rarely() -> None:
+    """Let Python look for circles of dead objects less often, and not at its end, when all memory goes anyway.
+
+    Of a run that finds its home unchanged that was a fifth of all processor time (measured).
+    """
+    gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
+    atexit.register(gc.freeze)
 
 
 def _prepare_environment() -> None:

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 @contextmanager
 def progress_bar(*, quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
     """Show what is done of what; call it with a name, bytes done and bytes in all."""
-    screen = console(stderr=True)
-    if quiet or not screen.is_terminal:
+    screen = None if quiet else console(stderr=True)
+    if screen is None or not screen.is_terminal:
         yield _nothing
         return
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn

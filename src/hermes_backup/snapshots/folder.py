@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_WRITE_OUT = 8 << 20  # bytes
 _NO_HARD_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS)  # FAT, some FUSE mounts
 _WORDS = {
     errno.ENOSPC: "no room left",
@@ -145,6 +146,7 @@ class FolderSink:
         self._path = path
         self._temporary = temporary_name(name)
         self._size = 0
+        self._written_out = 0
         self._open = True
         try:
             self._fd = os.open(self._temporary, _NEW_FILE, 0o600, dir_fd=directory)
@@ -160,6 +162,8 @@ class FolderSink:
             while view:
                 view = view[os.write(self._fd, view) :]
         self._size += len(chunk)
+        if self._size - self._written_out >= _WRITE_OUT:
+            self._write_out()
 
     def stop(self) -> None:
         """See Sink. A write to a folder ends by itself."""
@@ -193,6 +197,16 @@ class FolderSink:
 
     def __exit__(self, *exc: object) -> None:
         self.abort()
+
+    def _write_out(self) -> None:
+        """Let the kernel begin to write to disk what it holds: else the sync at the end waits for all of it.
+
+        Linux does so where it is told that cached pages are not needed, and lets go of none that is not written yet
+        (mm/fadvise.c); what another system makes of it does no harm. For 420 MB 0.8 s of 16.5 s (measured).
+        """
+        with contextlib.suppress(OSError):
+            os.posix_fadvise(self._fd, self._written_out, self._size - self._written_out, os.POSIX_FADV_DONTNEED)
+        self._written_out = self._size
 
     def _publish(self, *, replace: bool) -> None:
         here = self._directory

@@ -47,9 +47,10 @@ class HostKey:
     Use it as a context manager: leaving it ends the gpg-agent that signing started.
     """
 
-    def __init__(self, folder: Path, fingerprint: str) -> None:
+    def __init__(self, folder: Path, fingerprint: str, public: str) -> None:
         self.folder = folder
         self.fingerprint = fingerprint
+        self._public = public
 
     @classmethod
     def ensure(cls, folder: Path, host: str, given: Path | None = None) -> HostKey:
@@ -63,7 +64,6 @@ class HostKey:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.chmod(0o700)
         with _alone(folder), _gpg(folder) as gpg:
-            _end_agents(Path(gpg.gnupghome))  # one that a killed run left looks where its own link to the folder was
             if not _listed(gpg, folder, secret=False):  # those need no agent, which might be what fails
                 made = gpg.import_keys_file(str(given)) if given else gpg.gen_key(_KEY.format(host=host))
                 if not getattr(made, "fingerprint", "") and not getattr(made, "fingerprints", ()):
@@ -73,7 +73,7 @@ class HostKey:
             key = _only(_listed(gpg, folder, secret=True), folder)
             if given is not None and key not in gpg.scan_keys(str(given)).fingerprints:
                 raise Fault(KEY_INVALID, f"the key that is given is not {key}, which has signed here", where=str(given))
-            return cls(folder, key)
+            return cls(folder, key, _exported(gpg, key))
 
     @classmethod
     def load(cls, folder: Path) -> HostKey:
@@ -85,12 +85,12 @@ class HostKey:
         if not folder.is_dir():
             raise Fault(HOST_KEY_MISSING, "there is no host key", where=str(folder))
         with _alone(folder), _gpg(folder) as gpg:
-            return cls(folder, _only(_listed(gpg, folder, secret=True), folder))
+            key = _only(_listed(gpg, folder, secret=True), folder)
+            return cls(folder, key, _exported(gpg, key))
 
     def public(self) -> str:
         """Return the public key, armored: what is pinned."""
-        with _alone(self.folder), _gpg(self.folder) as gpg:
-            return str(gpg.export_keys(self.fingerprint, minimal=True))
+        return self._public
 
     def secret(self) -> str:
         """Return the private key, armored: what a host that comes and goes is given."""
@@ -233,6 +233,7 @@ def _short(folder: Path) -> Iterator[Path]:
     with scratch() as short:
         link = short / "h"
         link.symlink_to(folder)
+        _end_agents(link)  # one that a killed run left looks where its own link to the folder was
         try:
             yield link
         finally:
@@ -259,6 +260,10 @@ def _listed(gpg: gnupg.GPG, folder: Path, *, secret: bool) -> Sequence[str]:
         raise _refused("gpg cannot list its keys", listed.stderr, folder)
     found: Sequence[str] = listed.fingerprints
     return found
+
+
+def _exported(gpg: gnupg.GPG, fingerprint: str) -> str:
+    return str(gpg.export_keys(fingerprint, minimal=True))
 
 
 def _refused(what: str, stderr: str, folder: Path) -> Fault:

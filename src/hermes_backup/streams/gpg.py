@@ -29,7 +29,7 @@ _S2K_COUNT = "65011712"
 _UNLOCK = "Unlock it first: echo test | gpg -r FINGERPRINT -e | gpg -d, in a terminal; gpg-agent then remembers it."
 # a clock that stands before a key was made must not stop a backup: then the key's signatures lie in the future
 ANY_CLOCK = ("--ignore-time-conflict", "--ignore-valid-from")
-# what is public needs none, and one that is started outlives a killed run
+# what is public needs none, nor does a passphrase that is given; and one that is started outlives a killed run
 NO_AGENT = ("--no-autostart",)
 COMMON: tuple[Argument, ...] = ("--batch", "--no-tty", "--no-options", "--no-auto-key-locate", *ANY_CLOCK)
 
@@ -142,7 +142,7 @@ class EncryptWith:
             Fault: KEY_PASSPHRASE, STAGE_FAILED, DISK_FULL.
         """
         with open_passphrase(self.passphrase) as secret:
-            words = ["--pinentry-mode", "loopback", "--passphrase-fd", str(secret.fileno())]
+            words = [*NO_AGENT, "--pinentry-mode", "loopback", "--passphrase-fd", str(secret.fileno())]
             words += ["-z", "0", "--cipher-algo", "AES256", "--s2k-digest-algo", "SHA512", "--s2k-count", _S2K_COUNT]
             run = _Run([*words, "--symmetric"], "encrypt", homedir=self.homedir, pass_fds=(secret.fileno(),))
         return _encrypted(run, chunks)
@@ -198,7 +198,7 @@ class Decrypt:
         if self.passphrase is None:
             return _Run(["--decrypt"], "decrypt", homedir=self.homedir, pass_fds=(), stdin=stdin)
         with open_passphrase(self.passphrase) as secret:
-            words = ["--pinentry-mode", "loopback", "--passphrase-fd", str(secret.fileno()), "--decrypt"]
+            words = [*NO_AGENT, "--pinentry-mode", "loopback", "--passphrase-fd", str(secret.fileno()), "--decrypt"]
             return _Run(words, "decrypt", homedir=self.homedir, pass_fds=(secret.fileno(),), stdin=stdin)
 
     def _decrypted(self, run: _Run, output: Chunks) -> Chunks:

@@ -111,12 +111,9 @@ def private_keyring(public_keys: Sequence[str]) -> Iterator[Keyring]:
         Fault: KEY_INVALID when one of them is no public key.
     """
     with scratch() as homedir:
-        try:
-            for armored in public_keys:
-                import_key(homedir, armored)
-            yield Keyring(homedir)
-        finally:
-            end_agent(homedir, stage="keys")
+        for armored in public_keys:
+            import_key(homedir, armored)
+        yield Keyring(homedir)
 
 
 def end_agent(homedir: Path, *, stage: str) -> None:
