@@ -18,9 +18,10 @@ import pytest
 from hermes_backup.fleet.inventory import find_inventory
 from hermes_backup.snapshots.evidence import from_json
 from hermes_backup.snapshots.signing import HostKey, Pinned
-from tests.fleet.ground import HOSTS, LOCAL, Done, Ground, new_ground, until
+from tests.fleet.ground import HOSTS, LOCAL, Done, Ground, new_ground
 from tests.keys import KeyMaker, Recipient, gpg
 from tests.pipeline.forge import left_running
+from tests.waiting import until
 
 FOLDER = "vps1/nightly"
 

@@ -14,9 +14,9 @@ import pytest
 
 from tests.cli.test_inside import make_desk
 from tests.cli.test_snapshots import Desk
-from tests.fleet.ground import until
 from tests.keys import Recipient
 from tests.site import PROGRAM
+from tests.waiting import until
 
 NOBODY = 65534
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="root mounts")

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from hermes_backup.pipeline.status import Status
 from tests.backing import back_up
 from tests.keys import Recipient
 from tests.site import PROGRAM, make_home
+from tests.waiting import until
 
 LOCAL = "ansible_connection: local, ansible_python_interpreter: '{{ ansible_playbook_python }}'"
 HOSTS = f"all:\n  hosts:\n    vps1: {{{LOCAL}}}\n"
@@ -124,20 +124,6 @@ class Ground:
                 if b"agent" in words and os.fsencode(self.root / "config") in words:
                     found.append(int(entry.name))
         return found
-
-
-def until(true: Any, seconds: float = 120.0) -> Any:
-    """Wait until a question is answered with something true, and return that."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        try:
-            answer = true()
-        except OSError:
-            answer = None
-        if answer:
-            return answer
-        time.sleep(0.05)
-    raise AssertionError("it did not come")
 
 
 def new_ground(root: Path, recipient: Recipient, monkeypatch: pytest.MonkeyPatch) -> Ground:

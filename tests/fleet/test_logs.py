@@ -6,10 +6,11 @@ import json
 
 import pytest
 
-from tests.fleet.ground import Ground, until
+from tests.fleet.ground import Ground
 from tests.fleet.machine import Machine
 from tests.fleet.test_status import SLOW, over_ssh
 from tests.servers import free_port
+from tests.waiting import until
 
 
 def test_a_run_that_went_well(ground: Ground) -> None:

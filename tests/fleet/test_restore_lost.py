@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.fleet.ground import Ground, until
+from tests.fleet.ground import Ground
 from tests.fleet.machine import Machine
 from tests.pipeline.ground import Process, descendants, processes
 from tests.site import PROGRAM
+from tests.waiting import until
 
 AGENT = Path(sys.executable).parent / "hermes-backup"
 _MANY = 32 << 20  # bytes: more than all pipes between the two hold

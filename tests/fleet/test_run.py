@@ -15,11 +15,12 @@ import pytest
 
 from hermes_backup.errors import Fault
 from hermes_backup.fleet.play import Play
-from tests.fleet.ground import LOCAL, Ground, until
+from tests.fleet.ground import LOCAL, Ground
 from tests.fleet.machine import Machine
 from tests.keys import KeyMaker
 from tests.pipeline.ground import processes
 from tests.pipeline.test_restore import small_disk
+from tests.waiting import until
 
 LONG = (
     "hermes_backup_pipelines:",

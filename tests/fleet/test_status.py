@@ -22,11 +22,12 @@ import pytest
 
 from hermes_backup.fleet.declared import declared
 from hermes_backup.fleet.inventory import find_inventory
-from tests.fleet.ground import LOCAL, Ground, until
+from tests.fleet.ground import LOCAL, Ground
 from tests.fleet.machine import Machine
 from tests.keys import KeyMaker
 from tests.servers import free_port
 from tests.site import PROGRAM, fill
+from tests.waiting import until
 
 AGENT = Path(sys.executable).parent / "hermes-backup"
 PUSH = "push: {to: '{{ hermes_backup_remotes }}'}"

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,19 +25,10 @@ from hermes_backup.snapshots.manifest import Manifest, from_json
 from hermes_backup.snapshots.place import is_temporary
 from hermes_backup.snapshots.signing import HostKey, Pinned
 from tests.site import PROGRAM, Site
+from tests.waiting import until
 
 MEGABYTE = 1 << 20
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
-
-
-def wait_until(true: Callable[[], Any], seconds: float = 60.0, pause: float = 0.002) -> Any:
-    """Return what is true, as soon as it is."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if value := true():
-            return value
-        time.sleep(pause)
-    raise AssertionError(f"did not come true in {seconds} s")
 
 
 @dataclass(frozen=True)
@@ -134,7 +125,7 @@ class Ground:
                     return status
             return None
 
-        found: Status = wait_until(there)
+        found: Status = until(there, pause=0.002)
         return found
 
     def wait_for_upload(self, run: subprocess.Popen[bytes]) -> Process:
@@ -151,7 +142,7 @@ class Ground:
             fitting = (it for it in descendants(run.pid) if it.program == program)
             return next((it for it in fitting if all(word in it.words for word in words)), None)
 
-        found: Process = wait_until(there)
+        found: Process = until(there, pause=0.002)
         return found
 
     def lasting(self) -> dict[str, str]:

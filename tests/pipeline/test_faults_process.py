@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from hermes_backup.errors import Fault
-from tests.pipeline.ground import MEGABYTE, Ground, add_bulk, ground, wait_until
+from tests.pipeline.ground import MEGABYTE, Ground, add_bulk, ground
 from tests.servers import S3Server, SftpServer
+from tests.waiting import until
 
 __all__ = ["ground"]
 _KILLS = 24
@@ -52,7 +53,7 @@ def test_kill_9_at_any_moment_publishes_no_half_file_and_the_next_run_works(
         time.sleep(whole * (0.15 + 0.85 * (number + moments.random()) / _KILLS))
         run.kill()
         run.wait()
-        wait_until(lambda: all(it.program == "gpg-agent" for it in ground.running()), 30)
+        until(lambda: all(it.program == "gpg-agent" for it in ground.running()), 30)
         if number % 8 == 7:
             time.sleep(1)  # names have whole seconds: data of the killed run may hold the one of this second
             status = site.run(ways[0], **settings)
@@ -124,7 +125,7 @@ def test_signals_at_any_moment_leave_nothing(ground: Ground) -> None:
     for number in range(8):
         before = ground.lasting()
         run = ground.start(stages)
-        wait_until(lambda run=run: site.status().pid == run.pid)
+        until(lambda run=run: site.status().pid == run.pid)
         time.sleep(whole * 0.08 * (number + moments.random()))
         run.terminate()
         ended = ground.end(run)
@@ -145,7 +146,7 @@ def test_a_run_ended_between_two_places_gives_no_number_twice(ground: Ground, nu
     stages = site.usual({"push": {"to": [str(site.remote)]}})
     assert site.run(stages).exit_code == 0
     run = ground.start(stages)
-    wait_until(lambda: len(list(site.store.rglob("*.asc"))) == 2 or run.poll() is not None, pause=0.0005)
+    until(lambda: len(list(site.store.rglob("*.asc"))) == 2 or run.poll() is not None, pause=0.0005)
     run.send_signal(number)
     ended = ground.end(run)
     assert ended.code == (130 if number is signal.SIGTERM else -9)
@@ -294,5 +295,5 @@ def test_an_orphaned_pipe_is_not_published(ground: Ground) -> None:
         os.kill(child.pid, signal.SIGKILL)
     run.kill()
     run.wait()
-    wait_until(lambda: all(it.program == "gpg-agent" for it in ground.running()), 30)
+    until(lambda: all(it.program == "gpg-agent" for it in ground.running()), 30)
     assert objects(site.remote) == []

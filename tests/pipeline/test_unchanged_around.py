@@ -9,8 +9,8 @@ import pytest
 
 from hermes_backup.pipeline.agent import Options
 from tests.pipeline.calm import QUICK, calm, compared, quick_to_settle, settle, stages_of
-from tests.pipeline.ground import wait_until
 from tests.site import Site, fill
+from tests.waiting import until
 
 __all__ = ["calm", "quick_to_settle"]
 pytestmark = pytest.mark.usefixtures("quick_to_settle")
@@ -87,4 +87,4 @@ def test_the_agent_ends_with_a_glance_as_a_process_of_its_own(site: Site, monkey
         agent = site.start(None, "--if-changed", "--json")
         out, err = agent.communicate(timeout=60)
         assert (agent.returncode, json.loads(out)["state"]) == (0, state), err
-    wait_until(lambda: "by its marks" in compared(site))
+    until(lambda: "by its marks" in compared(site))

@@ -8,7 +8,6 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from contextlib import closing
 
 import pytest
@@ -18,6 +17,7 @@ from hypothesis import strategies as st
 from hermes_backup.pipeline.roaming.supervising import fits, patience
 from tests.coming import Cloud, Machine
 from tests.site import messages_in
+from tests.waiting import until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounts are root's")
 
@@ -40,14 +40,6 @@ def writer(machine: Machine) -> tuple[str, ...]:
     script = machine.folder / "writer.py"
     script.write_text(WRITER)
     return (sys.executable, str(script), str(machine.home), str(machine.folder / "acknowledged"))
-
-
-def until(what: Callable[[], object], seconds: float = 120.0) -> None:
-    """Wait until something is true."""
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end, "it did not come to be"
-        time.sleep(0.05)
 
 
 def ended(process: subprocess.Popen[str], seconds: float = 120.0) -> tuple[int, str]:

@@ -163,6 +163,21 @@ def test_a_folder_with_too_long_a_name_for_sockets(tmp_path: Path) -> None:
     assert agents(tmp_path) == []
 
 
+def test_an_agent_that_a_killed_run_left_does_not_sign(tmp_path: Path) -> None:
+    folder = tmp_path / ("long" * 25) / "key"
+    with HostKey.ensure(folder, "web-1") as key:
+        made = key.fingerprint
+    with tempfile.TemporaryDirectory(prefix="hb-") as short:
+        link = Path(short) / "h"
+        link.symlink_to(folder)
+        subprocess.run(["gpgconf", "--homedir", str(link), "--launch", "gpg-agent"], check=True)
+        assert agents(link)
+    with HostKey.ensure(folder, "web-1") as key, Pinned.load(key.public(), tmp_path) as pinned:
+        assert key.fingerprint == made
+        assert pinned.read(key.sign(TEXT)) == TEXT
+    assert agents(link) == []
+
+
 def test_no_agent_is_left_behind(tmp_path: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="hb-") as short:
         with HostKey.ensure(Path(short) / "key", "web-1") as key:
