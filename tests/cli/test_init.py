@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
 import stat
 import subprocess
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 
 from tests.fleet.ground import PROGRAM, Ground
 from tests.keys import KeyMaker, fingerprint_of, gpg
+from tests.pipeline.test_restore import small_disk
 
 
 def test_init_then_validate_then_edit_then_validate(ground: Ground, key_maker: KeyMaker) -> None:
@@ -72,6 +75,35 @@ def test_init_overwrites_nothing(ground: Ground) -> None:
     assert (done.code, done.data["error"]["name"]) == (2, "HB-TARGET-NOT-EMPTY")
     assert [it.name for it in folder.iterdir()] == ["hosts.yml"]
     assert (folder / "hosts.yml").read_text() == "mine"
+
+
+def test_init_on_a_full_disk_is_told_and_leaves_nothing(ground: Ground) -> None:
+    with small_disk(ground.root / "inventory", "4k") as disk:
+        done = ground.call("init", "--json")
+        error = done.data["error"]
+        assert (done.code, error["name"], error["where"]) == (5, "HB-DISK-FULL", "inventory/prod")
+        assert list(disk.iterdir()) == []
+
+
+def test_a_fault_that_standard_output_does_not_take_is_told_to_people(ground: Ground) -> None:
+    ground.call("init", "--json")
+    reader, gone = os.pipe()
+    os.close(reader)
+    for refuses in (gone, os.open("/dev/full", os.O_WRONLY)):
+        argv = [*PROGRAM, "validate", "prod", "--json"]
+        done = subprocess.run(argv, cwd=ground.root, stdout=refuses, stderr=subprocess.PIPE, text=True, check=False)
+        os.close(refuses)
+        assert done.returncode == 3
+        first, *rest = done.stderr.splitlines()
+        assert first.endswith("recipients: still the placeholder [HB-CONFIG-INVALID]")
+        assert len(rest) == 3, "nothing follows what is told"
+
+
+def test_output_on_a_full_disk_is_no_bug() -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run([*PROGRAM, "--version"], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 5
+    assert done.stderr.startswith("No space left on device [HB-DISK-FULL]")
 
 
 @pytest.mark.parametrize(

@@ -131,6 +131,18 @@ def test_what_an_ended_run_left_is_told_once_signed_ones_follow_each_other_past_
     assert said.startswith(f"{left} was never finished: ")
 
 
+def test_what_an_ended_run_left_is_known_by_its_number_when_retention_takes_its_neighbour(forge: Forge) -> None:
+    hashes = chain(forge, (1, 2))
+    left = forge.publish(ARCHIVE, number=3, begun=BEGUN - timedelta(seconds=9))
+    (forge.site.store / FOLDER / f"{left}.manifest.asc").unlink()
+    forge.publish(ARCHIVE, number=3, previous=hashes[-1])
+    for path in (forge.site.store / FOLDER).glob("000002-*"):
+        path.unlink()
+    found = verified(forge.site, forge.key.public())
+    assert faults(found) == []
+    assert [it.split()[0] for it in found.warnings] == [str(left)]
+
+
 def test_a_manifest_that_was_taken_away_is_missed_by_its_successor(forge: Forge) -> None:
     chain(forge)
     next((forge.site.store / FOLDER).glob("000002-*.manifest.asc")).unlink()

@@ -38,7 +38,7 @@ from hermes_backup.cli import (
     wrap,
 )
 from hermes_backup.cli.screen import tell
-from hermes_backup.errors import BUG, INTERRUPTED, MEANINGS, Fault
+from hermes_backup.errors import BUG, INTERRUPTED, MEANINGS, NO_ROOM, Fault, from_system
 
 _OBJECTS_BETWEEN_COLLECTIONS = 50_000
 _EPILOG = "Exit codes:\n\n" + "\n\n".join(f"{int(code)}: {meaning}" for code, meaning in MEANINGS.items())
@@ -91,8 +91,15 @@ def main() -> None:
     except Fault as fault:
         sys.exit(tell(fault, as_json="--json" in sys.argv))
     except Exception as error:  # whatever it is, it has a name and an exit code
-        traceback.print_exc()
-        sys.exit(tell(Fault(BUG, f"{type(error).__name__}: {error}"), as_json="--json" in sys.argv))
+        sys.exit(tell(_unforeseen(error), as_json="--json" in sys.argv))
+
+
+def _unforeseen(error: Exception) -> Fault:
+    """Name what no part of the program did: no room is the machine's fault, all else is ours."""
+    if isinstance(error, OSError) and error.errno in NO_ROOM:
+        return from_system(error, "")
+    traceback.print_exc()
+    return Fault(BUG, f"{type(error).__name__}: {error}")
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from rich.console import Console
     from rich.text import Text
@@ -28,17 +28,30 @@ def console(*, stderr: bool = False) -> Console:
 def tell(fault: Fault, *, as_json: bool = False) -> int:
     """Print a fault, or each that it holds: for people on standard error, for programs on standard output.
 
+    Where a program does not take it, as one that is gone or a file on a full disk, it is told to people.
+
     Returns:
         The exit code that belongs to it.
     """
     faults = faults_of(fault)
-    if as_json:
-        print_json({"error": described(faults[0]), "errors": [described(it) for it in faults]})
-    else:
+    told = as_json and _taken(
+        sys.stdout, lambda: print_json({"error": described(faults[0]), "errors": [described(it) for it in faults]})
+    )
+    if not told:
         screen = console(stderr=True)
-        for it in faults:
-            screen.print(fault_text(it))
+        _taken(sys.stderr, lambda: screen.print(*map(fault_text, faults), sep="\n"))
     return int(fault.kind.exit_code)
+
+
+def _taken(stream: TextIO, say: Callable[[], None]) -> bool:
+    """Say something to a stream; tell whether it took it. If not, the rest goes nowhere, and fails not once more."""
+    try:
+        say()
+        stream.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        return False
+    return True
 
 
 def fault_text(fault: Fault) -> Text:

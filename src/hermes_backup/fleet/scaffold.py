@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hermes_backup.errors import CONFIG_INVALID, TARGET_NOT_EMPTY, Fault
+from hermes_backup.errors import CONFIG_INVALID, TARGET_NOT_EMPTY, Fault, from_system
 from hermes_backup.fleet.checks import PLACEHOLDER
 from hermes_backup.pipeline.locate import shown
 from hermes_backup.snapshots.names import HOST_RE, check_host
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 _ADDRESS = re.compile(
@@ -49,18 +50,30 @@ def make_inventory(folder: Path, hosts: Sequence[Address]) -> tuple[Path, ...]:
     """Write a new inventory; without hosts it holds this machine. The folder is private: it may hold secrets.
 
     Raises:
-        Fault: TARGET_NOT_EMPTY when there is something at its place already.
+        Fault: TARGET_NOT_EMPTY when there is something at its place already; DISK_FULL or STAGE_FAILED when it cannot
+            be written, and then nothing is left.
     """
     if os.path.lexists(folder):
         raise Fault(TARGET_NOT_EMPTY, "exists already, and is left as it is", where=shown(folder))
     texts = {"hosts.yml": _hosts(hosts), "group_vars/all.yml": _VARIABLES, "keys/README": _KEYS}
-    folder.mkdir(parents=True, mode=0o700)
-    folder.chmod(0o700)
-    for name, text in texts.items():
-        file = folder / name
-        file.parent.mkdir(exist_ok=True, mode=0o700)
-        file.write_text(text, encoding="utf-8")
+    try:
+        folder.mkdir(parents=True, mode=0o700)
+        _fill(folder, texts)
+    except OSError as error:
+        raise from_system(error, shown(folder)) from None
     return tuple(folder / name for name in texts)
+
+
+def _fill(folder: Path, texts: Mapping[str, str]) -> None:
+    try:
+        folder.chmod(0o700)
+        for name, text in texts.items():
+            file = folder / name
+            file.parent.mkdir(exist_ok=True, mode=0o700)
+            file.write_text(text, encoding="utf-8")
+    except BaseException:
+        shutil.rmtree(folder)
+        raise
 
 
 def _hosts(hosts: Sequence[Address]) -> str:

@@ -197,9 +197,10 @@ def check_chain(knowns: Iterable[Known]) -> tuple[ChainProblem, ...]:
 
 
 def left_behind(listed: Iterable[Listed], knowns: Iterable[Known]) -> frozenset[SnapshotName]:
-    """Return the unfinished snapshots of runs that were ended: signed neighbours follow each other past them.
+    """Return the unfinished snapshots of runs that were ended: a signature says that they were never more.
 
-    Where no signature says so, the manifest may as well have been taken away.
+    Signed neighbours follow each other past them, or a later one is signed under their number. Where no signature says
+    so, the manifest may as well have been taken away.
     """
     ordered = sorted(knowns, key=lambda known: known.name)
     beginning = [it.name for it in ordered[:1] if it.manifest.previous is None]
@@ -210,9 +211,9 @@ def left_behind(listed: Iterable[Listed], knowns: Iterable[Known]) -> frozenset[
         if newer.manifest.previous == older.manifest_sha256
     ]
     unfinished = [one.name for one in listed if one.state == "incomplete"]
-    return frozenset(
-        name for name in unfinished if any((older is None or older < name) and name < newer for older, newer in linked)
-    )
+    passed = {it for it in unfinished if any((older is None or older < it) and it < newer for older, newer in linked)}
+    again = {it for it in unfinished if any(it.sequence == one.name.sequence and it < one.name for one in ordered)}
+    return frozenset(passed | again)
 
 
 def find(listed: Sequence[Listed], wanted: str) -> Listed:
