@@ -35,6 +35,19 @@ def gpg(home: Path, *words: str, time: str = "") -> str:
     return done.stdout
 
 
+def agents(folder: Path) -> list[str]:
+    """Return the gpg-agents that serve a folder."""
+    running = []
+    for process in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = process.read_bytes().decode(errors="replace")
+        except OSError:
+            continue
+        if "gpg-agent" in words and str(folder) in words:
+            running.append(words)
+    return running
+
+
 def fingerprint_of(home: Path) -> str:
     """Return the fingerprint of the first key of a home."""
     listing = gpg(home, "--with-colons", "--list-keys")

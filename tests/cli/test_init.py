@@ -6,6 +6,7 @@ import os
 import re
 import stat
 import subprocess
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -99,11 +100,26 @@ def test_a_fault_that_standard_output_does_not_take_is_told_to_people(ground: Gr
         assert len(rest) == 3, "nothing follows what is told"
 
 
-def test_output_on_a_full_disk_is_no_bug() -> None:
+@pytest.mark.parametrize("words", [("--version",), ("agent", "homes", "--json")])
+def test_output_on_a_full_disk_is_no_bug(words: Sequence[str]) -> None:
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}  # as users have it
     with Path("/dev/full").open("wb") as full:
-        done = subprocess.run([*PROGRAM, "--version"], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+        argv = [*PROGRAM, *words]
+        done = subprocess.run(argv, stdout=full, stderr=subprocess.PIPE, text=True, check=False, env=env)
     assert done.returncode == 5
-    assert done.stderr.startswith("No space left on device [HB-DISK-FULL]")
+    assert done.stderr.splitlines() == [
+        "No space left on device [HB-DISK-FULL]",
+        "    df -h and df -i say which file system is full.",
+    ]
+
+
+def test_closed_streams_are_no_bug(ground: Ground) -> None:
+    ground.call("init", "--json")
+    argv = ["sh", "-c", 'exec "$@" <&- >&- 2>"$0"', str(ground.root / "said"), *PROGRAM, "validate", "prod"]
+    assert subprocess.run(argv, cwd=ground.root, check=False).returncode == 3
+    assert "[HB-CONFIG-INVALID]" in (ground.root / "said").read_text()
+    assert subprocess.run([*argv, "--json"], cwd=ground.root, check=False).returncode == 3
+    assert (ground.root / "said").read_text() == ""
 
 
 @pytest.mark.parametrize(

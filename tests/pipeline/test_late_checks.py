@@ -12,11 +12,13 @@ import pytest
 from hermes_backup.home.databases import filling, lean
 from hermes_backup.pipeline.agent import Options
 from hermes_backup.pipeline.status import Status
+from hermes_backup.snapshots.folder import FolderSink
 from hermes_backup.stages import copies
 from hermes_backup.streams import tar
 from tests.home.full_text import CARRYING, hits, make
 from tests.home.making import count, make_database
 from tests.pipeline.ground import Ground, ground
+from tests.waiting import until
 
 __all__ = ["ground"]
 STAGES: dict[str, Callable[[Ground], list[Any]]] = {
@@ -62,6 +64,22 @@ def test_it_is_the_same_home_all_the_same(spoilt: Ground) -> None:
     status = site.run(options=Options(run_id="again", if_changed=True))
     assert (status.state, status.exit_code) == ("unchanged", 0), status
     assert len(list(site.store.rglob("*.manifest.asc"))) == 1
+
+
+def test_the_copies_go_while_the_snapshot_is_finished(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = FolderSink.commit
+    committed: list[bool] = []
+
+    def commit(sink: FolderSink, *, replace: bool = False) -> str:
+        until(lambda: not list(ground.site.folder.glob("run-*/home")), 30)
+        committed.append(replace)
+        return honest(sink, replace=replace)
+
+    monkeypatch.setattr(FolderSink, "commit", commit)
+    status = ground.site.run()
+    assert (status.state, status.exit_code) == ("done", 0), status
+    assert committed == [False, True, False, False], "data, RESTORE.txt, index, manifest"
+    assert (ground.opened() / "state.db").read_bytes().startswith(b"SQLite format 3")
 
 
 @pytest.mark.parametrize("form", ["tar", "squashfs"])

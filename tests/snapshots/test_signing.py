@@ -14,22 +14,10 @@ from hermes_backup.errors import HOST_KEY_MISSING, KEY_INVALID, SIGNATURE_BAD, S
 from hermes_backup.snapshots import signing
 from hermes_backup.snapshots.manifest import to_json
 from hermes_backup.snapshots.signing import HostKey, Pinned
+from tests.keys import agents
 from tests.snapshots.made import manifest_of, name_of
 
 TEXT = to_json(manifest_of(name_of(1)))
-
-
-def agents(folder: Path) -> list[str]:
-    """Return the gpg-agents that serve a folder."""
-    running = []
-    for process in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            words = process.read_bytes().decode(errors="replace")
-        except OSError:
-            continue
-        if "gpg-agent" in words and str(folder) in words:
-            running.append(words)
-    return running
 
 
 def test_what_is_signed_is_read(host_key: HostKey, pinned: Pinned) -> None:

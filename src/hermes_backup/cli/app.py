@@ -84,6 +84,7 @@ def _options(
 def main() -> None:
     """Run the program; its exit code says how it went."""
     _prepare_environment()
+    _occupy_standard_streams()
     _collect_rarely()
     signal.signal(signal.SIGINT, _interrupt)
     try:
@@ -97,7 +98,8 @@ def main() -> None:
 def _unforeseen(error: Exception) -> Fault:
     """Name what no part of the program did: no room is the machine's fault, all else is ours."""
     if isinstance(error, OSError) and error.errno in NO_ROOM:
-        return from_system(error, "")
+        full = from_system(error, "")
+        return Fault(full.kind, full.what, mend="df -h and df -i say which file system is full.")
     traceback.print_exc()
     return Fault(BUG, f"{type(error).__name__}: {error}")
 
@@ -105,6 +107,13 @@ def _unforeseen(error: Exception) -> Fault:
 def _interrupt(number: int, frame: FrameType | None) -> None:
     del number, frame
     raise Fault(INTERRUPTED, "stopped by a signal")
+
+
+def _occupy_standard_streams() -> None:
+    """Open what was closed: else the next file would have its number, and what is printed would go into that file."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 - as long as the program runs
 
 
 def _collect_rarely() -> None:

@@ -40,6 +40,7 @@ def tell(fault: Fault, *, as_json: bool = False) -> int:
     if not told:
         screen = console(stderr=True)
         _taken(sys.stderr, lambda: screen.print(*map(fault_text, faults), sep="\n"))
+        _taken(sys.stdout, lambda: None)
     return int(fault.kind.exit_code)
 
 
@@ -90,3 +91,4 @@ def described(fault: Fault) -> Mapping[str, Any]:
 def print_json(value: Any) -> None:
     """Print a value as JSON on standard output, and nothing else; in ASCII, because a file's name need not be text."""
     sys.stdout.write(json.dumps(value, indent=2, default=str) + "\n")
+    sys.stdout.flush()  # what is not taken is known now, and not when the program has ended

@@ -51,7 +51,7 @@ def make_inventory(folder: Path, hosts: Sequence[Address]) -> tuple[Path, ...]:
 
     Raises:
         Fault: TARGET_NOT_EMPTY when there is something at its place already; DISK_FULL or STAGE_FAILED when it cannot
-            be written, and then nothing is left.
+            be written, and then nothing is left at its place.
     """
     if os.path.lexists(folder):
         raise Fault(TARGET_NOT_EMPTY, "exists already, and is left as it is", where=shown(folder))
@@ -72,7 +72,7 @@ def _fill(folder: Path, texts: Mapping[str, str]) -> None:
             file.parent.mkdir(exist_ok=True, mode=0o700)
             file.write_text(text, encoding="utf-8")
     except BaseException:
-        shutil.rmtree(folder)
+        shutil.rmtree(folder, ignore_errors=True)
         raise
 
 

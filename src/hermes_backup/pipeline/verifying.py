@@ -17,7 +17,10 @@ from hermes_backup.snapshots.proving import matching
 from hermes_backup.snapshots.signing import Pinned
 from hermes_backup.streams.packets import Packets, inspect
 
-_LEFT = "was never finished: its run was ended, and those after it go on without it; its files can be deleted"
+_LEFT = (
+    "is not finished, and those after it go on without it: its run was ended, and its files can be deleted, "
+    "unless two machines wrote here"
+)
 
 
 @dataclass(frozen=True)

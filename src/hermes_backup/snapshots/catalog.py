@@ -197,10 +197,10 @@ def check_chain(knowns: Iterable[Known]) -> tuple[ChainProblem, ...]:
 
 
 def left_behind(listed: Iterable[Listed], knowns: Iterable[Known]) -> frozenset[SnapshotName]:
-    """Return the unfinished snapshots of runs that were ended: a signature says that they were never more.
+    """Return the unfinished snapshots without which those after them go on: by all likelihood their runs were ended.
 
-    Signed neighbours follow each other past them, or a later one is signed under their number. Where no signature says
-    so, the manifest may as well have been taken away.
+    Signed neighbours follow each other past them, or a later one is signed under their number, which a host gives once
+    but after its state was lost. Else the manifest may as well have been taken away.
     """
     ordered = sorted(knowns, key=lambda known: known.name)
     beginning = [it.name for it in ordered[:1] if it.manifest.previous is None]

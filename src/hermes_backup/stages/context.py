@@ -36,7 +36,8 @@ class Teardown:
     """What must happen when the home is no longer read, and when the run ends.
 
     Attributes:
-        home_released: closed as soon as the home was read, and its copies are known to be good, or at failure.
+        home_released: closed as soon as the home was read, and its copies are known to be good, or at failure; the
+            copies begin to go then.
         succeeded: called in order when all stages are done.
         failed: called when the run fails.
         always: closed at the end, however it ends.

@@ -6,6 +6,7 @@ import os
 import shutil
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -176,7 +177,8 @@ class Copies:
 
     def _remove(self) -> None:
         """Begin to remove the copies, a third of a second for each GB, while the snapshot is signed and synced."""
-        self._checking.submit(shutil.rmtree, self._staged, ignore_errors=True)
+        with suppress(RuntimeError):  # no thread can be begun: they go with the run's folder
+            self._checking.submit(shutil.rmtree, self._staged, ignore_errors=True)
 
     def _end(self) -> None:
         """The copies go with the run: let nobody read them any more."""

@@ -143,7 +143,7 @@ def _gpg(secret: Path | None, context: Context) -> GpgDecrypt:
         return GpgDecrypt(context.gnupghome)
     folder = context.folder / "no-keys"
     folder.mkdir(mode=0o700, exist_ok=True)
-    return GpgDecrypt(folder, secret)
+    return GpgDecrypt(folder, secret, keys=False)
 
 
 def unpacked(chunks: Chunks, part: Part) -> Chunks:

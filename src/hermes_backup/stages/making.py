@@ -189,6 +189,6 @@ def _opens(bases: Bases, stream: Stream) -> bool:
     if coder is None:
         return True
     try:
-        return b"".join(Decrypt(coder.homedir, coder.passphrase).file(bases.probe)) == _PROBE
+        return b"".join(Decrypt(coder.homedir, coder.passphrase, keys=False).file(bases.probe)) == _PROBE
     except (Fault, OSError):
         return False

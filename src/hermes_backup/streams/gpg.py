@@ -29,7 +29,7 @@ _S2K_COUNT = "65011712"
 _UNLOCK = "Unlock it first: echo test | gpg -r FINGERPRINT -e | gpg -d, in a terminal; gpg-agent then remembers it."
 # a clock that stands before a key was made must not stop a backup: then the key's signatures lie in the future
 ANY_CLOCK = ("--ignore-time-conflict", "--ignore-valid-from")
-# what is public needs none, nor does a passphrase that is given; and one that is started outlives a killed run
+# only private keys need one, and one that is started outlives a killed run
 NO_AGENT = ("--no-autostart",)
 COMMON: tuple[Argument, ...] = ("--batch", "--no-tty", "--no-options", "--no-auto-key-locate", *ANY_CLOCK)
 
@@ -165,10 +165,15 @@ class Decrypt:
     """Decrypt with the private keys in ``homedir`` (None: GnuPG's own), or with the passphrase in a file.
 
     gpg gives plaintext before it notices damage, so what comes out is for quarantine only until the end.
+
+    Attributes:
+        passphrase: of the data, or of the private keys.
+        keys: whether private keys are wanted, and so an agent.
     """
 
     homedir: Path | None
     passphrase: Path | None = None
+    keys: bool = True
 
     @property
     def suffix(self) -> str:
@@ -198,7 +203,8 @@ class Decrypt:
         if self.passphrase is None:
             return _Run(["--decrypt"], "decrypt", homedir=self.homedir, pass_fds=(), stdin=stdin)
         with open_passphrase(self.passphrase) as secret:
-            words = [*NO_AGENT, "--pinentry-mode", "loopback", "--passphrase-fd", str(secret.fileno()), "--decrypt"]
+            words = [*(() if self.keys else NO_AGENT), "--pinentry-mode", "loopback"]
+            words += ["--passphrase-fd", str(secret.fileno()), "--decrypt"]
             return _Run(words, "decrypt", homedir=self.homedir, pass_fds=(secret.fileno(),), stdin=stdin)
 
     def _decrypted(self, run: _Run, output: Chunks) -> Chunks:
