@@ -129,6 +129,24 @@ def test_a_file_that_only_the_list_has_is_no_fault_of_tar(forge: Forge) -> None:
         refused(forge.site, CHECK, key=forge.key.public(), match="archive and its index differ: memory", only=only)
 
 
+def test_what_comes_after_what_is_wanted_is_not_read(forge: Forge) -> None:
+    archive = tar_of(SOUL, entry("bulk", os.urandom(3 << 20)), entry("last", b"x"))
+    *listed, last = members_of(archive)
+    forge.publish(archive, members=[*listed, replace(last, sha256="0" * 64)])
+    key = forge.key.public()
+    done = bring_back(forge.site, key=key, only=[SOUL[0].name])
+    assert [it.read_bytes() for it in done.target.iterdir()] == [SOUL[1]]
+    for only in ([], ["last"], [SOUL[0].name, "last"]):
+        refused(
+            forge.site,
+            CHECK,
+            key=key,
+            match="archive and its index differ: last",
+            only=only,
+            target=done.target.with_name("more"),
+        )
+
+
 @pytest.mark.parametrize("size", [-1, +1, -(1 << 20), 1 << 30])
 def test_a_lie_about_the_plain_size_is_noticed(size: int, forge: Forge) -> None:
     archive = tar_of(SOUL, entry("bulk", os.urandom(2 << 20)))

@@ -52,6 +52,28 @@ def root(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.parametrize("step", [511, 512, 4096])
+def test_what_is_complete_is_an_archive_of_its_own(root: Path, step: int) -> None:
+    sizes = {"empty": 0, "block": 512, "two": 1024, "odd": 1500, "n" * 200: 3000}
+    for name, size in sizes.items():
+        (root / name).write_bytes(os.urandom(size))
+    (root / "folder").mkdir()
+    (root / "link").symlink_to("odd")
+    os.link(root / "odd", root / "other")
+    data = tar_of(root, [os.fsencode(it.name) for it in sorted(root.iterdir())])
+    follower = Follower()
+    counted = set()
+    for start in range(0, len(data), step):
+        follower.feed(data[start : start + step])
+        complete = follower.complete()
+        assert followed(data[: follower.end] + bytes(1024)) == complete
+        assert follower.complete(since=2) == complete[2:]
+        counted.add(len(complete))
+    assert follower.complete() == follower.close()
+    assert max(counted) == 8
+    assert len(counted) >= 4
+
+
 @pytest.mark.parametrize("step", [1, 511, 512, 4096, 1 << 20])
 def test_every_name_kind_and_content_is_seen(root: Path, step: int) -> None:
     for number, name in enumerate(NAMES):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence, Set
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,8 +20,11 @@ from hermes_backup.stages.stage import Stage
 from hermes_backup.stages.things import Plaintext, Tree
 from hermes_backup.stages.unsquashing import date, narrow, require_alike, unsquashed
 from hermes_backup.streams.admission import Doorkeeper
-from hermes_backup.streams.members import Follower, Member
-from hermes_backup.streams.process import PIPE, Argument, spawn
+from hermes_backup.streams.coder import Chunks
+from hermes_backup.streams.members import BLOCK, Follower, Member
+from hermes_backup.streams.process import PIPE, Argument, Process, spawn
+
+_END_MARK = bytes(2 * BLOCK)
 
 
 class Extract(Stage):
@@ -81,8 +85,7 @@ def _out_of_image(
 
 
 def _unpack(plain: Plaintext, root: Path, doorkeeper: Doorkeeper, context: Context, some: Selected | None) -> None:
-    """Unpack all of the archive or some of it; either way every byte is followed, and every member compared."""
-    follower = Follower(doorkeeper.admit)
+    """Unpack all of the archive, or some of it and then no more; what was read of it is compared, member by member."""
     argv: list[Argument] = ["tar", "--extract", "--file=-", "--directory", root, "--preserve-permissions"]
     argv += ["--same-owner" if os.geteuid() == 0 else "--no-same-owner", "--numeric-owner"]
     # security.capability would be setuid by another name
@@ -93,25 +96,55 @@ def _unpack(plain: Plaintext, root: Path, doorkeeper: Doorkeeper, context: Conte
         argv += ["--null", "--no-unquote", "--no-wildcards", "--no-recursion", f"--files-from={names}"]
     process = spawn(argv, stage="extract", stdin=PIPE)
     chunks = plain.chunks()
+    wanted = None if some is None else {it.name for it in some.extracted}
     try:
-        for chunk in chunks:
-            follower.feed(chunk)
-            with suppress(BrokenPipeError):  # tar does not read what pads the archive after its end mark
-                process.stdin.write(chunk)
-            context.listener.progress("extract", follower.size, plain.manifest.data.plain_size)
-        members = follower.close()
-        with suppress(BrokenPipeError):
-            process.stdin.close()
+        members = _feed(process, chunks, Follower(doorkeeper.admit), wanted, partial(_tell, plain, context))
         code = process.wait()
     finally:
         process.kill()
         chunks.close()
-    _compare(members, plain.members)
+    _compare(members, plain.members, wanted)
     if code != 0:
         first, *rest = process.errors().splitlines() or [""]
         kind = DISK_FULL if any("No space left" in it for it in (first, *rest)) else STAGE_FAILED
         more = f", and {len(rest)} lines more" if rest else ""
         raise Fault(kind, f"tar ended with {code}: {first}{more}", where=str(root))
+
+
+def _feed(
+    process: Process, chunks: Chunks, follower: Follower, wanted: Set[bytes] | None, tell: Callable[[int], None]
+) -> tuple[Member, ...]:
+    """Feed tar to the end, or until all that is wanted went by, and return the members that did.
+
+    The rest of the archive is not needed then: all its bytes were proven before they were decrypted, and what is wanted
+    is compared with the list.
+    """
+    left = set(wanted or ())
+    seen = 0
+    for chunk in chunks:
+        follower.feed(chunk)
+        tell(follower.size)
+        passed = follower.complete(since=seen)
+        seen += len(passed)
+        left -= {it.name for it in passed}
+        if wanted is not None and not left:
+            _give(process, chunk[: len(chunk) - (follower.size - follower.end)] + _END_MARK, last=True)
+            return follower.complete()
+        _give(process, chunk)
+    members = follower.close()
+    _give(process, b"", last=True)
+    return members
+
+
+def _give(process: Process, data: bytes, *, last: bool = False) -> None:
+    with suppress(BrokenPipeError):  # tar does not read what pads the archive after its end mark
+        process.stdin.write(data)
+        if last:
+            process.stdin.close()
+
+
+def _tell(plain: Plaintext, context: Context, done: int) -> None:
+    context.listener.progress("extract", done, plain.manifest.data.plain_size)
 
 
 def _forget(path: Path, root: Path) -> None:
@@ -123,10 +156,12 @@ def _forget(path: Path, root: Path) -> None:
         folder.rmdir()
 
 
-def _compare(found: Sequence[Member], promised: Sequence[Member]) -> None:
+def _compare(found: Sequence[Member], promised: Sequence[Member], wanted: Set[bytes] | None) -> None:
+    """Compare what went by with what the list promises; without ``wanted`` all of the list went by."""
     there = {it.name: it for it in found}
-    wanted = {it.name: it for it in promised}
-    differing = sorted(name for name in there.keys() | wanted.keys() if there.get(name) != wanted.get(name))
+    said = {it.name: it for it in promised}
+    names = there.keys() | (said.keys() if wanted is None else wanted)
+    differing = sorted(name for name in names if there.get(name) != said.get(name))
     if differing:
         raise Fault(RESTORE_CHECK, f"the archive and its index differ: {shown(differing)}", where="extract")
 

@@ -42,6 +42,10 @@ class Follower:
     """Notes the members of a tar stream; feed it every byte in order, then close it.
 
     ``admit`` sees every member when its header is complete, before :meth:`feed` returns, and may raise to refuse it.
+
+    Attributes:
+        size: the bytes that were read.
+        end: of those, the bytes up to where the last member ended that is complete; an end mark may follow there.
     """
 
     def __init__(self, admit: Callable[[Member], None] | None = None) -> None:
@@ -53,7 +57,9 @@ class Follower:
         self._left = 0
         self._padding = 0
         self._zero_blocks = 0
+        self._complete = 0
         self.size = 0
+        self.end = 0
 
     def feed(self, chunk: bytes) -> None:
         """Read the next bytes.
@@ -62,6 +68,7 @@ class Follower:
             Fault: DATA_DAMAGED when they are no tar stream; whatever ``admit`` raises.
         """
         view = memoryview(chunk)
+        before = self.size
         self.size += len(view)
         at = 0
         while at < len(view):
@@ -83,6 +90,12 @@ class Follower:
                     self._header.clear()
                     self._read_header(block)
             at += step
+            if not (self._left or self._padding or self._header or self._records):
+                self._complete, self.end = len(self._members), before + at
+
+    def complete(self, since: int = 0) -> tuple[Member, ...]:
+        """Return the members up to :attr:`end`, without the first ``since``."""
+        return tuple(self._members[since : self._complete])
 
     def close(self) -> tuple[Member, ...]:
         """End the stream and return its members.
