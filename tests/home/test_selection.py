@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hermes_backup.errors import CONFIG_INVALID, HOME_EMPTY, HOME_MISSING, HOME_UNREADABLE, Fault
+from hermes_backup.home import selection
 from hermes_backup.home.layout import DEFAULT_EXCLUDES, is_known_database
 from hermes_backup.home.printable import printable
 from hermes_backup.home.selection import Partial, Rules, Selection, select
@@ -287,6 +288,22 @@ for one in (True, False):
     chosen = select(home, Rules(patterns=(), one_file_system=one))
     print([entry.name for entry in chosen.entries], chosen.other_file_systems)
 """
+
+
+def test_what_goes_while_the_home_is_walked_is_not_called_unreadable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = make(tmp_path, "kept", "gone")
+    honest = selection.is_readable
+
+    def late(path: bytes) -> bool:
+        if path.endswith(b"/gone"):
+            os.unlink(path)
+        return honest(path)
+
+    monkeypatch.setattr(selection, "is_readable", late)
+    seen = select(home, ALL)
+    assert (names(seen), seen.skipped) == ([b"kept"], ())
 
 
 def test_another_file_system_is_not_entered(tmp_path: Path) -> None:

@@ -213,8 +213,10 @@ class _Walk:
 
     def _keep(self, entry: Entry) -> None:
         if entry.kind == "file":
-            if not is_readable(self._root + b"/" + entry.name):
-                self._skipped.append(Partial(printable(entry.name), "permission denied"))
+            path = self._root + b"/" + entry.name
+            if not is_readable(path):
+                if os.path.lexists(path):  # else it is gone since the folder was listed
+                    self._skipped.append(Partial(printable(entry.name), "permission denied"))
                 return
             self._bytes += entry.size
         self._entries.append(entry)
