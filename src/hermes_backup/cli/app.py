@@ -89,10 +89,9 @@ def main() -> None:
     signal.signal(signal.SIGINT, _interrupt)
     try:
         app()
-    except Fault as fault:
-        sys.exit(tell(fault, as_json="--json" in sys.argv))
     except Exception as error:  # whatever it is, it has a name and an exit code
-        sys.exit(tell(_unforeseen(error), as_json="--json" in sys.argv))
+        fault = error if isinstance(error, Fault) else _unforeseen(error)
+        sys.exit(tell(fault, as_json="--json" in sys.argv))
 
 
 def _unforeseen(error: Exception) -> Fault:

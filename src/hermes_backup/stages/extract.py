@@ -6,7 +6,6 @@ import os
 from collections import Counter
 from collections.abc import Callable, Sequence, Set
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -97,8 +96,9 @@ def _unpack(plain: Plaintext, root: Path, doorkeeper: Doorkeeper, context: Conte
     process = spawn(argv, stage="extract", stdin=PIPE)
     chunks = plain.chunks()
     wanted = None if some is None else {it.name for it in some.extracted}
+    told, total = context.listener.progress, plain.manifest.data.plain_size
     try:
-        members = _feed(process, chunks, Follower(doorkeeper.admit), wanted, partial(_tell, plain, context))
+        members = _feed(process, chunks, Follower(doorkeeper.admit), wanted, lambda done: told("extract", done, total))
         code = process.wait()
     finally:
         process.kill()
@@ -141,10 +141,6 @@ def _give(process: Process, data: bytes, *, last: bool = False) -> None:
         process.stdin.write(data)
         if last:
             process.stdin.close()
-
-
-def _tell(plain: Plaintext, context: Context, done: int) -> None:
-    context.listener.progress("extract", done, plain.manifest.data.plain_size)
 
 
 def _forget(path: Path, root: Path) -> None:
