@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from hermes_backup.pipeline.roaming.attaching import Attached, Wanted, attach, d
 from hermes_backup.pipeline.status import Status
 from hermes_backup.snapshots.signing import HostKey
 from tests.site import PROGRAM, make_home
+from tests.waiting import until
 
 
 class Heard:
@@ -111,7 +113,7 @@ class Machine:
     def die(self) -> None:
         """End as with kill -9 of all: mounts of a container go with it, its disk stays."""
         for point in (self.home, self.state / "layers" / "lower"):
-            subprocess.run(["umount", "--", point], check=False, capture_output=True)
+            until(partial(_let_go, point))
 
     def start(
         self, *words: str, command: tuple[str, ...] = (), before: tuple[str, ...] = (), **settings: Any
@@ -123,6 +125,12 @@ class Machine:
         argv = [*before, *PROGRAM, "wrap", "--config", str(config), "--lease", "1s", *words, "--", *command]
         env = {**os.environ, "CREDENTIALS_DIRECTORY": str(self.folder / "credentials")}
         return subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
+
+
+def _let_go(point: Path) -> bool:
+    """Unmount; False while somebody is still in it."""
+    done = subprocess.run(["umount", "--", point], check=False, capture_output=True, env={**os.environ, "LC_ALL": "C"})
+    return b"busy" not in done.stderr
 
 
 @dataclass

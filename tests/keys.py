@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.processes import Process, processes
+
 
 @dataclass(frozen=True)
 class Recipient:
@@ -35,17 +37,9 @@ def gpg(home: Path, *words: str, time: str = "") -> str:
     return done.stdout
 
 
-def agents(folder: Path) -> list[str]:
+def agents(folder: Path) -> list[Process]:
     """Return the gpg-agents that serve a folder."""
-    running = []
-    for process in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            words = process.read_bytes().decode(errors="replace")
-        except OSError:
-            continue
-        if "gpg-agent" in words and str(folder) in words:
-            running.append(words)
-    return running
+    return [it for it in processes() if b"gpg-agent" in it.words and os.fsencode(folder) in it.words]
 
 
 def fingerprint_of(home: Path) -> str:

@@ -21,6 +21,7 @@ from hermes_backup.fleet.render import Fleet, render
 from hermes_backup.pipeline.status import Status
 from tests.backing import back_up
 from tests.keys import Recipient
+from tests.processes import processes
 from tests.site import PROGRAM, make_home
 from tests.waiting import until
 
@@ -114,16 +115,8 @@ class Ground:
 
     def agents(self) -> list[int]:
         """The agents that run for this folder."""
-        found = []
-        for entry in Path("/proc").iterdir():
-            if entry.name.isdigit():
-                try:
-                    words = (entry / "cmdline").read_bytes().split(b"\0")
-                except OSError:
-                    continue
-                if b"agent" in words and os.fsencode(self.root / "config") in words:
-                    found.append(int(entry.name))
-        return found
+        wanted = {b"agent", os.fsencode(self.root / "config")}
+        return [it.pid for it in processes() if wanted <= set(it.words.split(b"\0"))]
 
 
 def new_ground(root: Path, recipient: Recipient, monkeypatch: pytest.MonkeyPatch) -> Ground:

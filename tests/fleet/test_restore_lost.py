@@ -14,7 +14,7 @@ import pytest
 
 from tests.fleet.ground import Ground
 from tests.fleet.machine import Machine
-from tests.pipeline.ground import Process, descendants, processes
+from tests.processes import Process, descendants, processes
 from tests.site import PROGRAM
 from tests.waiting import until
 

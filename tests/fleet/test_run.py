@@ -18,8 +18,8 @@ from hermes_backup.fleet.play import Play
 from tests.fleet.ground import LOCAL, Ground
 from tests.fleet.machine import Machine
 from tests.keys import KeyMaker
-from tests.pipeline.ground import processes
 from tests.pipeline.test_restore import small_disk
+from tests.processes import processes
 from tests.waiting import until
 
 LONG = (
@@ -237,12 +237,9 @@ def test_no_secret_is_on_a_command_line_or_in_an_environment(ground: Ground) -> 
     child = ground.start("run", "./prod", "--pipeline", "long", "--json", AWS_SECRET_ACCESS_KEY="aws-7716")
     until(lambda: ground.status("long")["stage"] == "command")
     seen = b""
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) not in (os.getpid(), child.pid):
-            try:
-                seen += (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes()
-            except OSError:
-                continue
+    for it in processes():
+        if it.pid not in (os.getpid(), child.pid):
+            seen += it.words + it.environment
     child.send_signal(signal.SIGINT)
     out, err = child.communicate(timeout=60)
     assert str(ground.root / "config").encode() in seen

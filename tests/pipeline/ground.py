@@ -24,50 +24,12 @@ from hermes_backup.snapshots.folder import FolderPlace
 from hermes_backup.snapshots.manifest import Manifest, from_json
 from hermes_backup.snapshots.place import is_temporary
 from hermes_backup.snapshots.signing import HostKey, Pinned
+from tests.processes import Process, descendants, processes
 from tests.site import PROGRAM, Site
 from tests.waiting import until
 
 MEGABYTE = 1 << 20
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
-
-
-@dataclass(frozen=True)
-class Process:
-    """A process as /proc shows it."""
-
-    pid: int
-    parent: int
-    words: bytes
-    environment: bytes
-
-    @property
-    def program(self) -> str:
-        """Its program's name; what runs under setpriv counts as that."""
-        words = [os.path.basename(it) for it in self.words.split(b"\0")]
-        return os.fsdecode(words[words.index(b"--") + 1] if words[0] == b"setpriv" and b"--" in words else words[0])
-
-
-def processes() -> Iterator[Process]:
-    """Every process that lives, as far as we may look."""
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with contextlib.suppress(OSError, IndexError):
-                words = (entry / "cmdline").read_bytes()
-                parent = int((entry / "stat").read_text(errors="replace").rpartition(")")[2].split()[1])
-                if words:
-                    yield Process(int(entry.name), parent, words, (entry / "environ").read_bytes())
-
-
-def descendants(pid: int) -> list[Process]:
-    """The children of a process, theirs, and so on."""
-    every = list(processes())
-    found: list[Process] = []
-    wanted = {pid}
-    while wanted:
-        children = [it for it in every if it.parent in wanted]
-        found += children
-        wanted = {it.pid for it in children}
-    return found
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,13 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
 from hermes_backup.errors import Fault
 from tests.coming import Cloud, Machine, settled
 from tests.pipeline.test_faults_disk import mounted, remount
+from tests.processes import processes
 from tests.site import messages_in
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounts are root's")
@@ -117,5 +117,4 @@ def test_nothing_of_the_command_writes_after_the_last_snapshot(begun: Cloud) -> 
 
 
 def _alive(machine: Machine) -> bool:
-    words = (Path(f"/proc/{it}/cmdline") for it in os.listdir("/proc") if it.isdigit())
-    return any(str(machine.home).encode() in it.read_bytes() for it in words if it.exists())
+    return any(os.fsencode(machine.home) in it.words for it in processes())

@@ -12,7 +12,8 @@ import pytest
 
 from hermes_backup.pipeline.agent import Options
 from hermes_backup.pipeline.notifying import message
-from tests.pipeline.ground import MEGABYTE, Ground, descendants, ground, processes
+from tests.pipeline.ground import MEGABYTE, Ground, ground
+from tests.processes import descendants, processes
 from tests.servers import S3Server
 
 __all__ = ["ground"]
