@@ -11,7 +11,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Process:
-    """A process; its words end with a zero byte each."""
+    """A process; its words end with a zero byte each, and its environment is empty where we may not read it."""
 
     pid: int
     parent: int
@@ -26,14 +26,21 @@ class Process:
 
 
 def processes() -> Iterator[Process]:
-    """Every process that lives, as far as we may look."""
+    """Every process that lives."""
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             with contextlib.suppress(OSError, IndexError):
                 words = (entry / "cmdline").read_bytes()
                 parent = int((entry / "stat").read_text(errors="replace").rpartition(")")[2].split()[1])
                 if words:
-                    yield Process(int(entry.name), parent, words, (entry / "environ").read_bytes())
+                    yield Process(int(entry.name), parent, words, _environment(entry))
+
+
+def _environment(entry: Path) -> bytes:
+    try:
+        return (entry / "environ").read_bytes()
+    except PermissionError:
+        return b""
 
 
 def descendants(pid: int) -> list[Process]:

@@ -293,13 +293,14 @@ def test_one_that_was_killed_while_it_unpacked_leaves_nothing_plain(
     assert left(target) == []
 
 
-def test_a_signal_before_it_is_shown_is_an_interruption(desk: Desk, target: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_before_it_is_shown_is_an_interruption(desk: Desk, target: Path, number: int) -> None:
     child = subprocess.Popen(
         [*PROGRAM, "mount", "prod", "vps1", str(target)], cwd=desk.root, stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         env={**os.environ, **folders(desk, target)},
     )  # fmt: skip
     until(lambda: bool(records(target)))
-    child.send_signal(signal.SIGINT)
+    child.send_signal(number)
     assert child.wait(120) in {130, 0}  # 0: it was there already
     assert left(target) == []

@@ -25,6 +25,7 @@ from hermes_backup.fleet.inventory import find_inventory
 from tests.fleet.ground import LOCAL, Ground
 from tests.fleet.machine import Machine
 from tests.keys import KeyMaker
+from tests.processes import processes
 from tests.servers import free_port
 from tests.site import PROGRAM, fill
 from tests.waiting import until
@@ -446,15 +447,9 @@ def test_an_interrupt_while_a_remote_and_a_host_do_not_answer(ground: Ground, ma
         )
         ground.settings(*ONLY_PUSH)
         child = ground.start("status", "./prod", "--json")
-        until(lambda: [it for it in Path("/proc").iterdir() if it.name.isdigit() and connects(it, ground.root)])
+        until(lambda: [it for it in processes() if it.program == "ssh" and os.fsencode(ground.root) in it.words])
         began = time.monotonic()
         child.send_signal(signal.SIGINT)
         out, err = child.communicate(timeout=120)
         assert (child.returncode, json.loads(out)["error"]["name"]) == (130, "HB-INTERRUPTED"), err
         assert time.monotonic() - began < 9  # the remote would have been waited for 10 s and more
-
-
-def connects(entry: Path, root: Path) -> bool:
-    """Tell whether a process is the ssh of this test."""
-    words = (entry / "cmdline").read_bytes()
-    return words.startswith(b"ssh\0") and os.fsencode(root) in words

@@ -70,6 +70,25 @@ def test_a_second_signal_does_not_disturb_the_cleaning_up(number: signal.Signals
     assert cleaned
 
 
+def test_a_second_signal_does_not_disturb_what_the_outer_of_two_blocks_cleans_up() -> None:
+    cleaned: list[bool] = []
+
+    def work() -> None:
+        with interruptible():
+            try:
+                with interruptible():
+                    _send(signal.SIGINT)
+                    time.sleep(20)
+            finally:
+                os.kill(os.getpid(), signal.SIGTERM)
+                time.sleep(0.05)
+                cleaned.append(True)
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert cleaned
+
+
 def test_afterwards_signals_are_what_they_were() -> None:
     before = [signal.getsignal(it) for it in ENDING]
     with interruptible():

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
 
 import pytest
 
+from hermes_backup.streams import folders
 from tests.pipeline.ground import needs_root
+
+if TYPE_CHECKING:
+    from _typeshed import TraceFunction
 
 OTHER = "somebody put another folder in its place"
 
@@ -45,3 +52,41 @@ def test_another_folder_in_its_place_is_refused_and_left_alone(
     (there,) = tmp_path.glob("mine-*")
     assert [it.name for it in there.iterdir()] == (["theirs"] if what == "full" else [])
     assert list((tmp_path / "taken").iterdir()) == []
+
+
+def test_a_signal_at_any_step_leaves_no_folder(tmp_path: Path) -> None:
+    """At each line in turn, as Python takes signals between two of its steps."""
+    steps = 0
+    while interrupted(tmp_path, steps):
+        gc.collect()  # what holds the block goes with the traceback
+        assert list(tmp_path.iterdir()) == [], f"after step {steps}"
+        steps += 1
+    assert steps > 10
+    assert list(tmp_path.iterdir()) == []
+
+
+def interrupted(parent: Path, after: int) -> bool:
+    """Make a private folder, and stop after so many steps of it; return whether it came so far."""
+    left = after
+
+    def step(frame: FrameType, event: str, argument: object) -> TraceFunction | None:
+        nonlocal left
+        if frame.f_code.co_filename != folders.__file__:
+            return None
+        if event == "line":
+            left -= 1
+            if left < 0:
+                sys.settrace(None)
+                raise KeyboardInterrupt
+        return step
+
+    before = sys.gettrace()
+    sys.settrace(step)
+    try:
+        with folders.private_folder(parent, "mine-"):
+            sys.settrace(None)
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(before)
+    return False

@@ -8,15 +8,14 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from hermes_backup.errors import DATA_DAMAGED, INTERRUPTED, MANIFEST_BAD, SNAPSHOT_MISSING, Fault, from_system
+from hermes_backup.errors import DATA_DAMAGED, INTERRUPTED, MANIFEST_BAD, SNAPSHOT_MISSING, Fault
 from hermes_backup.pipeline.choosing import Chosen, Seen, choose_among, newest_signed
 from hermes_backup.pipeline.config import HostConfig
 from hermes_backup.pipeline.executor import Follower
-from hermes_backup.pipeline.interruption import interruptible
+from hermes_backup.pipeline.interruption import stoppable
 from hermes_backup.pipeline.model import Pipeline
 from hermes_backup.pipeline.places import catalogs
 from hermes_backup.pipeline.unpacking import Source
@@ -155,7 +154,7 @@ class Shelf:
             return {}
         read: dict[SnapshotName, Look | Fault] = {}
         begun: deque[tuple[Known, Chunks]] = deque()
-        with _stoppable(), scratch.scratch() as folder:
+        with stoppable("ls"), scratch.scratch() as folder:
             loaded = [_bounded(it) for it in self._load(place, listed)]
             parts = [it.manifest.index for it in loaded if isinstance(it, Known) and it.manifest.index]
             place.fetch_many(folder_of(self.config.host, self.pipeline.name), [it.name for it in parts], folder)
@@ -214,14 +213,3 @@ def _index(known: Known, folder: Path) -> Part:
     if not (folder / part.name).exists():
         raise Fault(DATA_DAMAGED, f"{part.name} is not there any more")
     return part
-
-
-@contextmanager
-def _stoppable() -> Iterator[None]:
-    with interruptible():
-        try:
-            yield
-        except KeyboardInterrupt:
-            raise Fault(INTERRUPTED, "stopped by a signal; nothing was changed") from None
-        except OSError as error:
-            raise from_system(error, "ls") from None

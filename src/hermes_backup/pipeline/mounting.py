@@ -15,8 +15,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from hermes_backup.errors import STAGE_FAILED, Fault, from_system
+from hermes_backup.errors import STAGE_FAILED, Fault
 from hermes_backup.pipeline.executor import Follower
+from hermes_backup.pipeline.interruption import stoppable
 from hermes_backup.pipeline.unpacking import QUARANTINE, Source, unpacked
 from hermes_backup.stages.place import require_vacant
 from hermes_backup.stages.things import Report
@@ -59,11 +60,8 @@ def shown(source: Source, target: Path, records: Path, follower: Follower) -> It
     """
     target = target.expanduser().absolute()
     target = target.parent.resolve() / target.name
-    _prepare(records)
-    sweep(records, _RECORDS, _end_recorded)
-    scratch.sweep()
-    require_vacant(target)
-    with private_folder(records, _RECORDS) as folder:
+    with stoppable(_STAGE), _recorded(records) as folder:
+        require_vacant(target)
         write_private(folder / _BESIDE, os.fsencode(target.parent))  # before anything plain lies there
         with unpacked(source, follower, target.parent, leave_indexes=True) as (report, _):
             it = _planned(report.tree.root, target)
@@ -75,12 +73,15 @@ def shown(source: Source, target: Path, records: Path, follower: Follower) -> It
                 _end(it)
 
 
-def _prepare(records: Path) -> None:
-    try:
-        records.mkdir(parents=True, exist_ok=True, mode=0o700)
-        records.chmod(0o700)
-    except OSError as error:
-        raise from_system(error, _STAGE) from None
+@contextmanager
+def _recorded(records: Path) -> Iterator[Path]:
+    """End what killed runs left, and make a folder for what is written down of this one."""
+    records.mkdir(parents=True, exist_ok=True, mode=0o700)
+    records.chmod(0o700)
+    sweep(records, _RECORDS, _end_recorded)
+    scratch.sweep()
+    with private_folder(records, _RECORDS) as folder:
+        yield folder
 
 
 def until_stopped() -> None:

@@ -9,11 +9,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
-from hermes_backup.errors import INTERRUPTED, Fault, from_system
 from hermes_backup.pipeline.choosing import Chosen
 from hermes_backup.pipeline.config import HostConfig
 from hermes_backup.pipeline.executor import Follower, execute, naming
-from hermes_backup.pipeline.interruption import interruptible
+from hermes_backup.pipeline.interruption import stoppable
 from hermes_backup.pipeline.model import Pipeline
 from hermes_backup.snapshots.manifest import Manifest
 from hermes_backup.snapshots.signing import Pinned
@@ -79,7 +78,7 @@ def contents(source: Source, follower: Follower) -> Contents:
     Raises:
         Fault: why it cannot be trusted or decrypted; INTERRUPTED.
     """
-    with _stoppable("ls"), scratch.scratch() as folder:
+    with stoppable("ls"), scratch.scratch() as folder:
         context = source.context(folder, follower)
         snapshot = source.fetched(context, follower)
         return Contents(snapshot.manifest, source.decrypt.index(snapshot, context))
@@ -94,7 +93,7 @@ def opened(source: Source, follower: Follower, parent: Path | None = None) -> It
     Raises:
         Fault: why it cannot be trusted or decrypted; INTERRUPTED.
     """
-    with _stoppable("restore"):
+    with stoppable("restore"):
         if parent is not None:
             parent.mkdir(parents=True, exist_ok=True)
             sweep(parent, QUARANTINE)
@@ -150,14 +149,3 @@ def private_keys(config: HostConfig) -> Path | None:
     """Return the GNUPGHOME with the private keys: as declared, else as in the environment, else GnuPG's own."""
     declared = config.gnupghome or os.environ.get("GNUPGHOME", "")
     return Path(declared).expanduser() if declared else None
-
-
-@contextmanager
-def _stoppable(what: str) -> Iterator[None]:
-    with interruptible():
-        try:
-            yield
-        except KeyboardInterrupt:
-            raise Fault(INTERRUPTED, "stopped by a signal; nothing was changed", where=what) from None
-        except OSError as error:
-            raise from_system(error, what) from None

@@ -9,8 +9,8 @@ import errno
 import fcntl
 import os
 import re
+import secrets
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -18,7 +18,7 @@ from pathlib import Path
 
 from hermes_backup.streams.process import run
 
-_ENDING = "[a-z0-9_]{8}"  # as mkdtemp ends its names
+_ENDING = "[0-9a-f]{8}"
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -38,16 +38,14 @@ def held_folder(parent: Path, prefix: str) -> Iterator[Path]:
 
 @contextmanager
 def _private(parent: Path, prefix: str) -> Iterator[tuple[Path, int]]:
-    folder, descriptor = _made(parent, prefix)
+    folder = parent / f"{prefix}{secrets.token_hex(4)}"  # known before it is made: a signal may come in between
+    descriptor = None
     try:
+        descriptor = _made(folder)
         yield folder, descriptor
     finally:
-        try:
-            _empty(descriptor)
-            with suppress(OSError):  # renamed by whom the folder above belongs to: it is empty now
-                folder.rmdir()
-        finally:
-            os.close(descriptor)
+        if descriptor is not None:
+            _unmake(folder, descriptor)
 
 
 def sweep(parent: Path, prefix: str, before: Callable[[Path], None] = lambda _: None) -> None:
@@ -102,18 +100,39 @@ def _empty(descriptor: int) -> None:
         run(["rm", "--recursive", "--force", "--", *left], stage="clean")
 
 
-def _made(parent: Path, prefix: str) -> tuple[Path, int]:
+def _made(folder: Path) -> int:
+    """Make it, and return a descriptor that holds its lock; what a signal ends leaves nothing."""
     while True:
-        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
-        with suppress(FileNotFoundError):  # swept before it was locked: once more
-            descriptor = os.open(folder, _DIRECTORY)
-            try:
-                _locked(descriptor)
-                _require_own(folder, descriptor)
-            except BaseException:
-                os.close(descriptor)
-                raise
-            return folder, descriptor
+        try:
+            folder.mkdir(mode=0o700)
+            with suppress(FileNotFoundError):  # swept before it was locked: once more
+                return _opened(folder)
+        except OSError:  # what lies there is somebody else's
+            raise
+        except BaseException:
+            with suppress(OSError):
+                folder.rmdir()
+            raise
+
+
+def _opened(folder: Path) -> int:
+    descriptor = os.open(folder, _DIRECTORY)
+    try:
+        _locked(descriptor)
+        _require_own(folder, descriptor)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _unmake(folder: Path, descriptor: int) -> None:
+    try:
+        _empty(descriptor)
+        with suppress(OSError):  # renamed by whom the folder above belongs to: it is empty now
+            folder.rmdir()
+    finally:
+        os.close(descriptor)
 
 
 def _require_own(folder: Path, descriptor: int) -> None:
