@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -303,4 +304,16 @@ def test_a_signal_before_it_is_shown_is_an_interruption(desk: Desk, target: Path
     until(lambda: bool(records(target)))
     child.send_signal(number)
     assert child.wait(120) in {130, 0}  # 0: it was there already
+    assert left(target) == []
+
+
+@pytest.mark.parametrize("block", ["_recorded", "private_folder", "_private", "opened", "unpacked"])
+def test_a_signal_when_a_block_is_half_entered_leaves_nothing(desk: Desk, target: Path, block: str) -> None:
+    argv = [sys.executable, "-m", "tests.cli.half_entered", block, "mount", "prod", "vps1", str(target)]
+    here = str(Path(__file__).parents[2])
+    done = subprocess.run(
+        argv, cwd=desk.root, env={**os.environ, **folders(desk, target), "PYTHONPATH": here}, capture_output=True,
+        timeout=120, check=False,
+    )  # fmt: skip
+    assert (done.returncode, b"stopped by a signal" in done.stderr) == (130, True), done.stderr.decode()
     assert left(target) == []

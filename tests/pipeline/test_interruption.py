@@ -6,10 +6,12 @@ import os
 import signal
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
 from hermes_backup.pipeline.interruption import interruptible
+from hermes_backup.streams.folders import private_folder
 
 ENDING = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
@@ -87,6 +89,19 @@ def test_a_second_signal_does_not_disturb_what_the_outer_of_two_blocks_cleans_up
     with pytest.raises(KeyboardInterrupt):
         work()
     assert cleaned
+
+
+def test_a_signal_while_a_private_folder_is_emptied_leaves_nothing_of_it(tmp_path: Path) -> None:
+    def work() -> None:
+        with interruptible(), private_folder(tmp_path, "mine-") as folder:
+            for number in range(20_000):
+                (folder / str(number)).touch()
+            _send(signal.SIGTERM)
+            time.sleep(0.09)  # it comes 0.1 s after it was sent
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_afterwards_signals_are_what_they_were() -> None:

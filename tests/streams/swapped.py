@@ -3,16 +3,18 @@
 Usage: swapped.py PARENT EVENT WHAT. EVENT is the moment, an audit event of Python (sys.audit, "Audit events table")
 right before the system call: "open" of the folder that was just made, or "fcntl.flock" of the open one. WHAT takes its
 place: "same" is nothing else, "strange" is another user's, "lent" one that others may write to, "full" one with
-something in it, "plain" another private one, "link" a link to one. Prints where the folder is, or what was refused.
+something in it, "plain" another private one, "link" a link to one. "swept" and "locked" put nothing there: another
+process of this user sweeps it, or has locked it to do so. Prints where the folder is, or what was refused.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import sys
 from pathlib import Path
 
-from hermes_backup.streams.folders import private_folder
+from hermes_backup.streams.folders import private_folder, sweep
 
 parent, moment, what = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
 done = False
@@ -25,6 +27,12 @@ def put_another(event: str, arguments: tuple[object, ...]) -> None:
     (made,) = parent.glob("mine-*")
     done = True
     if what == "same":
+        return
+    if what == "swept":
+        sweep(parent, "mine-")
+        return
+    if what == "locked":
+        fcntl.flock(os.open(made, os.O_RDONLY), fcntl.LOCK_EX)
         return
     made.rename(parent / "taken")
     other = parent / "other" if what == "link" else made

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import subprocess
 import sys
 from pathlib import Path
@@ -54,19 +53,34 @@ def test_another_folder_in_its_place_is_refused_and_left_alone(
     assert list((tmp_path / "taken").iterdir()) == []
 
 
+@pytest.mark.parametrize("moment", ["open", "fcntl.flock"])
+def test_one_that_is_swept_before_it_is_locked_is_made_once_more(tmp_path: Path, moment: str) -> None:
+    said = made(tmp_path, moment, "swept")
+    assert said.startswith("made mine-")
+    assert said.endswith("True")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_that_somebody_locks_first_is_left_to_them(tmp_path: Path) -> None:
+    said = made(tmp_path, "fcntl.flock", "locked")
+    (theirs,) = tmp_path.iterdir()
+    assert said.startswith("made mine-")
+    assert said.endswith("True")
+    assert theirs.name not in said
+
+
 def test_a_signal_at_any_step_leaves_no_folder(tmp_path: Path) -> None:
-    """At each line in turn, as Python takes signals between two of its steps."""
+    """At each line in turn, of making and of removing it, as Python takes signals between two of its steps."""
     steps = 0
     while interrupted(tmp_path, steps):
-        gc.collect()  # what holds the block goes with the traceback
         assert list(tmp_path.iterdir()) == [], f"after step {steps}"
         steps += 1
-    assert steps > 10
+    assert steps > 40
     assert list(tmp_path.iterdir()) == []
 
 
 def interrupted(parent: Path, after: int) -> bool:
-    """Make a private folder, and stop after so many steps of it; return whether it came so far."""
+    """Make a private folder with something in it, and stop after so many steps; return whether it came so far."""
     left = after
 
     def step(frame: FrameType, event: str, argument: object) -> TraceFunction | None:
@@ -83,8 +97,10 @@ def interrupted(parent: Path, after: int) -> bool:
     before = sys.gettrace()
     sys.settrace(step)
     try:
-        with folders.private_folder(parent, "mine-"):
-            sys.settrace(None)
+        with folders.private_folder(parent, "mine-") as folder:
+            (folder / "below").mkdir()
+            (folder / "below" / "plain").touch()
+            (folder / "plain").touch()
     except KeyboardInterrupt:
         return True
     finally:

@@ -90,8 +90,11 @@ def main() -> None:
     try:
         app()
     except Exception as error:  # whatever it is, it has a name and an exit code
-        fault = error if isinstance(error, Fault) else _unforeseen(error)
-        sys.exit(tell(fault, as_json="--json" in sys.argv))
+        code = tell(error if isinstance(error, Fault) else _unforeseen(error), as_json="--json" in sys.argv)
+    else:
+        return
+    gc.collect()  # a block that a signal found half entered is left when the error's frames go
+    sys.exit(code)
 
 
 def _unforeseen(error: Exception) -> Fault:

@@ -154,7 +154,7 @@ class Shelf:
             return {}
         read: dict[SnapshotName, Look | Fault] = {}
         begun: deque[tuple[Known, Chunks]] = deque()
-        with stoppable("ls"), scratch.scratch() as folder:
+        with stoppable("list of files"), scratch.scratch() as folder:
             loaded = [_bounded(it) for it in self._load(place, listed)]
             parts = [it.manifest.index for it in loaded if isinstance(it, Known) and it.manifest.index]
             place.fetch_many(folder_of(self.config.host, self.pipeline.name), [it.name for it in parts], folder)

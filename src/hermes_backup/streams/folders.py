@@ -18,34 +18,86 @@ from pathlib import Path
 
 from hermes_backup.streams.process import run
 
-_ENDING = "[0-9a-f]{8}"
+_ENDING = "[a-z0-9_]{8}"  # ours are hexadecimal; those of tempfile.mkdtemp may be any of these
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @contextmanager
 def private_folder(parent: Path, prefix: str) -> Iterator[Path]:
     """Make a private folder, locked as long as it lives, and remove it afterwards."""
-    with _private(parent, prefix) as (folder, _):
-        yield folder
+    with _private(parent, prefix) as made:
+        yield made.path
 
 
 @contextmanager
 def held_folder(parent: Path, prefix: str) -> Iterator[Path]:
     """Make a private folder as :func:`private_folder` does, and give a path that leads to it whoever renames it."""
-    with _private(parent, prefix) as (_, descriptor):
-        yield _held(descriptor)
+    with _private(parent, prefix) as made:
+        yield made.held
 
 
 @contextmanager
-def _private(parent: Path, prefix: str) -> Iterator[tuple[Path, int]]:
-    folder = parent / f"{prefix}{secrets.token_hex(4)}"  # known before it is made: a signal may come in between
-    descriptor = None
+def _private(parent: Path, prefix: str) -> Iterator[_Private]:
+    it = _Private(parent, prefix)
     try:
-        descriptor = _made(folder)
-        yield folder, descriptor
+        try:
+            it.make()
+            yield it
+        finally:
+            it.clear()
     finally:
-        if descriptor is not None:
-            _unmake(folder, descriptor)
+        it.clear()  # once more: a signal may have come in its midst, and further ones are ignored since
+        it.close()
+
+
+class _Private:
+    """A private folder from before it is made until it is gone; whatever step a signal comes after, it can be removed.
+
+    What is made is noted by who makes it: a signal may come before an answer reaches who asked. ``held`` leads to it
+    whoever renames it.
+    """
+
+    def __init__(self, parent: Path, prefix: str) -> None:
+        self.path = self.held = parent
+        self._beginning = parent / prefix
+        self._descriptor: int | None = None
+
+    def make(self) -> None:
+        while self._descriptor is None:
+            self.path = self._beginning.with_name(f"{self._beginning.name}{secrets.token_hex(4)}")
+            try:
+                with suppress(FileExistsError):
+                    self.path.mkdir(mode=0o700)
+                    self._hold()
+            except OSError:  # what lies there may be somebody else's
+                raise
+            except BaseException:
+                with suppress(OSError):
+                    self.path.rmdir()
+                raise
+
+    def clear(self) -> None:
+        if self._descriptor is not None:
+            with suppress(FileNotFoundError):  # it is gone already
+                _empty(self._descriptor)
+            with suppress(OSError):  # renamed by whom the folder above belongs to: it is empty now
+                self.path.rmdir()
+
+    def close(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+
+    def _hold(self) -> None:
+        with suppress(FileNotFoundError, BlockingIOError):  # swept before it was locked: another one
+            descriptor = os.open(self.path, _DIRECTORY)
+            try:
+                _locked(descriptor)
+                _require_own(self.path, descriptor)
+                self.held = _held(descriptor)
+                self._descriptor = descriptor
+            finally:
+                if self._descriptor is None:
+                    os.close(descriptor)
 
 
 def sweep(parent: Path, prefix: str, before: Callable[[Path], None] = lambda _: None) -> None:
@@ -100,41 +152,6 @@ def _empty(descriptor: int) -> None:
         run(["rm", "--recursive", "--force", "--", *left], stage="clean")
 
 
-def _made(folder: Path) -> int:
-    """Make it, and return a descriptor that holds its lock; what a signal ends leaves nothing."""
-    while True:
-        try:
-            folder.mkdir(mode=0o700)
-            with suppress(FileNotFoundError):  # swept before it was locked: once more
-                return _opened(folder)
-        except OSError:  # what lies there is somebody else's
-            raise
-        except BaseException:
-            with suppress(OSError):
-                folder.rmdir()
-            raise
-
-
-def _opened(folder: Path) -> int:
-    descriptor = os.open(folder, _DIRECTORY)
-    try:
-        _locked(descriptor)
-        _require_own(folder, descriptor)
-    except BaseException:
-        os.close(descriptor)
-        raise
-    return descriptor
-
-
-def _unmake(folder: Path, descriptor: int) -> None:
-    try:
-        _empty(descriptor)
-        with suppress(OSError):  # renamed by whom the folder above belongs to: it is empty now
-            folder.rmdir()
-    finally:
-        os.close(descriptor)
-
-
 def _require_own(folder: Path, descriptor: int) -> None:
     """Make sure that what was opened is what was made: whoever owns the folder above may put another in its place."""
     there, opened = folder.lstat(), os.fstat(descriptor)
@@ -157,8 +174,15 @@ def _sweep(path: Path, before: Callable[[Path], None]) -> None:
 
 
 def _locked(descriptor: int) -> bool:
+    """Lock it, and say whether the file system knows locks.
+
+    Raises:
+        BlockingIOError: somebody else has locked it.
+    """
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
     except OSError:
         return False
     return True
