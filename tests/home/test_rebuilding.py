@@ -155,6 +155,53 @@ def test_progress_is_told_and_may_end_it(source: Path, target: Path) -> None:
     assert hits(target, "many") == hits(source, "many")
 
 
+def segments(path: Path, table: str = "fts") -> int:
+    """How many segments an index has (FTS5, "The %_idx table")."""
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        (found,) = connection.execute(f"SELECT count(DISTINCT segid) FROM {table}_idx").fetchone()
+        return int(found)
+
+
+SMALL = "INSERT INTO fts(fts, rank) VALUES('hashsize', 1024), ('pgsz', 64)"  # many segments, and many pages
+
+
+@pytest.mark.parametrize("setting", ["", "automerge", "crisismerge"])
+def test_an_index_is_merged_to_one_segment_and_later_as_it_was_set_up(source: Path, target: Path, setting: str) -> None:
+    make(source, CARRYING, rows=MANY)
+    change(source, f"{SMALL}; INSERT INTO fts(fts, rank) VALUES('{setting}', 7)" if setting else SMALL)
+    seen: list[tuple[int, int]] = []
+    done = lean(source, target)
+    rebuild(target, done.left_out, deadline=30, progress=lambda *it: seen.append(it))
+    assert segments(target) == 1
+    assert len([it for it in seen if it[0] > 0.86 * 4999]) > 2, "merging is told, too"
+    assert seen == sorted(seen)
+    assert seen[-1] == (4999, 4999)
+    settings = "SELECT * FROM fts_config ORDER BY k"
+    with reading(source) as before, reading(target) as after:
+        assert before.execute(settings).fetchall() == after.execute(settings).fetchall()
+    for number in range(6000, 6040):
+        change(target, f"INSERT INTO messages (id, content) VALUES ({number}, 'later {'word ' * number}')")
+    assert 1 < segments(target) < 20  # it merges by itself again
+    checked(target)
+
+
+@pytest.mark.parametrize("why", [InterruptedError, KeyboardInterrupt])
+def test_merging_may_be_ended(source: Path, target: Path, why: type[BaseException]) -> None:
+    make(source, CARRYING, rows=MANY)
+    change(source, SMALL)
+    done = lean(source, target)
+    before = facts(target)
+
+    def end(rows: int, total: int) -> None:
+        if rows > 0.9 * total:
+            raise why
+
+    with pytest.raises(why):
+        rebuild(target, done.left_out, deadline=30, progress=end)
+    assert facts(target) == before
+    checked(source)
+
+
 def test_the_deadline_holds(source: Path, target: Path) -> None:
     make(source, CARRYING, rows=MANY)
     done = lean(source, target)
