@@ -202,6 +202,29 @@ def test_merging_may_be_ended(source: Path, target: Path, why: type[BaseExceptio
     checked(source)
 
 
+def test_a_count_that_is_absurd_and_a_table_that_only_looks_like_an_index_are_no_accident(
+    source: Path, target: Path
+) -> None:
+    """The statements are the word of a host that may have been taken over."""
+    make(source, CARRYING)
+    one = replace(lean(source, target).left_out[0], rows=10**400)
+    seen: list[tuple[int, int]] = []
+    rebuild(target, [one], deadline=30, progress=lambda *it: seen.append(it))
+    assert all(done <= total for done, total in seen)
+    forged = replace(
+        one, table="no", create="CREATE VIEW no AS SELECT 1 AS no, 2 AS rank", insert="INSERT INTO sink SELECT 1",
+        settings=(
+            "CREATE TABLE IF NOT EXISTS sink (a)", "CREATE TABLE IF NOT EXISTS no_data (a)",
+            "CREATE TABLE IF NOT EXISTS no_config (k)",
+            "CREATE TRIGGER IF NOT EXISTS into_no INSTEAD OF INSERT ON no BEGIN INSERT INTO sink VALUES (1), (2); END",
+        ), condition="", triggers=(),
+    )  # fmt: skip
+    before = facts(target)
+    with pytest.raises(DatabaseBroken, match="deadline"):  # such a "merge" never ends
+        rebuild(target, [forged], deadline=1)
+    assert facts(target) == before
+
+
 def test_the_deadline_holds(source: Path, target: Path) -> None:
     make(source, CARRYING, rows=MANY)
     done = lean(source, target)

@@ -93,7 +93,7 @@ def test_in_a_home_that_is_a_mount_point(site: Site) -> None:
     before = picture(site.home)
     spoil(site)
     with mounted("--bind", site.home, site.home):
-        (site.home / ".hermes-restore-abcdefgh").mkdir()  # as a killed one leaves it
+        (site.home / ".hermes-restore-abcdef01").mkdir()  # as a killed one leaves it
         done, _ = sent(site, ["SOUL.md", "memories/MEMORY.md"]).put()
     now = picture(site.home)
     assert [now[it] for it in ("SOUL.md", "memories/MEMORY.md")] == [

@@ -4,7 +4,8 @@ Usage: swapped.py PARENT EVENT WHAT. EVENT is the moment, an audit event of Pyth
 right before the system call: "open" of the folder that was just made, or "fcntl.flock" of the open one. WHAT takes its
 place: "same" is nothing else, "strange" is another user's, "lent" one that others may write to, "full" one with
 something in it, "plain" another private one, "link" a link to one. "swept" and "locked" put nothing there: another
-process of this user sweeps it, or has locked it to do so. Prints where the folder is, or what was refused.
+process of this user sweeps it, or has locked it to do so; "all locked" locks each that is made. Prints where the folder
+is, or what was refused.
 """
 
 from __future__ import annotations
@@ -31,8 +32,9 @@ def put_another(event: str, arguments: tuple[object, ...]) -> None:
     if what == "swept":
         sweep(parent, "mine-")
         return
-    if what == "locked":
+    if what in ("locked", "all locked"):
         fcntl.flock(os.open(made, os.O_RDONLY), fcntl.LOCK_EX)
+        done = what == "locked"
         return
     made.rename(parent / "taken")
     other = parent / "other" if what == "link" else made

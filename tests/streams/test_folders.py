@@ -61,12 +61,16 @@ def test_one_that_is_swept_before_it_is_locked_is_made_once_more(tmp_path: Path,
     assert list(tmp_path.iterdir()) == []
 
 
-def test_one_that_somebody_locks_first_is_left_to_them(tmp_path: Path) -> None:
+def test_one_that_somebody_locks_first_is_given_up_for_another(tmp_path: Path) -> None:
     said = made(tmp_path, "fcntl.flock", "locked")
-    (theirs,) = tmp_path.iterdir()
     assert said.startswith("made mine-")
     assert said.endswith("True")
-    assert theirs.name not in said
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_where_somebody_locks_each_of_them_it_is_refused(tmp_path: Path) -> None:
+    assert made(tmp_path, "fcntl.flock", "all locked").startswith("refused: somebody else takes each folder")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_signal_at_any_step_leaves_no_folder(tmp_path: Path) -> None:
@@ -76,6 +80,20 @@ def test_a_signal_at_any_step_leaves_no_folder(tmp_path: Path) -> None:
         assert list(tmp_path.iterdir()) == [], f"after step {steps}"
         steps += 1
     assert steps > 40
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_cannot_be_emptied_is_not_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process may sweep it then."""
+
+    def refuse(_: int) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(folders, "_empty", refuse)
+    with pytest.raises(PermissionError), folders.private_folder(tmp_path, "mine-"):
+        pass
+    monkeypatch.undo()
+    folders.sweep(tmp_path, "mine-")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -90,6 +90,7 @@ def main() -> None:
     try:
         app()
     except Exception as error:  # whatever it is, it has a name and an exit code
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # what it left half done is cleaned up now
         code = tell(error if isinstance(error, Fault) else _unforeseen(error), as_json="--json" in sys.argv)
     else:
         return

@@ -18,7 +18,8 @@ from pathlib import Path
 
 from hermes_backup.streams.process import run
 
-_ENDING = "[a-z0-9_]{8}"  # ours are hexadecimal; those of tempfile.mkdtemp may be any of these
+_ENDING = "[0-9a-f]{8}"
+_TRIES = 10
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -46,8 +47,10 @@ def _private(parent: Path, prefix: str) -> Iterator[_Private]:
         finally:
             it.clear()
     finally:
-        it.clear()  # once more: a signal may have come in its midst, and further ones are ignored since
-        it.close()
+        try:
+            it.clear()  # once more: a signal may have come in its midst, and further ones are ignored since
+        finally:
+            it.close()
 
 
 class _Private:
@@ -63,7 +66,7 @@ class _Private:
         self._descriptor: int | None = None
 
     def make(self) -> None:
-        while self._descriptor is None:
+        for _ in range(_TRIES):
             self.path = self._beginning.with_name(f"{self._beginning.name}{secrets.token_hex(4)}")
             try:
                 with suppress(FileExistsError):
@@ -72,9 +75,14 @@ class _Private:
             except OSError:  # what lies there may be somebody else's
                 raise
             except BaseException:
-                with suppress(OSError):
-                    self.path.rmdir()
+                self._give_up()
                 raise
+            if self._descriptor is not None:
+                return
+            self._give_up()
+        raise BlockingIOError(
+            errno.EAGAIN, "somebody else takes each folder before it is locked", str(self.path.parent)
+        )
 
     def clear(self) -> None:
         if self._descriptor is not None:
@@ -86,6 +94,10 @@ class _Private:
     def close(self) -> None:
         if self._descriptor is not None:
             os.close(self._descriptor)
+
+    def _give_up(self) -> None:
+        with suppress(OSError):
+            self.path.rmdir()
 
     def _hold(self) -> None:
         with suppress(FileNotFoundError, BlockingIOError):  # swept before it was locked: another one

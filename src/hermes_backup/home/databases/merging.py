@@ -25,15 +25,15 @@ def put_off(connection: sqlite3.Connection, table: str) -> None:
         connection.execute(_command(table, name, value))
 
 
-def merge(connection: sqlite3.Connection, table: str, told: Callable[[float], None]) -> None:
-    """Merge all segments to one; ``told`` is called with the part that is done, and what it raises ends it."""
+def merge(connection: sqlite3.Connection, table: str, told: Callable[[int, int], None]) -> None:
+    """Merge all segments to one; ``told`` is called with pages done and pages in all, and what it raises ends it."""
     (pages,) = connection.execute(f"SELECT count(*) FROM {quoted(f'{table}_data')}").fetchone()  # noqa: S608 - quoted
     at_once = 1 + pages // _STEPS
     done = 0
     more = _merged(connection, table, -at_once)
     while more:
         done += at_once
-        told(min(1.0, done / pages))
+        told(min(done, pages), pages)
         more = _merged(connection, table, at_once)
 
 

@@ -21,7 +21,7 @@ _FORBIDDEN = frozenset((sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_DETACH))
 _CACHE_KIB = 64 << 10
 _COUNTED = "hb_counted"
 _ROWS_BETWEEN_LOOKS = 200
-_INDEXING = 0.85  # of the time; the rest is merging (measured)
+_INDEXING = 85  # of 100 parts of the time; the rest is merging (measured)
 
 
 def rebuild(path: Path, left_out: Sequence[LeftOut], *, deadline: float, progress: Progress = no_progress) -> None:
@@ -106,7 +106,7 @@ class _Rows:
         self.dropped: list[BaseException] = []
         self._connection = connection
         self._read = 0
-        self._merged = 0.0
+        self._merged = 0
         self._total = total
         self._end = end
         self._progress = progress
@@ -127,12 +127,12 @@ class _Rows:
                 self._connection.interrupt()
 
     @contextlib.contextmanager
-    def merging(self, rows: int) -> Iterator[Callable[[float], None]]:
-        """Give what is to be told which part of the index of so many rows is merged."""
+    def merging(self, rows: int) -> Iterator[Callable[[int, int], None]]:
+        """Give what is to be told how much of the index of so many rows is merged."""
         before = self._merged
 
-        def told(part: float) -> None:
-            self._merged = before + rows * part
+        def told(done: int, total: int) -> None:
+            self._merged = before + rows * done // max(1, total)
             self._look()
 
         yield told
@@ -141,7 +141,7 @@ class _Rows:
     def tell(self) -> None:
         """Tell how far it is; rows that are read and passed over count too, up to all."""
         read = min(self._read, self._total)
-        self._progress(int(read * _INDEXING + self._merged * (1 - _INDEXING)), self._total)
+        self._progress((read * _INDEXING + self._merged * (100 - _INDEXING)) // 100, self._total)
 
     def _look(self) -> None:
         if time.monotonic() > self._end:
