@@ -62,12 +62,12 @@ class _Private:
 
     def __init__(self, parent: Path, prefix: str) -> None:
         self.path = self.held = parent
-        self._beginning = parent / prefix
+        self._parent, self._prefix = parent, prefix
         self._descriptor: int | None = None
 
     def make(self) -> None:
         for _ in range(_TRIES):
-            self.path = self._beginning.with_name(f"{self._beginning.name}{secrets.token_hex(4)}")
+            self.path = self._parent / f"{self._prefix}{secrets.token_hex(4)}"
             try:
                 with suppress(FileExistsError):
                     self.path.mkdir(mode=0o700)
@@ -75,28 +75,25 @@ class _Private:
             except OSError:  # what lies there may be somebody else's
                 raise
             except BaseException:
-                self._give_up()
+                self._remove_empty()
                 raise
             if self._descriptor is not None:
                 return
-            self._give_up()
-        raise BlockingIOError(
-            errno.EAGAIN, "somebody else takes each folder before it is locked", str(self.path.parent)
-        )
+            self._remove_empty()
+        raise BlockingIOError(errno.EAGAIN, "somebody else takes each folder before it is locked", str(self._parent))
 
     def clear(self) -> None:
         if self._descriptor is not None:
             with suppress(FileNotFoundError):  # it is gone already
                 _empty(self._descriptor)
-            with suppress(OSError):  # renamed by whom the folder above belongs to: it is empty now
-                self.path.rmdir()
+            self._remove_empty()
 
     def close(self) -> None:
         if self._descriptor is not None:
             os.close(self._descriptor)
 
-    def _give_up(self) -> None:
-        with suppress(OSError):
+    def _remove_empty(self) -> None:
+        with suppress(OSError):  # renamed by whom the folder above belongs to: it is empty now
             self.path.rmdir()
 
     def _hold(self) -> None:

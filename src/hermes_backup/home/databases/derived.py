@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from hermes_backup.home.databases.facts import quoted
-from hermes_backup.home.databases.fulltext import FullText, full_text_tables, why_not_made
+from hermes_backup.home.databases.fulltext import FullText, command, full_text_tables, why_not_made
 from hermes_backup.home.databases.schema import Entry, mentions
 from hermes_backup.home.databases.sql_text import folded
 from hermes_backup.home.databases.tables import read_table
@@ -218,7 +218,6 @@ def _comparisons(connection: sqlite3.Connection, table: FullText, filling: Inser
 
 def _settings(connection: sqlite3.Connection, table: FullText) -> tuple[str, ...]:
     """Return the statements that set it up as it is: how it ranks, how it merges."""
-    name = quoted(table.table)
     config = table.table + "_config"
     if config not in table.shadows:
         raise _Unproven("nothing tells how it is set up")
@@ -226,7 +225,7 @@ def _settings(connection: sqlite3.Connection, table: FullText) -> tuple[str, ...
     found = connection.execute(query).fetchall()
     if unknown := [str(key) for key, _ in found if key not in _SETTINGS]:
         raise _Unproven(f"its setting {unknown[0]} is not understood")
-    return tuple(f"INSERT INTO {name} ({name}, rank) VALUES ('{key}', {value})" for key, value in found)  # noqa: S608
+    return tuple(command(table.table, key, value) for key, value in found)
 
 
 def _entry(schema: Sequence[Entry], name: str) -> Entry | None:

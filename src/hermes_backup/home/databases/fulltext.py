@@ -7,7 +7,7 @@ import sqlite3
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hermes_backup.home.databases.facts import broken, reading
+from hermes_backup.home.databases.facts import broken, quoted, reading
 from hermes_backup.home.databases.schema import Entry, mentions, read_schema
 from hermes_backup.home.databases.sql_text import Token, divided, enclosed, folded, tokens
 from hermes_backup.home.databases.triggers import Trigger, read_trigger
@@ -132,3 +132,11 @@ def why_not_made(sql: str) -> str:
         except sqlite3.Error as error:
             return f"SQLite says: {error}"
     return ""
+
+
+def command(table: str, name: str, value: int | str) -> str:
+    """Return the statement that tells a table something: a setting, or what to do (FTS5, "Special INSERT Commands").
+
+    ``value`` is written as SQL.
+    """
+    return f"INSERT INTO {quoted(table)} ({quoted(table)}, rank) VALUES ('{name}', {value})"  # noqa: S608 - quoted

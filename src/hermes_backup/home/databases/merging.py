@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hermes_backup.home.databases.facts import quoted
+from hermes_backup.home.databases.fulltext import command
 
 if TYPE_CHECKING:
     import sqlite3
@@ -22,7 +23,7 @@ _STEPS = 10  # of merging; at the start of each FTS5 looks for its place in ever
 def put_off(connection: sqlite3.Connection, table: str) -> None:
     """Let FTS5 merge hardly anything of a table from now on."""
     for name, value in _MEANWHILE.items():
-        connection.execute(_command(table, name, value))
+        connection.execute(command(table, name, value))
 
 
 def merge(connection: sqlite3.Connection, table: str, told: Callable[[int, int], None]) -> None:
@@ -48,9 +49,5 @@ def as_declared(connection: sqlite3.Connection, table: str, settings: Sequence[s
 def _merged(connection: sqlite3.Connection, table: str, pages: int) -> bool:
     """Merge so many pages, of all segments where negative; say whether there were any (FTS5, "The merge Command")."""
     before = connection.total_changes
-    connection.execute(_command(table, "merge", pages))
+    connection.execute(command(table, "merge", pages))
     return connection.total_changes - before > 1
-
-
-def _command(table: str, name: str, value: int) -> str:
-    return f"INSERT INTO {quoted(table)} ({quoted(table)}, rank) VALUES ('{name}', {value})"  # noqa: S608 - quoted
