@@ -39,7 +39,7 @@ MEANINGS = {
     ExitCode.LOCKED: "another run holds the lock",
     ExitCode.KEY: "a key is missing, expired, or cannot do its job",
     ExitCode.VERIFY: "verification, restore check or drill failed",
-    ExitCode.STALE: "stale: the newest snapshot or drill is older than allowed",
+    ExitCode.STALE: "stale: the newest snapshot or drill is older than allowed, or snapshots do not count",
     ExitCode.INTERRUPTED: "interrupted, and cleaned up",
 }
 
@@ -201,7 +201,7 @@ REMOTE_NAME = Kind(
 PRUNE_CLOCK = Kind(
     "HB-PRUNE-CLOCK",
     _C.STAGE,
-    "The clock stands before the newest snapshot; nothing is pruned.",
+    "The clock stands before every snapshot, or before an earlier look at them; nothing is pruned.",
     "Set the clock, then prune again.",
 )
 BUG = Kind(
@@ -321,6 +321,13 @@ ROLLBACK = Kind(
     _C.VERIFY,
     "A place lacks the newest snapshot that another place of the same pipeline holds, or that it once held itself.",
     "A push failed, or somebody deleted or replaced there: look at list, and restore from the place that has it.",
+)
+SNAPSHOT_SUSPECT = Kind(
+    "HB-SNAPSHOT-SUSPECT",
+    _C.VERIFY,
+    "The host's key signed a snapshot that no run of its schedule explains; it does not count, and is not deleted.",
+    "Look whose it is: hermes-backup logs INVENTORY HOST. Move what is not the host's aside: hermes-backup quarantine "
+    "INVENTORY HOST. What is the host's counts by: hermes-backup quarantine INVENTORY HOST --trust.",
 )
 DATA_DAMAGED = Kind(
     "HB-DATA-DAMAGED",

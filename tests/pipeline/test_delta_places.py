@@ -11,11 +11,13 @@ import pytest
 
 from hermes_backup.errors import REMOTE_UNREACHABLE, Fault
 from hermes_backup.pipeline.agent import Options
+from hermes_backup.pipeline.cadence import pace
 from hermes_backup.snapshots.folder import FolderPlace
 from hermes_backup.snapshots.place import StoredFile
 from hermes_backup.snapshots.remote import RclonePlace
 from hermes_backup.snapshots.retention import Rules
-from hermes_backup.stages.prune import thin
+from hermes_backup.snapshots.sightings import Sightings
+from hermes_backup.stages.expire import look, read_all, thin
 from tests.pipeline.forge import FOLDER, faults, pinned, verified
 from tests.pipeline.test_delta import DELTA, back_up, base_folder, grow, manifest, noisy, stages
 from tests.servers import PutOnlyFront, S3Server
@@ -114,7 +116,10 @@ def test_after_a_full_one_that_is_not_kept_no_delta_names_an_older_one(site: Sit
     assert site.run(wanted).state == "failed"
     assert manifest(site, "000002", good).kind == "full"
     with pinned(site) as pin:
-        thin(FolderPlace(good), ("vps1", "nightly"), Rules(keep_last=1), pin, datetime.now(timezone.utc))
+        (stock,), _ = read_all([FolderPlace(good)], "vps1", "nightly", pin)
+        now = datetime.now(timezone.utc)
+        seen = look(Sightings(fingerprint=pin.fingerprint), [stock], now, pace(None), complete=True)
+        thin(stock, seen, Rules(keep_last=1), now)
     bad.unlink()
     (site.root / "away").rename(bad)
     grow(site)

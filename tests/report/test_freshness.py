@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hermes_backup.pipeline.cadence import longest_pause, pace, shortest_pause
 from hermes_backup.pipeline.model import Schedule
-from hermes_backup.report.freshness import SKEW, Freshness, allowed_age, judge, longest_pause, worst
+from hermes_backup.report.freshness import Freshness, allowed_age, judge, worst
+from hermes_backup.snapshots.retention import SKEW
 
 DAY = timedelta(days=1)
 MOMENTS = st.integers(0, 4_000_000_000).map(lambda it: datetime.fromtimestamp(it, timezone.utc))
@@ -98,19 +100,50 @@ def test_the_longest_pause_of_a_calendar(calendar: str, days: int) -> None:
 
 
 @pytest.mark.parametrize("calendar", [it for it, _ in PAUSES])
-def test_systemd_pauses_no_longer_than_that(calendar: str) -> None:
-    """A pause that is taken for too short would be a false alarm every time."""
+def test_systemd_pauses_no_longer_than_that_and_no_shorter(calendar: str) -> None:
+    """A pause that is taken for too short would be a false alarm every time, and so would one taken for too long."""
     argv = ["systemd-analyze", "calendar", "--iterations=30", "--base-time=2027-01-01", calendar]
     done = subprocess.run(argv, capture_output=True, text=True, check=True, env={"PATH": "/usr/bin:/bin", "TZ": "UTC"})
     words = [line.split(": ", 1)[1].split() for line in done.stdout.splitlines() if ": " in line and " UTC" in line]
     times = sorted({datetime.fromisoformat(" ".join(it[1:3])) for it in words})
     assert len(times) > 20
-    assert max(later - earlier for earlier, later in pairwise(times)) <= longest_pause(Schedule(on_calendar=calendar))
+    pauses = [later - earlier for earlier, later in pairwise(times)]
+    assert max(pauses) <= longest_pause(Schedule(on_calendar=calendar))
+    assert min(pauses) >= shortest_pause(Schedule(on_calendar=calendar)) > timedelta(0)
+
+
+@pytest.mark.parametrize(
+    ("calendar", "minutes"),
+    [
+        ("*-*-* 03:30:00", 24 * 60),
+        ("*:0/15", 15),
+        ("*-*-* 0/6:00", 6 * 60),
+        ("*-*-* 03,04:00", 60),
+        ("*-*-* 09..17/4:30", 4 * 60),
+        ("hourly", 60),
+        ("minutely", 1),
+        ("*:*", 1),
+        ("*:*:0/10", 1 / 60),
+        ("Mon,Thu 03:00", 3 * 24 * 60),
+        ("weekly", 7 * 24 * 60),
+        ("*-*-01 03:00", 28 * 24 * 60),
+        ("no calendar at all", 24 * 60),
+        ("x:y", 1),
+    ],
+)
+def test_the_shortest_pause_of_a_calendar(calendar: str, minutes: float) -> None:
+    assert shortest_pause(Schedule(on_calendar=calendar)) == timedelta(minutes=minutes)
 
 
 @given(st.integers(0, 10**7))
 def test_an_interval_is_its_own_pause(seconds: int) -> None:
-    assert longest_pause(Schedule.model_validate({"every": f"{seconds}s"})) == timedelta(seconds=seconds)
+    schedule = Schedule.model_validate({"every": f"{seconds}s"})
+    assert longest_pause(schedule) == shortest_pause(schedule) == timedelta(seconds=seconds)
+    assert pace(schedule).allows(DAY) >= 8
+
+
+def test_a_pipeline_without_a_schedule_is_taken_for_a_daily_one_without_limit() -> None:
+    assert (pace(None).slot, pace(None).limited) == (DAY, False)
 
 
 @given(SPANS, st.integers(0, 10**7))

@@ -41,7 +41,7 @@ class Kept:
     def look(self) -> tuple[Holding, Holding]:
         config = self.config
         store, remote = look(
-            [(config, pipeline_of(config, "nightly"))], self.pins, datetime.now(timezone.utc)
+            [(config, pipeline_of(config, "nightly"))], self.pins, self.site.root, datetime.now(timezone.utc)
         ).results()
         return store, remote
 

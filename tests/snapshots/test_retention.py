@@ -133,14 +133,21 @@ def test_without_rules_everything_stays() -> None:
     assert decide((), Rules(keep_last=1), LATER) == ()
 
 
-@pytest.mark.parametrize("now", [datetime(1970, 1, 1, tzinfo=timezone.utc), name_of(5).time - timedelta(hours=1)])
-def test_a_clock_before_the_newest_snapshot(now: datetime) -> None:
-    with pytest.raises(Fault) as caught:
-        decide(daily(5), Rules(keep_last=1), now)
-    assert caught.value.kind is PRUNE_CLOCK
-    ahead = [*daily(5), Candidate(name_of(2, LATER), False)]
-    with pytest.raises(Fault):
-        decide(ahead, Rules(keep_last=1), LATER - timedelta(days=1))
+def test_a_clock_before_every_snapshot() -> None:
+    epoch = datetime(1970, 1, 1, tzinfo=timezone.utc)
+    for just_made in ((), (Candidate(name_of(6, epoch), True),)):
+        with pytest.raises(Fault) as caught:
+            decide([*daily(5), *just_made], Rules(keep_last=1), epoch)
+        assert caught.value.kind is PRUNE_CLOCK
+
+
+def test_a_snapshot_of_the_future_stays_and_does_not_count() -> None:
+    now = name_of(5).time + timedelta(minutes=1)
+    ahead = Candidate(name_of(6, LATER), True)
+    *others, last = decide([*daily(5), ahead], Rules(keep_last=2), now)
+    assert [one.keep for one in others] == [False, False, False, True, True]
+    assert (last.keep, last.suspect, last.reasons) == (True, True, ("it is dated in the future",))
+    assert others == list(decide(daily(5), Rules(keep_last=2), now))
 
 
 def test_clocks_that_differ_by_seconds_do_not_matter() -> None:

@@ -29,6 +29,7 @@ from hermes_backup.cli import (
     mount,
     mount_latest,
     prune,
+    quarantine,
     restore,
     run,
     schedule,
@@ -59,7 +60,7 @@ for command in (
     run.run, deploy.deploy, deploy.remove, status.status, logs.logs, snapshots.list_snapshots, snapshots.verify,
     restore.restore, inside.ls, inside.find, diff.diff, inside.cat, inside.history, mount.mount,
     mount_latest.mount_latest, leave.leave, wrap.wrap,
-    drill.drill, prune.prune, schedule.schedule, validate.validate, validate.show, init.init,
+    drill.drill, prune.prune, quarantine.quarantine, schedule.schedule, validate.validate, validate.show, init.init,
     bundle.bundle,
 ):  # fmt: skip
     app.command(command.__name__.removesuffix("_snapshots").replace("_", "-"), epilog=_EPILOG)(command)

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from hermes_backup.fleet.inventory import Inventory
     from hermes_backup.pipeline.config import HostConfig
     from hermes_backup.pipeline.looking import Shelf
@@ -43,8 +41,8 @@ def open_hosts(wanted: str, limit: Sequence[str] = ()) -> tuple[tuple[HostConfig
     return tuple(it.config for it in hosts if it.config is not None), inventory
 
 
-def open_host(wanted: str, name: str) -> tuple[HostConfig, Path]:
-    """Return the configuration of exactly this host, and the folder of the pinned keys.
+def open_host(wanted: str, name: str) -> tuple[HostConfig, Inventory]:
+    """Return the configuration of exactly this host, and the inventory that it is from.
 
     Raises:
         Fault: as :func:`open_hosts`; a group or a pattern is no host.
@@ -55,7 +53,7 @@ def open_host(wanted: str, name: str) -> tuple[HostConfig, Path]:
     hosts, opened = open_hosts(wanted)
     for config in hosts:
         if config.host == name:
-            return config, opened.pins
+            return config, opened
     raise Fault(HOST_MISSING, f"there is no host {name!r}", mend=nearest(name, [it.host for it in hosts]))
 
 
@@ -70,9 +68,9 @@ def open_shelf(inventory: str, host: str, pipeline: str, source: str) -> Iterato
     from hermes_backup.pipeline.looking import Shelf
     from hermes_backup.pipeline.places import backups, pinned_key
 
-    config, pins = open_host(inventory, host)
+    config, opened = open_host(inventory, host)
     made = backups(config, pipeline)
     if not made:
         raise Fault(PIPELINE_MISSING, f"no pipeline of host {config.host} makes snapshots")
-    with pinned_key(pins, config.host) as pinned:
+    with pinned_key(opened.pins, config.host) as pinned:
         yield Shelf(config, made[0], pinned, source)

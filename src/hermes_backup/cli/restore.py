@@ -88,8 +88,8 @@ def _into(asked: _Asked, host: str, to: Path) -> None:
     from hermes_backup.pipeline.restoring import restore as bring_back
 
     started = time.monotonic()
-    config, pins = open_host(asked.inventory, host)
-    with _opened(asked, config, pins) as (opened, narrator):
+    config, inventory = open_host(asked.inventory, host)
+    with _opened(asked, config, inventory.pins) as (opened, narrator):
         done = bring_back(opened, to, narrator, asked.paths, leave_indexes=asked.leave_indexes)
     show_restored(config.host, done, narrator.warnings, time.monotonic() - started, as_json=asked.as_json)
 

@@ -27,7 +27,8 @@ def status(
 ) -> None:
     """Say how old each host's newest snapshot is, in every place, and what else needs attention.
 
-    Ages are read from the places, so a dead host shows as stale. Exit 10 when a host is stale, 6 when nobody knows.
+    Ages are read from the places, so a dead host shows as stale. Exit 10 when a host is stale, or has
+    snapshots that do not count; 6 when nobody knows.
     """
     from hermes_backup.cli.screen import console, print_json
     from hermes_backup.fleet.choice import choose
@@ -74,7 +75,7 @@ def _look(fleet: Fleet, hosts: Sequence[FleetHost], inventory: str, pipeline: st
     now = datetime.now(timezone.utc)
     configs = [it.config for it in hosts if it.config is not None]
     targets = [(it, one) for it in configs for one in backups(it, pipeline)]
-    with look(targets, fleet.inventory.pins, now) as looking:
+    with look(targets, fleet.inventory.pins, fleet.inventory.history, now) as looking:
         keys = read_keys(fleet.inventory.keys, examine=True).by_fingerprint
         names, drills = [it.name for it in fleet.hosts], fleet.inventory.drills
         subjects = [

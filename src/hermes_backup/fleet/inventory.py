@@ -48,9 +48,18 @@ class Inventory:
 
     @property
     def drills(self) -> Path:
-        """The folder of what this machine keeps of its hosts' drills; another inventory may have the same name."""
+        """The folder of what this machine keeps of its hosts' drills."""
+        return self._state("drills")
+
+    @property
+    def history(self) -> Path:
+        """The folder of what this machine has seen of its hosts' snapshots."""
+        return self._state("history")
+
+    def _state(self, what: str) -> Path:
+        """Return a folder of this machine's for this inventory; another one may have the same name."""
         which = hashlib.sha256(os.fsencode(self.hosts_file.resolve())).hexdigest()[:8]
-        return platformdirs.user_state_path(APP) / "drills" / f"{self.name}-{which}"
+        return platformdirs.user_state_path(APP) / what / f"{self.name}-{which}"
 
     def yaml_files(self) -> Iterator[Path]:
         """The files that may hold variables: of the hosts, the groups and each host, in a fixed order."""

@@ -8,11 +8,15 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from hermes_backup.errors import HOST_KEY_MISSING, UNPROVEN, Fault
+from hermes_backup.pipeline.cadence import pace
+from hermes_backup.pipeline.observation import memory_file
 from hermes_backup.pipeline.places import pinned_key, places_of
-from hermes_backup.report.freshness import SKEW
 from hermes_backup.report.together import Together
 from hermes_backup.snapshots.catalog import Known, Listed, load_manifests, read_catalog
 from hermes_backup.snapshots.founding import load_founded
+from hermes_backup.snapshots.retention import is_ahead
+from hermes_backup.snapshots.sightings import Pace, Sightings
+from hermes_backup.stages.expire import suspicion
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -22,6 +26,8 @@ if TYPE_CHECKING:
     from hermes_backup.pipeline.model import Pipeline
     from hermes_backup.snapshots.names import SnapshotName
     from hermes_backup.snapshots.place import Place
+
+_Load = Callable[[Sequence[Listed]], Sequence[Known | Fault]]
 
 
 @dataclass(frozen=True)
@@ -41,7 +47,8 @@ class Holding:
         newest: the newest that counts; None when there is none, or the place cannot be read.
         count: how many whole snapshots are listed there.
         fault: why the place cannot be read.
-        doubt: why a later name there does not count, or why nothing there is proven.
+        doubt: why a later name there does not count, why nothing there is proven, or which snapshots do not count
+            though the host's key signed them (SNAPSHOT_SUSPECT).
     """
 
     host: str
@@ -53,25 +60,50 @@ class Holding:
     doubt: Fault | None = None
 
 
-def look(targets: Sequence[tuple[HostConfig, Pipeline]], pins: Path, now: datetime) -> Together[Holding]:
-    """Look into every place of these pipelines that this machine reaches, several at once."""
+def look(targets: Sequence[tuple[HostConfig, Pipeline]], pins: Path, history: Path, now: datetime) -> Together[Holding]:
+    """Look into every place of these pipelines that this machine reaches, several at once.
+
+    ``pins`` is the folder of the hosts' pinned keys, ``history`` that of what was seen before.
+    """
     return Together(
         [
-            partial(_look, config, pipeline, place, pins, now)
+            partial(_look, config, pipeline, place, pins, history, now)
             for config, pipeline in targets
             for place in places_of(config, pipeline)
         ]
     )
 
 
-def _look(config: HostConfig, pipeline: Pipeline, place: Place, pins: Path, now: datetime) -> Holding:
+def _look(config: HostConfig, pipeline: Pipeline, place: Place, pins: Path, history: Path, now: datetime) -> Holding:
     whose = (config.host, pipeline.name, place.label)
     try:
         whole = [it for it in read_catalog(place, config.host, pipeline.name).listed if it.complete]
-        chosen, doubt = _newest(place, config.host, pipeline.name, whole, pins, now)
+        if not whole:
+            return Holding(*whose)
+        if not (pins / f"{config.host}.asc").exists():
+            chosen, doubt = _unpinned(config.host, place.label, whole, now)
+        else:
+            with pinned_key(pins, config.host) as pinned:
+                load = partial(load_manifests, place, config.host, pipeline.name, pinned=pinned)
+                seen, _ = Sightings.recall(memory_file(history, config.host, pipeline.name), pinned.fingerprint)
+                suspects = _suspects(place.label, whole, load, seen, pace(pipeline.schedule), now)
+                chosen, doubt = _newest(place.label, [it for it in whole if it.name not in suspects], whole, load, now)
+                doubt = suspicion(place.label, suspects) or doubt
     except Fault as fault:
         return Holding(*whose, fault=fault)
     return Holding(*whose, newest=None if chosen is None else _held(chosen, whole), count=len(whole), doubt=doubt)
+
+
+def _suspects(
+    place: str, whole: Sequence[Listed], load: _Load, seen: Sightings, pace: Pace, now: datetime
+) -> dict[SnapshotName, str]:
+    """Return what does not count though the host's key signed it; what nobody signed is no matter of its key's."""
+    names = {it.name for it in whole}
+    doubted = [it for it in whole if it.name in seen.doubts(place, names, now, pace)]
+    if not doubted:
+        return {}
+    unproven = {it.name for it, known in zip(doubted, load(doubted), strict=True) if isinstance(known, Fault)}
+    return seen.doubts(place, names - unproven, now, pace)
 
 
 def _held(chosen: Listed, whole: Sequence[Listed]) -> Held:
@@ -79,37 +111,39 @@ def _held(chosen: Listed, whole: Sequence[Listed]) -> Held:
     return Held(chosen.name, chosen.size, None if before is None else chosen.size - before.size)
 
 
+def _unpinned(host: str, place: str, whole: Sequence[Listed], now: datetime) -> tuple[Listed | None, Fault | None]:
+    """Return the newest name: without a pinned key names are all there is."""
+    newest = max((it for it in whole if not is_ahead(it.name, now)), key=lambda it: it.name, default=None)
+    what = f"no key is pinned for host {host}: names are believed"
+    ahead = _ahead(place, newest, whole)
+    return newest, ahead or Fault(UNPROVEN, what, mend=HOST_KEY_MISSING.mend)
+
+
 def _newest(
-    place: Place, host: str, pipeline: str, whole: Sequence[Listed], pins: Path, now: datetime
+    place: str, some: Sequence[Listed], whole: Sequence[Listed], load: _Load, now: datetime
 ) -> tuple[Listed | None, Fault | None]:
-    """Return the newest snapshot that is proven as far as its manifest goes, and why it is not the newest name.
-
-    Without a pinned key names are all there is.
-    """
-    newest_first = sorted((it for it in whole if it.name.time <= now + SKEW), key=lambda it: it.name, reverse=True)
-    doubt = None
-    if whole and (not newest_first or max(it.name for it in whole) != newest_first[0].name):
-        ahead = max(it.name for it in whole if it.name.time > now + SKEW)
-        doubt = Fault(UNPROVEN, f"{ahead} lies in the future: a clock is wrong, there or here", where=place.label)
+    """Return the newest of some that is proven as far as its manifest goes, and why it is not the newest name."""
+    newest_first = sorted((it for it in some if not is_ahead(it.name, now)), key=lambda it: it.name, reverse=True)
     if not newest_first:
-        return None, doubt
-    if not (pins / f"{host}.asc").exists():
-        what = f"no key is pinned for host {host}: names are believed"
-        return newest_first[0], doubt or Fault(UNPROVEN, what, mend=HOST_KEY_MISSING.mend)
-    with pinned_key(pins, host) as pinned:
-        load = partial(load_manifests, place, host, pipeline, pinned=pinned)
-        chosen, unproven = _proven(place, newest_first, partial(load_founded, listed=whole, load=load))
-    return chosen, doubt or unproven
+        return None, _ahead(place, None, some)
+    chosen, unproven = _proven(place, newest_first, partial(load_founded, listed=whole, load=load))
+    return chosen, _ahead(place, newest_first[0], some) or unproven
 
 
-def _proven(
-    place: Place, newest_first: Sequence[Listed], load: Callable[[Sequence[Listed]], Sequence[Known | Fault]]
-) -> tuple[Listed | None, Fault | None]:
+def _ahead(place: str, newest: Listed | None, some: Sequence[Listed]) -> Fault | None:
+    """Say that the newest name lies in the future, where ``newest`` is the newest that does not."""
+    last = max((it.name for it in some), default=None)
+    if last is None or (newest is not None and last == newest.name):
+        return None
+    return Fault(UNPROVEN, f"{last} lies in the future: a clock is wrong, there or here", where=place)
+
+
+def _proven(place: str, newest_first: Sequence[Listed], load: _Load) -> tuple[Listed | None, Fault | None]:
     """Prove the newest by itself, which mostly is all that is needed; else all of the others at once."""
     (first,) = load(newest_first[:1])
     if isinstance(first, Known):
         return first.listed, None
-    doubt = Fault(UNPROVEN, f"{newest_first[0].name} does not count: {first.what}", where=place.label)
+    doubt = Fault(UNPROVEN, f"{newest_first[0].name} does not count: {first.what}", where=place)
     for it in load(newest_first[1:]):
         if isinstance(it, Known):
             return it.listed, doubt

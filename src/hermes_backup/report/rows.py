@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
-from hermes_backup.errors import AGE_UNKNOWN, ExitCode, Fault
+from hermes_backup.errors import AGE_UNKNOWN, SNAPSHOT_SUSPECT, ExitCode, Fault
 from hermes_backup.pipeline.places import backups
 from hermes_backup.report.freshness import Freshness, allowed_age, judge, worst
 from hermes_backup.report.holdings import Held, Holding
@@ -90,11 +90,16 @@ class FleetReport:
 
     @property
     def exit_code(self) -> ExitCode:
-        """STALE when any host is, or its last drill failed or is too old; HOSTS when nobody knows of one; else OK."""
+        """STALE when any host is, its last drill failed or is too old, or snapshots do not count that its key signed.
+
+        HOSTS when nobody knows of one; else OK.
+        """
         said = {it.freshness for it in self.hosts}
         drills = [(it.drill, it.max_drill_age) for it in self.hosts if it.drill is not None]
         overdue = any(drill.failed or drill.overdue(allowed, self.at) for drill, allowed in drills)
-        if overdue or said & {"stale", "none"}:
+        doubts = [holding.doubt for host in self.hosts for row in host.rows for holding in row.holdings]
+        suspects = any(it is not None and it.kind is SNAPSHOT_SUSPECT for it in doubts)
+        if overdue or suspects or said & {"stale", "none"}:
             return ExitCode.STALE
         return ExitCode.HOSTS if "unknown" in said else ExitCode.OK
 

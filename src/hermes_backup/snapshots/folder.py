@@ -86,6 +86,20 @@ class FolderPlace:
             os.unlink(name, dir_fd=fd)
             os.fsync(fd)
 
+    def move(self, path: str, target: str) -> None:
+        """See Place."""
+        folder, name = _split(path)
+        new_folder, new_name = _split(target)
+        with _faults(self.root / path), self._opened(folder) as here:
+            there = self._made(new_folder)
+            try:
+                if _named_anew(name, here, new_name, there):
+                    os.unlink(name, dir_fd=here)
+                os.fsync(there)
+                os.fsync(here)
+            finally:
+                os.close(there)
+
     def fetch_many(self, folder: str, names: Sequence[str], target: Path) -> None:
         """See Place."""
         there = {file.name for file in self.list(folder)}
@@ -213,16 +227,23 @@ class FolderSink:
         if replace:
             os.replace(self._temporary, self._name, src_dir_fd=here, dst_dir_fd=here)
             return
-        try:
-            os.link(self._temporary, self._name, src_dir_fd=here, dst_dir_fd=here, follow_symlinks=False)
-        except OSError as error:
-            if error.errno not in _NO_HARD_LINKS:
-                raise
-            # without hard links a look before the rename must do; the run's lock keeps other writers away
-            with contextlib.suppress(FileNotFoundError):
-                os.stat(self._name, dir_fd=here, follow_symlinks=False)
-                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST)) from None
-            os.replace(self._temporary, self._name, src_dir_fd=here, dst_dir_fd=here)
+        _named_anew(self._temporary, here, self._name, here)
+
+
+def _named_anew(name: str, here: int, new_name: str, there: int) -> bool:
+    """Give a file a new name that nothing has yet; tell whether it still has the old one, too."""
+    try:
+        os.link(name, new_name, src_dir_fd=here, dst_dir_fd=there, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in _NO_HARD_LINKS:
+            raise
+        # without hard links a look before the rename must do; the lock of the run keeps other writers away
+        with contextlib.suppress(FileNotFoundError):
+            os.stat(new_name, dir_fd=there, follow_symlinks=False)
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST)) from None
+        os.replace(name, new_name, src_dir_fd=here, dst_dir_fd=there)
+        return False
+    return True
 
 
 @contextlib.contextmanager

@@ -103,6 +103,13 @@ class Place(Protocol):
             Fault: REMOTE_UNREACHABLE, STAGE_FAILED.
         """
 
+    def move(self, path: str, target: str) -> None:
+        """Give a file another path in the same place; what lies there already is not overwritten.
+
+        Raises:
+            Fault: REMOTE_UNREACHABLE, REMOTE_REFUSED, STAGE_FAILED.
+        """
+
     def fetch_many(self, folder: str, names: Sequence[str], target: Path) -> None:
         """Bring many small files of a folder into ``target``, a private folder on this machine.
 

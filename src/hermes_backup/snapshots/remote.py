@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 _HASHES = ("sha256", "sha1", "md5")  # the best that a remote knows is compared
 _ABANDONED = "--min-age=24h"
+_NOTHING_OVER = ("--ignore-existing", "--error-on-no-transfer")
 _GRACE = 3.0
 _NOT_READABLE = UNPROVEN
 
@@ -114,6 +115,17 @@ class RclonePlace:
         except RcloneError as error:
             if not error.absent:
                 raise error.fault(f"{self.label}/{path}") from error
+
+    def move(self, path: str, target: str) -> None:
+        """See Place."""
+        try:
+            self.rclone.run(
+                "moveto", self._at(path), self._at(target), flags=(*TRANSFER, *_NOTHING_OVER), stage="quarantine"
+            )
+        except RcloneError as error:
+            raise error.fault(
+                f"{self.label}/{path}", REMOTE_REFUSED if error.refused else REMOTE_UNREACHABLE
+            ) from error
 
     def fetch_many(self, folder: str, names: Sequence[str], target: Path) -> None:
         """See Place."""
@@ -273,7 +285,7 @@ class RemoteSink:
         return f"verified by size and {self._algorithm}" if seen else "verified by size"
 
     def _move(self, *, replace: bool) -> None:
-        flags = LOOKUP if replace else (*LOOKUP, "--ignore-existing", "--error-on-no-transfer")
+        flags = LOOKUP if replace else (*LOOKUP, *_NOTHING_OVER)
         try:
             self._rclone.run("moveto", self._staged, self._final, flags=flags, stage="push")
         except RcloneError as error:

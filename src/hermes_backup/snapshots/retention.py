@@ -4,21 +4,27 @@ The order is that of the sequence numbers, never of the clock. Before snapshots 
 their times are made to rise along the sequence: one that claims to be older than its predecessor counts as of its
 predecessor's time. So a clock set back, or a flood of back-dated snapshots, fills one bucket instead of pushing
 honest ones out of theirs.
+
+The rules are asked twice: of all snapshots that count, and of those that came as the schedule makes them
+(:mod:`hermes_backup.snapshots.sightings`). What either keeps stays. So nobody who can sign snapshots makes old ones go
+sooner than the schedule by itself does, however many there are and whatever dates they have.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import accumulate
 
 from hermes_backup.errors import PRUNE_CLOCK, Fault
 from hermes_backup.snapshots.names import SnapshotName
 
-# clocks of two machines differ a little, and a snapshot may be pruned against right after it was begun
-_SKEW = timedelta(minutes=5)
+SKEW = timedelta(minutes=5)
+"""Clocks of two machines differ a little, and a snapshot may be pruned against right after it was begun."""
+
+AHEAD = "it is dated in the future"
 _UNITS = {"y": 365 * 24, "m": 30 * 24, "w": 7 * 24, "d": 24, "h": 1}
 _WITHIN = re.compile(
     r"(?:([0-9]{1,5})y)?(?:([0-9]{1,5})m)?(?:([0-9]{1,5})w)?(?:([0-9]{1,5})d)?(?:([0-9]{1,5})h)?", re.ASCII
@@ -55,52 +61,67 @@ class Rules:
 class Candidate:
     """A snapshot that may go.
 
-    ``verified``: its bytes were seen to be right where it lies. ``base``: the one that it needs, as a delta.
+    Attributes:
+        verified: its bytes were seen to be right where it lies.
+        base: the one that it needs, as a delta.
+        first: when it was first seen; it counts as no newer than that. None where nobody keeps that in mind.
+        regular: it came as the schedule makes them; the newest of these never give way to others.
+        doubt: why it does not count; empty for one that does.
     """
 
     name: SnapshotName
     verified: bool
     base: SnapshotName | None = None
+    first: datetime | None = None
+    regular: bool = True
+    doubt: str = ""
+
+    @property
+    def time(self) -> datetime:
+        """The time by which it is kept."""
+        return self.name.time if self.first is None else min(self.name.time, self.first)
 
 
 @dataclass(frozen=True)
 class Decision:
-    """Whether a snapshot stays, and why; there is no reason for one that goes."""
+    """Whether a snapshot stays, and why; there is no reason for one that goes. A ``suspect`` stays, and counts not."""
 
     name: SnapshotName
     keep: bool
     reasons: tuple[str, ...]
+    suspect: bool = False
 
 
 def decide(snapshots: Sequence[Candidate], rules: Rules, now: datetime) -> tuple[Decision, ...]:
     """Return a decision for each snapshot, oldest first; the newest and the last verified one always stay.
 
-    What a delta that stays was made against stays, too.
+    What a delta that stays was made against stays, too. One that lies in the future does not count until then.
 
     As in restic, the newest of each hour, day, ISO week, month or year (UTC) stands for it.
 
     Raises:
-        Fault: PRUNE_CLOCK when ``now`` lies before the newest snapshot.
+        Fault: PRUNE_CLOCK when ``now`` lies before all but those just verified: rather the clock is wrong then.
     """
-    ordered = sorted(snapshots, key=lambda one: one.name)
-    if not ordered:
-        return ()
-    latest = max(one.name.time for one in ordered)
-    if now + _SKEW < latest:
-        raise Fault(PRUNE_CLOCK, f"the clock says {now:%Y-%m-%d %H:%M} UTC, a snapshot {latest:%Y-%m-%d %H:%M}")
+    ordered = sorted((_doubted(one, now) for one in snapshots), key=lambda one: one.name)
+    counted = [one for one in ordered if not one.doubt]
+    ahead = [one.name.time for one in ordered if one.doubt == AHEAD]
+    if ahead and all(one.verified for one in counted):
+        what = f"the clock says {now:%Y-%m-%d %H:%M} UTC, and all snapshots are later, the first {min(ahead):%Y-%m-%d %H:%M}"
+        raise Fault(PRUNE_CLOCK, what)
+    suspects = {one.name: [one.doubt] for one in ordered if one.doubt}
     if rules.empty:
-        return tuple(Decision(one.name, True, ("no rule: everything is kept",)) for one in ordered)
-    reasons: list[list[str]] = [[] for _ in ordered]
-    for index, reason in _by_both_clocks([one.name.time for one in ordered], rules):
-        reasons[index].append(reason)
-    verified = [index for index, one in enumerate(ordered) if one.verified]
-    if verified:
-        reasons[verified[-1]].append("last verified")
-    # a base needs its witness, and a witness that is a delta its base
-    while lacking := _lacking(ordered, reasons, by_time=rules.by_time):
-        for index, reason in lacking:
-            reasons[index].append(reason)
-    return tuple(Decision(one.name, bool(given), tuple(given)) for one, given in zip(ordered, reasons, strict=True))
+        reasons = {one.name: ["no rule: everything is kept"] for one in counted} | suspects
+    else:
+        reasons = _kept(counted, [one for one in counted if one.regular], rules, suspects)
+        _complete(ordered, counted, reasons, by_time=rules.by_time)
+    return tuple(
+        Decision(one.name, one.name in reasons, tuple(reasons.get(one.name, ())), bool(one.doubt)) for one in ordered
+    )
+
+
+def is_ahead(name: SnapshotName, now: datetime) -> bool:
+    """Whether a snapshot is dated later than clocks differ."""
+    return name.time > now + SKEW
 
 
 def parse_within(text: str) -> timedelta:
@@ -114,6 +135,51 @@ def parse_within(text: str) -> timedelta:
     if not hours:
         raise ValueError(f"not a span of time such as 30d, 12h or 1y6m: {text[:40]!r}")
     return timedelta(hours=hours)
+
+
+def _doubted(one: Candidate, now: datetime) -> Candidate:
+    return replace(one, doubt=AHEAD) if not one.doubt and is_ahead(one.name, now) else one
+
+
+def _kept(
+    counted: Sequence[Candidate], regular: Sequence[Candidate], rules: Rules, suspects: Mapping[SnapshotName, list[str]]
+) -> dict[SnapshotName, list[str]]:
+    """Return what the rules keep, with reasons, and the suspects with theirs."""
+    reasons = {name: list(given) for name, given in suspects.items()}
+    for name, reason in _by_pool(counted, rules):
+        reasons.setdefault(name, []).append(reason)
+    for name, reason in _by_pool(regular, rules):
+        if name not in reasons:
+            reasons[name] = [f"{reason} of the schedule"]
+    return reasons
+
+
+def _by_pool(ordered: Sequence[Candidate], rules: Rules) -> Iterator[tuple[SnapshotName, str]]:
+    for index, reason in _by_both_clocks([one.time for one in ordered], rules) if ordered else ():
+        yield ordered[index].name, reason
+    verified = [one.name for one in ordered if one.verified]
+    if verified:
+        yield verified[-1], "last verified"
+
+
+def _complete(
+    ordered: Sequence[Candidate],
+    counted: Sequence[Candidate],
+    reasons: dict[SnapshotName, list[str]],
+    *,
+    by_time: bool,
+) -> None:
+    """Add what those that stay need beside them: a base needs its witness, and a witness that is a delta its base."""
+    pools = (counted, [one for one in counted if one.regular]) if by_time else ()
+    while True:
+        needed = {one.base: one.name for one in ordered if one.name in reasons and one.base is not None}
+        found = [(one.name, f"base of {needed[one.name]}") for one in ordered if one.name in needed]
+        found += [(name, "tells the time of later ones") for pool in pools for name in _witnesses(pool, reasons)]
+        lacking = [(name, reason) for name, reason in found if reason not in reasons.get(name, ())]
+        if not lacking:
+            return
+        for name, reason in dict.fromkeys(lacking):
+            reasons.setdefault(name, []).append(reason)
 
 
 def _by_both_clocks(times: Sequence[datetime], rules: Rules) -> list[tuple[int, str]]:
@@ -154,21 +220,12 @@ def _buckets(rules: Rules) -> tuple[tuple[str, int, Callable[[datetime], str]], 
     )
 
 
-def _lacking(ordered: Sequence[Candidate], reasons: Sequence[Sequence[str]], *, by_time: bool) -> list[tuple[int, str]]:
-    """Return what those that stay need beside them and has no such reason yet, with that reason."""
-    witnesses = _witnesses(ordered, [bool(given) for given in reasons]) if by_time else set()
-    needed = {one.base: one.name for one, given in zip(ordered, reasons, strict=True) if given}
-    bases = [(index, f"base of {needed[one.name]}") for index, one in enumerate(ordered) if one.name in needed]
-    found = [(index, "tells the time of later ones") for index in witnesses] + bases
-    return [(index, reason) for index, reason in found if reason not in reasons[index]]
-
-
-def _witnesses(ordered: Sequence[Candidate], kept: Sequence[bool]) -> set[int]:
+def _witnesses(ordered: Sequence[Candidate], kept: Collection[SnapshotName]) -> list[SnapshotName]:
     """Return what a kept snapshot got its time from: without it the next decision would be another one."""
 
     def later(held: int, index: int) -> int:
-        return index if ordered[index].name.time >= ordered[held].name.time else held
+        return index if ordered[index].time >= ordered[held].time else held
 
     source = list(accumulate(range(len(ordered)), later))
-    staying = {index for index, keep in enumerate(kept) if keep}
-    return {source[index] for index in staying} - staying
+    wanted = {ordered[source[index]].name for index, one in enumerate(ordered) if one.name in kept}
+    return sorted(wanted - set(kept))

@@ -3,30 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime
-from functools import cache
+from datetime import timedelta
 from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 
-from hermes_backup.errors import CHAIN_BROKEN, DATA_DAMAGED, Fault
-from hermes_backup.home.in_use import in_use
-from hermes_backup.snapshots.catalog import Known, check_chain, load_manifests, read_catalog
 from hermes_backup.snapshots.folder import FolderPlace
-from hermes_backup.snapshots.founding import unfounded
-from hermes_backup.snapshots.names import SnapshotName, folder_of
-from hermes_backup.snapshots.place import Place
-from hermes_backup.snapshots.proving import matching
-from hermes_backup.snapshots.prune import Pruned, prune
-from hermes_backup.snapshots.retention import Candidate, Decision, Rules, decide, parse_within
+from hermes_backup.snapshots.retention import Rules, parse_within
+from hermes_backup.snapshots.sightings import Pace, Sightings
 from hermes_backup.snapshots.signing import Pinned
 from hermes_backup.stages.context import Context
+from hermes_backup.stages.expire import Stock, Thinned, look, read_all, thin
 from hermes_backup.stages.stage import Stage
 from hermes_backup.stages.things import Snapshot
-from hermes_backup.streams.squashfs import SUFFIX as IMAGE
 
-_MOUNTED = "mounted"
+_SEEN = "seen.json"
+_OWN_PACE = Pace(timedelta(0), limited=False)
 Count = Annotated[int, Field(ge=0)]
 Within = Annotated[str, BeforeValidator(lambda text: parse_within(text) and text), PlainSerializer(str)]
 
@@ -83,111 +75,41 @@ class Prune(Stage):
         return (", ".join(f"{key} {value}" for key, value in self.model_dump(exclude_defaults=True).items()),)
 
     def run(self, value: Any, context: Context) -> Snapshot:
-        """Prune each place of the snapshot that is this host's to prune."""
+        """Prune each place of the snapshot that is this host's to prune; one that cannot be read fails at the end."""
         snapshot: Snapshot = value
         if context.host_key is None:
             return snapshot
-        whose = (context.host, context.pipeline)
+        places = [it for it in snapshot.places if isinstance(it, FolderPlace) or context.own_controller]
+        with Pinned.load(context.host_key.public(), context.folder) as pinned:
+            stocks, faults = read_all(places, context.host, context.pipeline, pinned)
+        seen = self._seen(stocks, pinned.fingerprint, context)
         # of a delta only the patch was seen: what it was made against may have rotted since
         proven = None if snapshot.unchanged or snapshot.manifest.base is not None else snapshot.name
-        with Pinned.load(context.host_key.public(), context.folder) as pinned:
-            for place in snapshot.places:
-                if isinstance(place, FolderPlace) or context.own_controller:
-                    thinned = thin(place, whose, self.rules(), pinned, context.now, proven=proven)
-                    gone = len(thinned.pruned.deleted)
-                    context.listener.note(
-                        self.name, f"{place.label}: {gone} deleted, {thinned.pruned.freed} bytes freed"
-                    )
-                    for it in thinned.mounted:
-                        context.listener.note(self.name, f"{place.label}: {it} stays, for it is mounted")
+        for stock in stocks:
+            self._tell(thin(stock, seen, self.rules(), context.now, proven=proven), context)
+        for fault in faults:
+            raise fault
         return snapshot
 
+    def _seen(self, stocks: Sequence[Stock], fingerprint: str, context: Context) -> Sightings:
+        """Look, and keep it in mind. What this host's own runs make is never too much for it."""
+        path = context.ledger.folder / _SEEN
+        before, notice = Sightings.recall(path, fingerprint)
+        if notice and path.exists():
+            context.listener.warn(self.name, notice)
+        seen = look(
+            before, stocks, context.now, _OWN_PACE, complete={it.place.label for it in stocks} >= set(before.places)
+        )
+        seen.write(path)
+        return seen
 
-@dataclass(frozen=True)
-class Thinned:
-    """What was decided for one place, what went, and which snapshots nobody may touch because nothing proves them."""
-
-    place: str
-    decisions: tuple[Decision, ...]
-    pruned: Pruned
-    unproven: tuple[Fault, ...]
-
-    @property
-    def mounted(self) -> tuple[SnapshotName, ...]:
-        """Those that no rule keeps, and that stay because their image is mounted."""
-        return tuple(it.name for it in self.decisions if it.reasons == (_MOUNTED,))
-
-
-def thin(
-    place: Place,
-    whose: tuple[str, str],
-    rules: Rules,
-    pinned: Pinned,
-    now: datetime,
-    *,
-    proven: SnapshotName | None = None,
-    dry_run: bool = False,
-) -> Thinned:
-    """Decide for one place, host and pipeline, and delete what is let go unless ``dry_run``.
-
-    ``proven`` is a snapshot whose bytes were seen to be right there just now; without one, the newest that is whole
-    is looked for by reading before anything is deleted. An image that is mounted from where it lies stays.
-
-    Raises:
-        Fault: PRUNE_CLOCK, REMOTE_UNREACHABLE; CHAIN_BROKEN or DATA_DAMAGED when there is reason to touch nothing.
-    """
-    host, pipeline = whose
-    listed = read_catalog(place, host, pipeline).listed
-    loaded = load_manifests(place, host, pipeline, listed, pinned)
-    known = [it for it in loaded if isinstance(it, Known)]
-    unproven = tuple(it for it in loaded if isinstance(it, Fault))
-    broken = next((it for it in check_chain(known) if it.grave), None)
-    if broken is not None:
-        raise Fault(CHAIN_BROKEN, f"{broken}; nothing is pruned", where=place.label)
-    decisions = decide(_candidates(known, proven), rules, now)
-    if proven is None and not all(it.keep for it in decisions):
-        proven = _newest_whole(place, folder_of(host, pipeline), known)
-        if proven is None:
-            raise Fault(DATA_DAMAGED, "no snapshot here is whole; nothing is pruned", where=place.label)
-        decisions = decide(_candidates(known, proven), rules, now)
-    decisions = _sparing_mounted(place, folder_of(host, pipeline), decisions, known)
-    pruned = Pruned((), 0) if dry_run else prune(place, host, pipeline, decisions, known)
-    return Thinned(place.label, decisions, pruned, unproven)
-
-
-def _candidates(known: Sequence[Known], proven: SnapshotName | None) -> list[Candidate]:
-    return [Candidate(it.name, it.name == proven, it.base) for it in known]
-
-
-def _sparing_mounted(
-    place: Place, folder: str, decisions: tuple[Decision, ...], known: Sequence[Known]
-) -> tuple[Decision, ...]:
-    if not isinstance(place, FolderPlace):
-        return decisions
-    going = {it.name for it in decisions if not it.keep}
-    images = {it.name: place.root / folder / it.manifest.data.name for it in known if it.name in going}
-    mounted = in_use([it for it in images.values() if it.name.endswith(IMAGE)])
-    spared = {name for name, image in images.items() if image in mounted}
-    return tuple(replace(it, keep=True, reasons=(_MOUNTED,)) if it.name in spared else it for it in decisions)
-
-
-def _newest_whole(place: Place, folder: str, known: Sequence[Known]) -> SnapshotName | None:
-    by_name = {it.name: it for it in known}
-    whole = cache(lambda name: _whole(place, folder, by_name[name]))  # many deltas have one base
-    for it in sorted(known, key=lambda one: one.name, reverse=True):
-        if unfounded(it, by_name) is None and all(whole(name) for name in (it.base, it.name) if name):
-            return it.name
-    return None
-
-
-def _whole(place: Place, folder: str, known: Known) -> bool:
-    try:
-        for part in known.manifest.parts:
-            for _ in matching(place.read(f"{folder}/{part.name}"), part):
-                pass
-    except Fault:
-        return False
-    return True
+    def _tell(self, thinned: Thinned, context: Context) -> None:
+        gone = len(thinned.pruned.deleted)
+        context.listener.note(self.name, f"{thinned.place}: {gone} deleted, {thinned.pruned.freed} bytes freed")
+        for it in thinned.mounted:
+            context.listener.note(self.name, f"{thinned.place}: {it} stays, for it is mounted")
+        if thinned.suspects is not None:
+            context.listener.warn(self.name, f"{thinned.place}: {thinned.suspects.what}")
 
 
 def rules_of(stages: Sequence[Stage]) -> Rules | None:
