@@ -118,7 +118,7 @@ def test_after_a_full_one_that_is_not_kept_no_delta_names_an_older_one(site: Sit
     with pinned(site) as pin:
         (stock,), _ = read_all([FolderPlace(good)], "vps1", "nightly", pin)
         now = datetime.now(timezone.utc)
-        seen = look(Sightings(fingerprint=pin.fingerprint), [stock], now, pace(None), complete=True)
+        seen = look(Sightings(fingerprint=pin.fingerprint), [stock], now, pace(None), site.root, complete=True)
         thin(stock, seen, Rules(keep_last=1), now)
     bad.unlink()
     (site.root / "away").rename(bad)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hermes_backup.errors import PRUNE_CLOCK, REMOTE_UNREACHABLE, Fault
+from hermes_backup.errors import REMOTE_UNREACHABLE, Fault
 from hermes_backup.snapshots.catalog import Known, load_manifests, read_catalog
 from hermes_backup.snapshots.folder import FolderPlace
 from hermes_backup.snapshots.names import SnapshotName
@@ -131,14 +131,6 @@ def test_without_rules_everything_stays() -> None:
     decisions = decide(daily(5), Rules(), LATER)
     assert all(one.keep and one.reasons == ("no rule: everything is kept",) for one in decisions)
     assert decide((), Rules(keep_last=1), LATER) == ()
-
-
-def test_a_clock_before_every_snapshot() -> None:
-    epoch = datetime(1970, 1, 1, tzinfo=timezone.utc)
-    for just_made in ((), (Candidate(name_of(6, epoch), True),)):
-        with pytest.raises(Fault) as caught:
-            decide([*daily(5), *just_made], Rules(keep_last=1), epoch)
-        assert caught.value.kind is PRUNE_CLOCK
 
 
 def test_a_snapshot_of_the_future_stays_and_does_not_count() -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from hermes_backup.errors import PRUNE_CLOCK, Fault, from_system
+from hermes_backup.errors import Fault, from_system
 from hermes_backup.pipeline.cadence import pace
 from hermes_backup.pipeline.config import HostConfig
 from hermes_backup.pipeline.lock import locked
@@ -73,11 +73,7 @@ def observed(
         places = places_of(config, pipeline, source)
         stocks, faults = read_all(places, config.host, pipeline.name, pinned)
         complete = not source and not faults
-        try:
-            seen = look(before, stocks, now, pace(pipeline.schedule), complete=complete)
-        except Fault as fault:
-            mend = f"{PRUNE_CLOCK.mend} If it was the clock of that look that was wrong, begin anew: rm {path}"
-            raise Fault(fault.kind, fault.what, where=fault.where, mend=mend) from None
+        seen = look(before, stocks, now, pace(pipeline.schedule), path, complete=complete)
         if not dry_run:
             keep(seen, path)
         yield Observation(stocks, faults, seen, notice, complete)

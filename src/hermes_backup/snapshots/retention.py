@@ -18,7 +18,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import accumulate
 
-from hermes_backup.errors import PRUNE_CLOCK, Fault
 from hermes_backup.snapshots.names import SnapshotName
 
 SKEW = timedelta(minutes=5)
@@ -98,16 +97,9 @@ def decide(snapshots: Sequence[Candidate], rules: Rules, now: datetime) -> tuple
     What a delta that stays was made against stays, too. One that lies in the future does not count until then.
 
     As in restic, the newest of each hour, day, ISO week, month or year (UTC) stands for it.
-
-    Raises:
-        Fault: PRUNE_CLOCK when ``now`` lies before all but those just verified: rather the clock is wrong then.
     """
     ordered = sorted((_doubted(one, now) for one in snapshots), key=lambda one: one.name)
     counted = [one for one in ordered if not one.doubt]
-    ahead = [one.name.time for one in ordered if one.doubt == AHEAD]
-    if ahead and all(one.verified for one in counted):
-        what = f"the clock says {now:%Y-%m-%d %H:%M} UTC, and all snapshots are later, the first {min(ahead):%Y-%m-%d %H:%M}"
-        raise Fault(PRUNE_CLOCK, what)
     suspects = {one.name: [one.doubt] for one in ordered if one.doubt}
     if rules.empty:
         reasons = {one.name: ["no rule: everything is kept"] for one in counted} | suspects

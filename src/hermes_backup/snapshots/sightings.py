@@ -15,13 +15,13 @@ One that is dated in the future is not seen before its time has come.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from hermes_backup.errors import PRUNE_CLOCK, Fault, from_system
 from hermes_backup.snapshots.names import SnapshotName
@@ -72,7 +72,7 @@ class Sighting(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     manifest_sha256: str
-    first: datetime
+    first: AwareDatetime
     standing: Standing
     why: str = ""
 
@@ -92,7 +92,7 @@ class Sightings(BaseModel):
     fingerprint: str
     places: tuple[str, ...] = ()
     highest: int = 0
-    grown: datetime | None = None
+    grown: AwareDatetime | None = None
     seen: dict[str, Sighting] = {}
 
     @classmethod
@@ -104,9 +104,11 @@ class Sightings(BaseModel):
         """
         try:
             kept = cls.model_validate_json(path.read_bytes())
+            for name in kept.seen:
+                SnapshotName.parse(name)
         except FileNotFoundError:
             return cls(fingerprint=fingerprint)
-        except ValidationError:
+        except ValueError:  # as pydantic's ValidationError is
             raise ValueError(f"{path} is damaged") from None
         return kept if kept.fingerprint == fingerprint else cls(fingerprint=fingerprint)
 
@@ -130,36 +132,16 @@ class Sightings(BaseModel):
             raise from_system(error, str(path)) from None
         return kept, "" if kept.places else "first look from here: what lies there now is believed"
 
-    def look(self, shown: Mapping[str, Iterable[Shown]], now: datetime, pace: Pace) -> Sightings:
-        """Return what is known after a look at these places, by label.
+    def look(
+        self, shown: Mapping[str, Sequence[Shown]], now: datetime, pace: Pace, made: SnapshotName | None = None
+    ) -> Sightings:
+        """Return what is known after a look at these places, by label; ``made`` is one that was begun by this clock.
 
         Raises:
-            Fault: PRUNE_CLOCK, ``now`` lies before an earlier look.
+            Fault: PRUNE_CLOCK, ``now`` lies before an earlier look, or before all others: rather the clock is wrong.
         """
-        latest = max((it.first for it in self.seen.values()), default=now)
-        if now + SKEW < latest:
-            what = f"the clock says {now:%Y-%m-%d %H:%M} UTC, and snapshots were seen at {latest:%Y-%m-%d %H:%M}"
-            raise Fault(PRUNE_CLOCK, what)
-        new: dict[SnapshotName, str] = {}
-        believed: dict[SnapshotName, str] = {}
-        for place, some in shown.items():
-            for name, manifest_sha256 in some:
-                if str(name) not in self.seen and not is_ahead(name, now):
-                    (new if place in self.places else believed).setdefault(name, manifest_sha256)
-        believed = {name: it for name, it in believed.items() if name not in new}
-        added = self._judged(new, now, pace) | {
-            str(name): Sighting(manifest_sha256=it, first=now, standing="regular") for name, it in believed.items()
-        }
-        counted = [it.sequence for it in (*new, *believed) if added[str(it)].standing != "suspect"]
-        grown = max(counted, default=0) > self.highest
-        return self.model_copy(
-            update={
-                "places": tuple(dict.fromkeys((*self.places, *shown))),
-                "seen": {**self.seen, **added},
-                "highest": max(counted) if grown else self.highest,
-                "grown": now if grown or self.grown is None else self.grown,
-            }
-        )
+        self._demand_clock([name for some in shown.values() for name, _ in some if name != made], now)
+        return self._after(shown, now, pace)
 
     def only(self, places: Collection[str], names: Collection[SnapshotName]) -> Sightings:
         """Return this without what lies in none of the places that there are, and without other places."""
@@ -199,16 +181,44 @@ class Sightings(BaseModel):
         return seen.model_copy(update={"standing": "suspect", "why": REPLACED})
 
     def doubts(self, place: str, names: Collection[SnapshotName], now: datetime, pace: Pace) -> dict[SnapshotName, str]:
-        """Return which of the names that a place lists would not count at a look, each with the reason.
-
-        Raises:
-            Fault: PRUNE_CLOCK.
-        """
+        """Return which of the names that a place lists would not count at a look, each with the reason."""
         unread = Sighting(manifest_sha256="", first=now, standing="extra")
         shown = [(name, self.seen.get(str(name), unread).manifest_sha256) for name in names]
-        after = self.look({place: shown}, now, pace)
+        after = self._after({place: shown}, now, pace)
         found = {it[0]: after.of(it, now) for it in shown}
         return {name: it.why for name, it in found.items() if it.standing == "suspect"}
+
+    def _demand_clock(self, names: Collection[SnapshotName], now: datetime) -> None:
+        later = [it.first for it in self.seen.values() if now + SKEW < it.first]
+        if later:
+            what = f"the clock says {_show(now)}, and snapshots were seen at {_show(max(later))}"
+            raise Fault(PRUNE_CLOCK, what)
+        if names and all(is_ahead(it, now) for it in names):
+            first = min(it.time for it in names)
+            what = f"the clock says {_show(now)}, and all snapshots are later, the first {_show(first)}"
+            raise Fault(PRUNE_CLOCK, what)
+
+    def _after(self, shown: Mapping[str, Sequence[Shown]], now: datetime, pace: Pace) -> Sightings:
+        new: dict[SnapshotName, str] = {}
+        believed: dict[SnapshotName, str] = {}
+        for place, some in shown.items():
+            for name, manifest_sha256 in some:
+                if str(name) not in self.seen and not is_ahead(name, now):
+                    (new if place in self.places else believed).setdefault(name, manifest_sha256)
+        believed = {name: it for name, it in believed.items() if name not in new}
+        added = self._judged(new, now, pace) | {
+            str(name): Sighting(manifest_sha256=it, first=now, standing="regular") for name, it in believed.items()
+        }
+        counted = [it.sequence for it in (*new, *believed) if added[str(it)].standing != "suspect"]
+        grown = max(counted, default=0) > self.highest
+        return self.model_copy(
+            update={
+                "places": tuple(dict.fromkeys((*self.places, *shown))),
+                "seen": {**self.seen, **added},
+                "highest": max(counted) if grown else self.highest,
+                "grown": now if grown or self.grown is None else self.grown,
+            }
+        )
 
     def _judged(self, new: Mapping[SnapshotName, str], now: datetime, pace: Pace) -> dict[str, Sighting]:
         """Say how new ones stand, in the order of their numbers."""
@@ -227,3 +237,7 @@ class Sightings(BaseModel):
             filled = slot if standing == "regular" else filled
             made[str(name)] = Sighting(manifest_sha256=new[name], first=now, standing=standing, why=why)
         return made
+
+
+def _show(time: datetime) -> str:
+    return f"{time:%Y-%m-%d %H:%M} UTC"

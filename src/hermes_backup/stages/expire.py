@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
+from pathlib import Path
 
 from hermes_backup.errors import CHAIN_BROKEN, DATA_DAMAGED, INTERRUPTED, SNAPSHOT_SUSPECT, Fault
 from hermes_backup.home.in_use import in_use
@@ -98,13 +100,28 @@ def read_all(
     return tuple(stocks), tuple(faults)
 
 
-def look(before: Sightings, stocks: Sequence[Stock], now: datetime, pace: Pace, *, complete: bool) -> Sightings:
+def look(
+    before: Sightings,
+    stocks: Sequence[Stock],
+    now: datetime,
+    pace: Pace,
+    path: Path,
+    *,
+    complete: bool,
+    made: SnapshotName | None = None,
+) -> Sightings:
     """Return what is known after a look at what places hold; ``complete``: there are no others.
+
+    ``path`` is where that is kept, ``made`` a snapshot that this machine has just made.
 
     Raises:
         Fault: PRUNE_CLOCK.
     """
-    seen = before.look({it.place.label: it.shown for it in stocks}, now, pace)
+    try:
+        seen = before.look({it.place.label: it.shown for it in stocks}, now, pace, made)
+    except Fault as fault:
+        mend = f"{fault.mend} If the clock was wrong at an earlier look, begin anew: rm {shlex.quote(str(path))}"
+        raise Fault(fault.kind, fault.what, where=fault.where, mend=mend) from None
     if not complete:
         return seen
     return seen.only([it.place.label for it in stocks], {one.name for it in stocks for one in it.listed})
@@ -126,7 +143,7 @@ def thin(
     where it lies stays.
 
     Raises:
-        Fault: PRUNE_CLOCK, REMOTE_UNREACHABLE; CHAIN_BROKEN or DATA_DAMAGED when there is reason to touch nothing.
+        Fault: REMOTE_UNREACHABLE; CHAIN_BROKEN or DATA_DAMAGED when there is reason to touch nothing.
     """
     label = stock.place.label
     candidates = [_candidate(it, seen, now) for it in stock.known]

@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 
 from hermes_backup.snapshots.folder import FolderPlace
+from hermes_backup.snapshots.names import SnapshotName
 from hermes_backup.snapshots.retention import Rules, parse_within
 from hermes_backup.snapshots.sightings import Pace, Sightings
 from hermes_backup.snapshots.signing import Pinned
@@ -82,7 +83,7 @@ class Prune(Stage):
         places = [it for it in snapshot.places if isinstance(it, FolderPlace) or context.own_controller]
         with Pinned.load(context.host_key.public(), context.folder) as pinned:
             stocks, faults = read_all(places, context.host, context.pipeline, pinned)
-        seen = self._seen(stocks, pinned.fingerprint, context)
+        seen = self._seen(stocks, pinned.fingerprint, context, snapshot.name)
         # of a delta only the patch was seen: what it was made against may have rotted since
         proven = None if snapshot.unchanged or snapshot.manifest.base is not None else snapshot.name
         for stock in stocks:
@@ -91,15 +92,14 @@ class Prune(Stage):
             raise fault
         return snapshot
 
-    def _seen(self, stocks: Sequence[Stock], fingerprint: str, context: Context) -> Sightings:
+    def _seen(self, stocks: Sequence[Stock], fingerprint: str, context: Context, made: SnapshotName) -> Sightings:
         """Look, and keep it in mind. What this host's own runs make is never too much for it."""
         path = context.ledger.folder / _SEEN
         before, notice = Sightings.recall(path, fingerprint)
         if notice and path.exists():
             context.listener.warn(self.name, notice)
-        seen = look(
-            before, stocks, context.now, _OWN_PACE, complete={it.place.label for it in stocks} >= set(before.places)
-        )
+        complete = {it.place.label for it in stocks} >= set(before.places)
+        seen = look(before, stocks, context.now, _OWN_PACE, path, complete=complete, made=made)
         seen.write(path)
         return seen
 
