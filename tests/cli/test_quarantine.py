@@ -19,7 +19,7 @@ from hermes_backup.snapshots.manifest import to_json
 from hermes_backup.snapshots.names import SnapshotName, data_name, index_name, manifest_name
 from hermes_backup.snapshots.signing import HostKey
 from tests.site import PROGRAM
-from tests.snapshots.made import manifest_of
+from tests.snapshots.made import manifest_of, suffix_of
 
 RULES = "keep_last: 14, keep_weekly: 8, keep_monthly: 12"
 INVENTORY = """\
@@ -104,11 +104,11 @@ class Desk:
         return [self.forge(DAYS + it) for it in range(1, count + 1)]
 
 
-def publish(folder: Path, key: HostKey, name: SnapshotName) -> None:
+def publish(folder: Path, key: HostKey, name: SnapshotName, **changes: Any) -> None:
     before = next(iter(folder.glob(f"{name.sequence - 1:06}-*.manifest.asc")), None)
     previous = None if before is None else hashlib.sha256(before.read_bytes()).hexdigest()
-    manifest = manifest_of(name, host="vps1", pipeline="nightly", previous=previous)
-    (folder / data_name(name, ".tar.zst.gpg")).write_bytes(b"data")
+    manifest = manifest_of(name, host="vps1", pipeline="nightly", previous=previous, **changes)
+    (folder / data_name(name, suffix_of(changes))).write_bytes(b"data")
     (folder / index_name(name, ".index.zst.gpg")).write_bytes(b"index")
     (folder / manifest_name(name)).write_bytes(key.sign(to_json(manifest)))
 
@@ -253,8 +253,13 @@ def test_named_ones_are_moved(desk: Desk) -> None:
     before = sorted(desk.shown())
     missing = desk.call("quarantine", "./prod", "vps1", "7777")
     assert (missing.returncode, "HB-SNAPSHOT-MISSING" in missing.stderr) == (3, True)
-    desk.json("quarantine", "./prod", "vps1", str(before[-1].sequence), str(before[0]))
-    assert desk.shown() == set(before[1:-1])
+    delta = SnapshotName(DAYS + 1, (now() - timedelta(minutes=1)).replace(microsecond=0))
+    publish(desk.folder(), desk.key, delta, kind="delta", base=str(before[0]))
+    refused = desk.call("quarantine", "./prod", "vps1", str(before[0]))
+    assert (refused.returncode, "HB-BASE-MISSING" in refused.stderr, str(delta) in refused.stderr) == (9, True, True)
+    assert desk.shown() == {*before, delta}
+    desk.json("quarantine", "./prod", "vps1", str(delta.sequence), str(before[0]))
+    assert desk.shown() == set(before[1:])
     assert not suspects(prune(desk))
 
 

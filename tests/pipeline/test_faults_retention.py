@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from dataclasses import replace
+from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
 
 from hermes_backup.snapshots.names import SnapshotName
+from hermes_backup.snapshots.signing import HostKey
 from tests.keys import KeyMaker
+from tests.pipeline.forge import BEGUN, Forge
 from tests.pipeline.ground import Ground, ground
 from tests.site import Site
 
@@ -179,3 +183,33 @@ def test_a_lost_ledger_gives_no_number_twice(ground: Ground) -> None:
     assert str(site.run().snapshot).startswith("000004-")
     shutil.rmtree(site.store)
     assert str(site.run().snapshot).startswith("000005-")
+
+
+def test_what_a_thief_of_the_hosts_key_writes_stays_and_makes_nothing_go(ground: Ground) -> None:
+    """One in a gap that prune left, and one dated years ahead: by the host's own key, into its remote."""
+    site = ground.site
+    stages = site.usual({"push": {"to": [str(site.remote)]}}, {"prune": {"keep_last": 2}})
+    for _ in range(4):
+        assert site.run(stages).exit_code == 0
+    with HostKey.load(site.root / "state" / "vps1" / "gnupg") as key:
+        thief = Forge(replace(site, root=site.root / "thief"), key)
+        for number, begun in ((1, BEGUN), (9, datetime(2040, 1, 1, tzinfo=timezone.utc))):
+            thief.publish(b"", number=number, begun=begun, members=())
+    shutil.copytree(folder(site.root / "thief" / "store"), folder(site.remote), dirs_exist_ok=True)
+    status = site.run(stages)
+    assert status.exit_code == 0, status.error
+    assert sequences(site, site.remote) == [1, 4, 5, 9]
+    assert sequences(site) == [4, 5]
+    (warning,) = [it for it in status.warnings if "do not count" in it]
+    assert all(it in warning for it in ("000001-", "later ones were seen before it", "000009-", "in the future"))
+
+
+def test_a_damaged_memory_of_what_was_seen_is_told(ground: Ground) -> None:
+    site = ground.site
+    assert site.run(site.usual(_PRUNE)).exit_code == 0
+    (site.folder / "seen.json").write_text("{")
+    status = site.run(site.usual(_PRUNE))
+    assert status.exit_code == 0, status.error
+    assert any("seen.json is damaged" in it for it in status.warnings)
+    assert site.run(site.usual(_PRUNE)).warnings == ()
+    assert sequences(site) == [3]

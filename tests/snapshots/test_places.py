@@ -166,3 +166,19 @@ def test_hostile_paths_are_refused(made: Made, path: str) -> None:
         made.place.delete(path)
     with pytest.raises(ValueError, match="not a path inside a place"):
         next(made.place.read(path))
+
+
+def test_a_file_is_moved_and_nothing_is_written_over(made: Made) -> None:
+    made.place.put(f"{FOLDER}/a.txt", b"mine")
+    made.place.put(f"{FOLDER}/b.txt", b"other")
+    target = f"quarantine/20261121T033000Z/{FOLDER}"
+    made.place.move(f"{FOLDER}/a.txt", f"{target}/a.txt")
+    assert [it.name for it in made.place.list(FOLDER)] == ["b.txt"]
+    assert b"".join(made.place.read(f"{target}/a.txt")) == b"mine"
+    with pytest.raises(Fault):
+        made.place.move(f"{FOLDER}/b.txt", f"{target}/a.txt")
+    with pytest.raises(Fault):
+        made.place.move(f"{FOLDER}/c.txt", f"{target}/c.txt")
+    assert b"".join(made.place.read(f"{target}/a.txt")) == b"mine"
+    assert b"".join(made.place.read(f"{FOLDER}/b.txt")) == b"other"
+    assert [it.name for it in made.place.list(target)] == ["a.txt"]

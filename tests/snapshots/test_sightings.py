@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -122,7 +123,7 @@ def test_forged_ones_make_none_go_that_the_schedule_keeps(
         world.there[honest.names[day]] = f"honest {day}"
         for half, hour in (("before", 6), ("after", 22)):
             now = morning + timedelta(hours=hour)
-            if when == half:
+            if half == ("before" if day == 0 else when):  # the first look comes before any forgery
                 world.prune(now)
                 seen_in_time |= {it for it, name in honest.names.items() if world.standing(name) == "regular"}
                 kept = honest.kept(now)
@@ -237,3 +238,17 @@ def test_the_last_verified_of_the_schedule_stays_beside_that_of_all() -> None:
     there = [Candidate(it, verified=it.sequence in (2, 5), regular=it.sequence < 5) for it in name]
     kept = [it.name.sequence for it in decide(there, Rules(keep_last=1), START + 9 * DAY) if it.keep]
     assert kept == [2, 4, 5]
+
+
+def test_what_is_kept_is_private_and_of_one_key(tmp_path: Path) -> None:
+    path = tmp_path / "history" / "nightly.json"
+    seen = looked((names_of([1]).items(), 0))
+    seen.write(path)
+    assert (path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+    assert Sightings.recall(path, "F") == (seen, "")
+    other, notice = Sightings.recall(path, "another key")
+    assert (other.seen, "first look" in notice) == ({}, True)
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(Fault, match="Is a directory"):
+        Sightings.recall(path, "F")

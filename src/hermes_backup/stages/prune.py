@@ -28,7 +28,8 @@ class Prune(Stage):
     """Thin out old snapshots. On a host this touches its local store; its remotes only where it is its own controller.
 
     A snapshot that any rule keeps is kept, and so are the newest that is verified, what a delta that is kept was made
-    against, and an image that is mounted from where it lies.
+    against, and an image that is mounted from where it lies. On the trusted machine the rules are also asked of the
+    first snapshot of each time in which the schedule makes one, so that none made besides lets those go.
     """
 
     name: ClassVar[str] = "prune"
