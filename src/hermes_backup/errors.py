@@ -145,6 +145,18 @@ HOME_DIVERGED = Kind(
     "This machine has written to the home after another machine went on with it.",
     "Move the folder named away to begin with the newest snapshot, or go on with this one: --keep-home.",
 )
+HOME_LINK = Kind(
+    "HB-HOME-LINK",
+    _C.CONFIG,
+    "The home is reached through a link that another user made.",
+    "Declare the folder itself as hermes_backup_home; root follows only links that root made.",
+)
+HOME_OWNER = Kind(
+    "HB-HOME-OWNER",
+    _C.CONFIG,
+    "The home belongs to another user than the declared one.",
+    "Correct hermes_backup_owner, or give the folder to its owner.",
+)
 HOME_UNREADABLE = Kind(
     "HB-HOME-UNREADABLE", _C.STAGE, "The Hermes home cannot be read.", "Run as the home's owner or as root."
 )

@@ -18,7 +18,9 @@ from hermes_backup.errors import CONFIG_INVALID, HOME_EMPTY, HOME_MISSING, HOME_
 from hermes_backup.home import selection
 from hermes_backup.home.layout import DEFAULT_EXCLUDES, is_known_database
 from hermes_backup.home.printable import printable
-from hermes_backup.home.selection import Partial, Rules, Selection, select
+from hermes_backup.home.selection import Partial, Rules, Selection
+from hermes_backup.streams.directory import Directory
+from tests.held import select
 from tests.home.making import next_line, running, where_mounting_works
 
 ALL = Rules(patterns=())
@@ -235,7 +237,8 @@ _SELECTS = """
 import os, sys
 from pathlib import Path
 from hermes_backup.errors import Fault
-from hermes_backup.home.selection import Rules, select
+from hermes_backup.home.selection import Rules
+from tests.held import select
 if os.geteuid() == 0:
     os.setgroups([])
     os.setgid(65534)
@@ -280,7 +283,8 @@ def test_what_cannot_be_read_is_told() -> None:
 _MOUNTS = """
 import subprocess, sys
 from pathlib import Path
-from hermes_backup.home.selection import Rules, select
+from hermes_backup.home.selection import Rules
+from tests.held import select
 home = Path(sys.argv[1])
 subprocess.run(["mount", "-t", "tmpfs", "tmpfs", home / "disk"], check=True)
 (home / "disk/big").write_text("x")
@@ -296,10 +300,10 @@ def test_what_goes_while_the_home_is_walked_is_not_called_unreadable(
     home = make(tmp_path, "kept", "gone")
     honest = selection.is_readable
 
-    def late(path: bytes) -> bool:
-        if path.endswith(b"/gone"):
-            os.unlink(path)
-        return honest(path)
+    def late(folder: Directory, name: bytes) -> bool:
+        if name == b"gone":
+            os.unlink(name, dir_fd=folder.descriptor)
+        return honest(folder, name)
 
     monkeypatch.setattr(selection, "is_readable", late)
     seen = select(home, ALL)

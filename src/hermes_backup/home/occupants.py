@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from hermes_backup.errors import HOME_HELD, Fault
-from hermes_backup.home.beginnings import beginning
+from hermes_backup.home.beginnings import beginning_below
 from hermes_backup.home.databases.facts import HEADER
 from hermes_backup.home.discovery.accounts import host_at
 from hermes_backup.home.discovery.units import services
@@ -17,6 +18,7 @@ from hermes_backup.home.layout import SIDECARS, is_known_database
 from hermes_backup.home.printable import printable
 from hermes_backup.home.processes import Identity, command, open_files, processes
 from hermes_backup.home.services import Unit, unit_of
+from hermes_backup.streams.directory import Directory
 
 _PATIENCE = 10.0  # seconds for a service's processes to be gone once systemd says that it has stopped
 _PAUSE = 0.2
@@ -97,27 +99,26 @@ def may_run(unit: Unit, home: Path) -> bool:
     return any(it.unit == unit for it in occupants(home))
 
 
-def holds_database(home: Path, name: str) -> bool:
+def holds_database(home: Directory, name: str) -> bool:
     """Say whether an entry of a home is a database, or holds one at any depth, or should: also one that is damaged.
 
     By its first bytes, by a log beside it, or by a name that hermes-agent keeps a database under.
     """
-    root = os.fsencode(home)
-    return any(_is_database(root, it) for it in _files(root, os.fsencode(name)))
+    return any(_is_database(home, it) for it in _files(home, os.fsencode(name)))
 
 
-def _files(root: bytes, name: bytes) -> Iterator[bytes]:
-    """Yield an entry, and the files below it, by their names relative to the root; no link is followed."""
+def _files(home: Directory, name: bytes) -> Iterator[bytes]:
+    """Yield an entry, and the files below it, by their names relative to the home; no link is followed."""
     yield name
-    if not os.path.islink(root + b"/" + name):  # noqa: PTH114 - bytes
-        for folder, _, names in os.walk(root + b"/" + name):
-            yield from (folder[len(root) + 1 :] + b"/" + it for it in names)
+    with suppress(OSError), home.folder(name) as top:
+        for folder, _, names, _ in os.fwalk(b".", dir_fd=top.descriptor):
+            yield from (os.path.normpath(b"/".join((name, folder, os.fsencode(it)))) for it in names)
 
 
-def _is_database(root: bytes, name: bytes) -> bool:
-    path = root + b"/" + name
-    logs = any(os.path.lexists(path + side) for side in SIDECARS)
-    return logs or (is_known_database(name) and os.path.lexists(path)) or beginning(path, len(HEADER)) == HEADER
+def _is_database(home: Directory, name: bytes) -> bool:
+    if any(home.has(name + side) for side in SIDECARS) or (is_known_database(name) and home.has(name)):
+        return True
+    return beginning_below(home, name, len(HEADER)) == HEADER
 
 
 def _refuse(left: Sequence[Occupant]) -> None:

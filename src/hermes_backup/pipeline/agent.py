@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -13,7 +13,9 @@ from typing import Any
 
 from hermes_backup.errors import BUG, INTERRUPTED, PIPELINE_ORDER, STAGE_FAILED, ExitCode, Fault, from_system
 from hermes_backup.home.layout import DEFAULT_EXCLUDES
+from hermes_backup.home.owners import account
 from hermes_backup.home.printable import printable
+from hermes_backup.home.root import home_opener
 from hermes_backup.home.selection import Rules, select
 from hermes_backup.pipeline.apart import require_apart
 from hermes_backup.pipeline.config import KEY_FOLDER, HostConfig, pipeline_of
@@ -157,12 +159,16 @@ def _recorded(
     now = recorder.status.started
     left_out = [stage.name for stage in pipeline.stages if stage not in stages]
     declared = replace(pipeline, stages=tuple(it for it in pipeline.stages if it in stages))
-    root = _home(config, recorder, folder)
-    require_apart(root, state_folder(config), stages)
-    with prepared(config, declared, folder, now, recorder, if_changed=if_changed) as context:
+    path = _home(config, recorder, folder)
+    require_apart(path, state_folder(config), stages)
+    with (
+        prepared(config, declared, folder, now, recorder, if_changed=if_changed) as context,
+        ExitStack() as held,
+    ):
         if context.host_key is not None:
             recorder.key(context.host_key.public())
-        home = Home(root, rules_of(config), uncopied=_UNCOPIED if Sqlite.name in left_out else "")
+        opened = home_opener(path, account(config.owner) if config.owner else None, held)
+        home = Home(opened, rules_of(config), uncopied=_UNCOPIED if Sqlite.name in left_out else "")
         if options.dry_run:
             plan = _plan(stages, home, context)
             return recorder.finish("planned", ExitCode.OK, plan=plan)
@@ -180,7 +186,7 @@ def _recorded(
         if stages[0].takes and not isinstance(value, Snapshot):
             recorder.warn("run", "no snapshot was made")
         if isinstance(value, Snapshot):
-            remember_home(folder, home.root)
+            remember_home(folder, home.root.shown)
     return _conclude(value, recorder)
 
 

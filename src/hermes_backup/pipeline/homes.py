@@ -81,9 +81,8 @@ def saved_home(folder: Path) -> Path | None:
 
 def remember_home(folder: Path, home: Path) -> None:
     """Remember in a pipeline's state folder which home its last snapshot is of."""
-    real = home.resolve()
-    if saved_home(folder) != real:
-        write_private(folder / _MEMORY, os.fsencode(real), durable=True)
+    if saved_home(folder) != home:
+        write_private(folder / _MEMORY, os.fsencode(home), durable=True)
 
 
 def named(homes: Sequence[FoundHome]) -> str:

@@ -50,6 +50,7 @@ from hermes_backup.stages.extract import Extract
 from hermes_backup.stages.selecting import is_within, outermost, select
 from hermes_backup.stages.things import Plaintext, Report
 from hermes_backup.streams.coder import read_chunks
+from hermes_backup.streams.directory import hold, hold_above
 from hermes_backup.streams.folders import held_folder, sweep
 
 NOTE = "restoring.json"
@@ -99,18 +100,31 @@ def replace(handover: Handover, pipe: IO[bytes], follower: Follower) -> Replaced
     """
     config = handover.config
     state = state_folder(config) / config.host
-    home = home_to_restore(config, handover.manifest.pipeline)
-    home = home.resolve() if home.exists() else home.parent.resolve() / home.name
+    declared = home_to_restore(config, handover.manifest.pipeline)
     with interruptible():
         try:
             with _alone(config, state):
                 for told in settle(state / NOTE):
                     follower.warn("restore", told)
+                home = _located(declared)
                 return _replaced(handover, home, _ground(home, handover), pipe, follower)
         except KeyboardInterrupt:
             raise Fault(INTERRUPTED, "stopped by a signal; the home is as it was", where="restore") from None
         except OSError as error:
             raise from_system(error, "restore") from None
+
+
+def _located(home: Path) -> Path:
+    """Return where a home lies, links followed; only those of users that are trusted.
+
+    Raises:
+        Fault: HOME_LINK, HOME_MISSING.
+    """
+    try:
+        with hold_above(home.absolute()) as (above, name):
+            return above.shown / name
+    except FileNotFoundError:
+        raise Fault(HOME_MISSING, "there is no folder to put it in", where=printable(str(home.parent))) from None
 
 
 def _replaced(handover: Handover, home: Path, ground: Path, pipe: IO[bytes], follower: Follower) -> Replaced:
@@ -199,8 +213,9 @@ def _require_room(folder: Path, home: Path, handover: Handover) -> None:
 def _owner(work: _Work) -> Owner | None:
     """Return to whom the home shall belong: who is declared, its owner, whose folder it lies in; None: as saved."""
     declared = account(work.handover.config.owner) if work.handover.config.owner else None
-    around = owner_of(work.home.parent)
-    return declared or owner_of(work.home) or (around if around is not None and around.uid else None)
+    status = work.parent.stat()
+    around = Owner(status.st_uid, status.st_gid)
+    return declared or owner_of(work.parent / work.home.name) or (around if around.uid else None)
 
 
 @contextmanager
@@ -236,10 +251,13 @@ def _exchange(work: _Work, tree: Path, swaps: Sequence[Swap]) -> Exchange:
 
 def _left_out(work: _Work) -> tuple[str, ...]:
     """Return what no backup holds and the new home gets from the old one; nothing where single files are wanted."""
-    if work.handover.wanted.only or not work.home.is_dir():
-        return ()
     then = {it.name for it in work.handover.members}
-    return tuple(map(os.fsdecode, excluded(work.home, rules_of(work.handover.config), then)))
+    try:
+        with hold(work.parent / work.home.name) as home:
+            rules = rules_of(work.handover.config)
+            return () if work.handover.wanted.only else tuple(map(os.fsdecode, excluded(home, rules, then)))
+    except OSError:  # there is no home yet
+        return ()
 
 
 def _needs_quiet(work: _Work, tree: Path) -> bool:
@@ -248,7 +266,11 @@ def _needs_quiet(work: _Work, tree: Path) -> bool:
     The manifest is not asked: it lists neither damaged ones nor, in a pipeline without ``sqlite``, any.
     """
     only = outermost(work.handover.wanted.only)
-    return not only or any(holds_database(home, it) for home in (tree, work.home) for it in only)
+    if not only:
+        return True
+    with ExitStack() as held:
+        homes = [held.enter_context(hold(it)) for it in (tree, work.parent / work.home.name) if it.is_dir()]
+        return any(holds_database(home, it) for home in homes for it in only)
 
 
 def _outcome(
