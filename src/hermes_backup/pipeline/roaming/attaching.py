@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -13,13 +12,15 @@ from typing import Literal
 from hermes_backup.errors import (
     HOME_DIVERGED,
     HOME_OCCUPIED,
+    HOME_OWNER,
     INTERRUPTED,
     SNAPSHOT_MISSING,
     Fault,
     from_system,
 )
 from hermes_backup.home.layers import Layers
-from hermes_backup.home.owners import account
+from hermes_backup.home.mountpoint import Mountpoint, mountpoint
+from hermes_backup.home.owners import Owner, account
 from hermes_backup.home.printable import printable
 from hermes_backup.home.written import written_since
 from hermes_backup.pipeline.apart import require_apart
@@ -47,7 +48,8 @@ from hermes_backup.pipeline.roaming.newest import Newest, is_newer, newest, targ
 from hermes_backup.snapshots.folder import FolderPlace
 from hermes_backup.snapshots.names import SnapshotName
 from hermes_backup.stages.context import Context
-from hermes_backup.streams.folders import remove, set_aside
+from hermes_backup.streams.directory import user_name
+from hermes_backup.streams.folders import remove
 
 _STAGE = "mount"
 _EMPTY = "To begin with an empty home all the same: --start-empty."
@@ -89,16 +91,19 @@ def attach(config: HostConfig, name: str, wanted: Wanted, follower: Follower) ->
         Fault: HOME_OCCUPIED, HOME_DIVERGED, LEASE_HELD, REMOTE_UNREACHABLE, LOCKED; why no snapshot can be believed,
             decrypted or shown; INTERRUPTED. No home is there then that was not there before.
     """
-    with _run(config, name, follower) as (pipeline, folder, context):
-        at = declared_home(config).absolute()
+    with (
+        _run(config, name, follower) as (pipeline, folder, context),
+        mountpoint(declared_home(config).absolute()) as point,
+    ):
+        owner = account(config.owner) if config.owner else None
         with leasing.held(pipeline, context, folder, wanted.lease) as without:
             found = _look(pipeline, context, folder, without)
             record = attachment(folder)
-            attached = _resumed(record, found, folder, at, wanted, context)
+            _require_owner(point, owner)
+            attached = _resumed(record, found, folder, point, wanted, context)
             if attached is None:
-                attached = _begun(record, found, folder, at, wanted, context, pipeline)
-            if attached.way == "empty" and not attached.resumed:
-                _give(at, config.owner)
+                attached = _begun(record, found, folder, point, wanted, context, pipeline)
+            point.give(owner)
             # also where the newest is damaged: its number is taken
             context.ledger.go_on([(it.known.manifest, it.known.manifest_sha256) for it in found.candidates])
             push_kept(pipeline, context, folder)
@@ -116,30 +121,51 @@ def detach(config: HostConfig, name: str, *, saved: datetime | None, follower: F
     """
     with _run(config, name, follower) as (pipeline, folder, context):
         record = attachment(folder)
-        in_time = True if record is None else _left(record, folder, saved, context)
+        in_time = True
+        if record is not None:
+            with mountpoint(record.at) as point:
+                in_time = _left(record, point, folder, saved, context)
         leasing.release(pipeline, context, folder)
         return in_time
 
 
-def _left(record: Attachment, folder: Path, saved: datetime | None, context: Context) -> bool:
+def _left(record: Attachment, point: Mountpoint, folder: Path, saved: datetime | None, context: Context) -> bool:
     """Take layers away; a plain folder stays, and whether it is saved is remembered. False for a late write."""
-    layers = layers_of(folder, record.at)
-    there = layers.mounted if record.layered else occupied(record.at)
+    layers = layers_of(folder, point)
+    there = layers.mounted if record.layered else occupied(point)
     if record.layered:
         layers.unmount()
     if saved is None or not there:
         return True
-    written = layers.upper if record.layered else record.at
-    late = written_since(written, saved)
+    late = written_since(layers.upper, saved) if record.layered else _written(point, saved)
     if late is not None:
+        where = layers.upper if record.layered else record.at
         what = f"{printable(str(late))} was written while the last snapshot was made, and may be in none"
-        context.listener.warn(_STAGE, f"{what}: it stays in {written}, and the next start here goes on with it")
+        context.listener.warn(_STAGE, f"{what}: it stays in {where}, and the next start here goes on with it")
     elif record.layered:
         remove(layers.folder)
         forget(folder)
     else:
         remember(folder, record.model_copy(update={"saved": saved}))
     return late is None
+
+
+def _written(point: Mountpoint, moment: datetime) -> Path | None:
+    with point.open() as home:
+        return written_since(home.path, moment)
+
+
+def _require_owner(point: Mountpoint, owner: Owner | None) -> None:
+    """Make sure that what lies there is the owner's, or root's: a home that was not yet brought may be.
+
+    Raises:
+        Fault: HOME_OWNER, HOME_LINK.
+    """
+    with suppress(FileNotFoundError), point.open() as home:
+        uid = home.status().st_uid
+        if owner is not None and uid not in (owner.uid, 0):
+            what = f"it belongs to {user_name(uid)}, and hermes_backup_owner declares {user_name(owner.uid)}"
+            raise Fault(HOME_OWNER, what, where=printable(str(point.at)))
 
 
 @contextmanager
@@ -177,45 +203,51 @@ def _look(pipeline: Pipeline, context: Context, folder: Path, without: tuple[Fau
 
 
 def _resumed(
-    record: Attachment | None, found: Newest, folder: Path, at: Path, wanted: Wanted, context: Context
+    record: Attachment | None, found: Newest, folder: Path, point: Mountpoint, wanted: Wanted, context: Context
 ) -> Attached | None:
     """Go on with what lies on this machine, where nobody else went on since; None where nothing does."""
-    layers = layers_of(folder, at)
-    if record is None or not record.whole or not _lies_there(record, layers, at):
+    layers = layers_of(folder, point)
+    if record is None or not record.whole or not _lies_there(record, layers, point):
         return None
-    if _given_way(record, found, at, wanted, context):
+    if _given_way(record, found, point, wanted, context):
         return None
     wanted.settled()
     if not record.layered:
         remember(folder, record.model_copy(update={"saved": None}))
     if not layers.mounted:
-        _require_alone(record, found, context, layers.folder if record.layered else at, wanted)
+        _require_alone(record, found, context, layers.folder if record.layered else point.at, wanted)
         if record.layered:
             layers.mount("overlay" if record.way == "overlay" else "fuse")
     base = SnapshotName.parse(record.snapshot) if record.snapshot else None
-    return Attached(at, record.way, base, resumed=True)
+    return Attached(point.at, record.way, base, resumed=True)
 
 
-def _lies_there(record: Attachment, layers: Layers, at: Path) -> bool:
+def _lies_there(record: Attachment, layers: Layers, point: Mountpoint) -> bool:
     """Say whether the home of a record is still there, mounted or not."""
-    if record.at != at:
-        raise Fault(HOME_OCCUPIED, f"this pipeline's home was brought to {record.at} before", where=str(at))
+    where = str(point.at)
+    if record.at != point.at:
+        raise Fault(HOME_OCCUPIED, f"this pipeline's home was brought to {record.at} before", where=where)
     if record.layered:
         return layers.mounted or (layers.image.is_file() and layers.upper.is_dir())
-    there = occupied(at)
-    if there and record.inode != at.stat().st_ino:
-        raise Fault(HOME_OCCUPIED, "another folder lies there than this machine's home", where=str(at))
+    there = occupied(point)
+    if there and record.inode != _inode(point):
+        raise Fault(HOME_OCCUPIED, "another folder lies there than this machine's home", where=where)
     return there
 
 
-def _given_way(record: Attachment, found: Newest, at: Path, wanted: Wanted, context: Context) -> bool:
+def _inode(point: Mountpoint) -> int:
+    with point.open() as home:
+        return home.status().st_ino
+
+
+def _given_way(record: Attachment, found: Newest, point: Mountpoint, wanted: Wanted, context: Context) -> bool:
     """Move a folder aside that is in a snapshot as it lies there, where another machine went on with the home."""
     base = _base(record, context)
     if record.saved is None or wanted.keep_home or found.name is None or not is_newer(found.name, base):
         return False
-    if os.path.ismount(at) or written_since(at, record.saved) is not None:
+    if point.mounted() is not None or _written(point, record.saved) is not None:
         return False
-    context.listener.note(_STAGE, f"the home as it was here, which is saved, lies in {set_aside(at)}")
+    context.listener.note(_STAGE, f"the home as it was here, which is saved, lies in {point.set_aside()}")
     return True
 
 
@@ -239,37 +271,39 @@ def _begun(
     record: Attachment | None,
     found: Newest,
     folder: Path,
-    at: Path,
+    point: Mountpoint,
     wanted: Wanted,
     context: Context,
     pipeline: Pipeline,
 ) -> Attached:
+    at = point.at
     if record is not None and not record.whole and record.at == at and not wanted.keep_home:
-        clear(at)
-    aside = layers_of(folder, at).discard()
+        clear(point)
+    aside = layers_of(folder, point).discard()
     if aside is not None:
         context.listener.warn(_STAGE, f"what was written here before lies in {aside}")
     forget(folder)
-    if occupied(at):
+    if occupied(point):
         if not (wanted.keep_home or _is_own(at, found, folder, context)):
             _require_asked(found)
             if found.name is not None:
                 what = f"a home lies there already, and {found.name} is to be brought"
                 raise Fault(HOME_OCCUPIED, what, where=str(at))
-        return _done(folder, Attachment(at=at, way="kept"), wanted)
+        return _done(folder, point, "kept", wanted)
     if not found.candidates:
-        return _empty(found, folder, at, wanted, context)
-    way, name = Laying(pipeline, context, folder, at, wanted.settled, wanted.lease).newest(found.candidates, wanted.way)
+        return _empty(found, folder, point, wanted, context)
+    laying = Laying(pipeline, context, folder, point, wanted.settled, wanted.lease)
+    way, name = laying.newest(found.candidates, wanted.way)
     return Attached(at, way, name, resumed=False)
 
 
 def _is_own(at: Path, found: Newest, folder: Path, context: Context) -> bool:
     """Say whether what lies there is the home that this machine made the newest snapshot of."""
     last = context.ledger.last()
-    return last is not None and last.manifest.name == found.name and saved_home(folder) == at.resolve()
+    return last is not None and last.manifest.name == found.name and saved_home(folder) == at
 
 
-def _empty(found: Newest, folder: Path, at: Path, wanted: Wanted, context: Context) -> Attached:
+def _empty(found: Newest, folder: Path, point: Mountpoint, wanted: Wanted, context: Context) -> Attached:
     if not wanted.start_empty:
         _require_asked(found)
         last = context.ledger.last()
@@ -277,8 +311,7 @@ def _empty(found: Newest, folder: Path, at: Path, wanted: Wanted, context: Conte
             what = f"no place holds a snapshot, and this machine made {last.manifest.name}"
             raise Fault(SNAPSHOT_MISSING, what, mend=f"Look whether the remotes are the right ones. {_EMPTY}")
     context.listener.note("fetch", "no place holds a snapshot of this home: it begins empty")
-    at.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return _done(folder, Attachment(at=at, way="empty"), wanted)
+    return _done(folder, point, "empty", wanted)
 
 
 def _require_asked(found: Newest) -> None:
@@ -287,13 +320,9 @@ def _require_asked(found: Newest) -> None:
         raise Fault(fault.kind, fault.what, where=fault.where, mend=f"{fault.mend} {_EMPTY}")
 
 
-def _give(at: Path, owner: str) -> None:
-    found = account(owner) if owner else None
-    if found is not None and os.geteuid() == 0:
-        os.chown(at, found.uid, found.gid)
-
-
-def _done(folder: Path, record: Attachment, wanted: Wanted) -> Attached:
+def _done(folder: Path, point: Mountpoint, way: Way, wanted: Wanted) -> Attached:
+    with point.made() as home:
+        inode = home.status().st_ino
     wanted.settled()
-    remember(folder, record.model_copy(update={"inode": record.at.stat().st_ino, "lease": wanted.lease}))
-    return Attached(record.at, record.way, None, resumed=False)
+    remember(folder, Attachment(at=point.at, way=way, inode=inode, lease=wanted.lease))
+    return Attached(point.at, way, None, resumed=False)

@@ -23,6 +23,7 @@ from hermes_backup.errors import (
     Fault,
 )
 from hermes_backup.home.layers import METHODS, Method, plausible
+from hermes_backup.home.mountpoint import Mountpoint
 from hermes_backup.pipeline.executor import naming
 from hermes_backup.pipeline.model import Pipeline
 from hermes_backup.pipeline.roaming.attachment import Attachment, Way, forget, layers_of, remember
@@ -49,14 +50,14 @@ class Laying:
 
     Attributes:
         folder: the pipeline's state, where the layers lie.
-        at: where the home is to be.
+        point: where the home is to be.
         settled: called before anybody can see the home: from then on it may be written.
     """
 
     pipeline: Pipeline
     context: Context
     folder: Path
-    at: Path
+    point: Mountpoint
     settled: Callable[[], None]
     lease: float
 
@@ -108,16 +109,15 @@ class Laying:
 
         Its hash is enough: what this home's own key signed was made by this program, from this home.
         """
-        layers = layers_of(self.folder, self.at)
+        layers = layers_of(self.folder, self.point)
         layers.discard()
         layers.folder.mkdir(mode=0o700)
         with naming("fetch"):
             decrypt.image(snapshot, layers.image, self.context)
-        self.at.mkdir(parents=True, exist_ok=True, mode=0o700)
         refused: list[str] = []
         self.settled()
         for method in methods:
-            record = Attachment(at=self.at, way=method, snapshot=str(snapshot.name), lease=self.lease)
+            record = Attachment(at=self.point.at, way=method, snapshot=str(snapshot.name), lease=self.lease)
             remember(self.folder, record)
             try:
                 layers.mount(method)
@@ -136,34 +136,35 @@ class Laying:
 
     def _unpack(self, plain: Plaintext) -> None:
         """Unpack beside its final names, within the home's own folder: that may be a volume."""
-        self.at.mkdir(parents=True, exist_ok=True, mode=0o700)
         record = Attachment(
-            at=self.at, way="unpack", snapshot=str(plain.manifest.name), whole=False, lease=self.lease
-        )  # fmt: skip
-        with private_folder(self.at, QUARANTINE) as room:
+            at=self.point.at, way="unpack", snapshot=str(plain.manifest.name), whole=False, lease=self.lease
+        )
+        with self.point.made() as home, private_folder(home.path, QUARANTINE) as room:
             tree = Extract().run(plain, replace(self.context, folder=room))
             for found in remade(tree, full=False, told=partial(self.context.listener.progress, "check")):
                 self.context.listener.note("check", f"{found.what}: {found.evidence}")
             self.settled()
             remember(self.folder, record)
             for entry in tree.root.iterdir():
-                entry.rename(self.at / entry.name)
+                entry.rename(home.path / entry.name)
             info = tree.root.stat()
-            os.chown(self.at, info.st_uid, info.st_gid)
-            self.at.chmod(stat.S_IMODE(info.st_mode))
-        remember(self.folder, record.model_copy(update={"whole": True, "inode": self.at.stat().st_ino}))
+            os.fchown(home.descriptor, info.st_uid, info.st_gid)
+            os.fchmod(home.descriptor, stat.S_IMODE(info.st_mode))
+            inode = home.status().st_ino
+        remember(self.folder, record.model_copy(update={"whole": True, "inode": inode}))
 
 
-def occupied(at: Path) -> bool:
+def occupied(point: Mountpoint) -> bool:
     """Say whether something lies in a folder; what a file system puts there by itself does not count."""
-    sweep(at, QUARANTINE)
-    with suppress(FileNotFoundError):
-        return any(it.name != _OF_THE_DISK for it in at.iterdir())
+    with suppress(FileNotFoundError), point.open() as home:
+        sweep(home.path, QUARANTINE)
+        return any(it.name != _OF_THE_DISK for it in home.path.iterdir())
     return False
 
 
-def clear(at: Path) -> None:
+def clear(point: Mountpoint) -> None:
     """Remove what a killed run unpacked of a home that nobody has seen yet."""
-    for entry in at.iterdir():
-        if entry.name != _OF_THE_DISK:
-            remove(entry)
+    with point.open() as home:
+        for entry in home.path.iterdir():
+            if entry.name != _OF_THE_DISK:
+                remove(entry)
