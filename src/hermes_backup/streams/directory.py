@@ -167,17 +167,27 @@ def hold_above(path: Path) -> Iterator[tuple[Directory, str]]:
     """
     for _ in range(_MOST_LINKS):
         with hold(path.parent) as above:
-            try:
-                status = os.stat(path.name, dir_fd=above.descriptor, follow_symlinks=False)
-            except FileNotFoundError:
-                status = None
-            if status is None or not stat.S_ISLNK(status.st_mode):
+            found = _link_at(above, path.name)
+            if found is None:
                 yield above, path.name
                 return
-            leads_to = os.readlink(path.name, dir_fd=above.descriptor)
-            _require_trusted(above.shown / path.name, leads_to, status.st_uid)
+            leads_to, uid = found
+            _require_trusted(above.shown / path.name, leads_to, uid)
             path = Path(os.path.normpath(above.shown / leads_to))
     raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+
+
+def _link_at(folder: Directory, name: str) -> tuple[str, int] | None:
+    """Return what a link says, and who made it; None where something else is there, or nothing."""
+    try:
+        descriptor = os.open(name, _LINK, dir_fd=folder.descriptor)
+    except FileNotFoundError:
+        return None
+    try:
+        status = os.fstat(descriptor)
+        return (os.readlink("", dir_fd=descriptor), status.st_uid) if stat.S_ISLNK(status.st_mode) else None
+    finally:
+        os.close(descriptor)
 
 
 def trusted(uid: int) -> bool:
@@ -196,9 +206,9 @@ def user_name(uid: int) -> str:
 def _require_trusted(link: Path, leads_to: str, uid: int) -> None:
     if trusted(uid):
         return
-    at = _printable(link)
-    what = f"{at} is a link to {_printable(leads_to)}, and {user_name(uid)} made it"
-    mend = f"If the home is there, set hermes_backup_home to {_printable(os.path.realpath(link))}. If not, remove {at}."
+    at, real = _printable(link), _printable(os.path.normpath(link.parent / leads_to))
+    what = f"{at} is a link to {real}, and {user_name(uid)} made it"
+    mend = f"Declare the folder itself as hermes_backup_home, if {real} leads to the home. If not, remove {at}."
     raise Fault(HOME_LINK, what, where=at, mend=mend)
 
 

@@ -73,7 +73,7 @@ class _Writer:
         self._tell = tell
         self._holes = holes
         self._first: dict[tuple[int, int], bytes] = {}
-        self._left_out: set[bytes] = set()
+        self._no_folders: set[bytes] = set()
 
     def members(self, source: Source) -> Iterator[bytes]:
         """Yield the members of a source, piece by piece; neighbours in one folder share its descriptor."""
@@ -82,8 +82,7 @@ class _Writer:
             folder = source.root
             for name in source.names:
                 parent, _, last = name.rpartition(b"/")
-                if parent in self._left_out:  # below what is no folder in the archive, it could not be extracted
-                    self._left_out.add(name)
+                if self._is_below_none(parent):
                     continue
                 try:
                     if parent != above:
@@ -93,12 +92,20 @@ class _Writer:
                         above = parent
                     yield from self._member(source, folder, name, last)
                 except FileNotFoundError:
-                    self._left_out.add(name)
+                    self._no_folders.add(name)
                 except OSError as error:
                     self._refuse(name, _why(error))
 
+    def _is_below_none(self, parent: bytes) -> bool:
+        """Say whether something above is no folder in the archive: what lies below could not be extracted."""
+        while parent:
+            if parent in self._no_folders:
+                return True
+            parent = parent.rpartition(b"/")[0]
+        return False
+
     def _refuse(self, name: bytes, why: str) -> None:
-        self._left_out.add(name)
+        self._no_folders.add(name)
         self._tell(name, why)
 
     def _member(self, source: Source, folder: Directory, name: bytes, last: bytes) -> Iterator[bytes]:
@@ -110,6 +117,7 @@ class _Writer:
             self._refuse(name, why)
         elif stat.S_ISLNK(status.st_mode):
             leads_to = os.readlink(last, dir_fd=folder.descriptor)
+            self._no_folders.add(name)
             path = os.fsencode(folder.path) + b"/" + last
             yield _header(name, b"2", status, link=leads_to, records=_attributes(path))
         elif stat.S_ISDIR(status.st_mode):
