@@ -13,7 +13,7 @@ from hermes_backup.home.databases.fulltext import besides_indexes
 from hermes_backup.home.printable import printable
 from hermes_backup.home.selection import Entry, Rules, select
 from hermes_backup.streams.directory import Directory, hold
-from hermes_backup.streams.hashing import sha256_of
+from hermes_backup.streams.hashing import sha256_from
 from hermes_backup.streams.members import Member
 
 
@@ -106,14 +106,6 @@ def _equal(root: Directory, live: Entry, then: Member) -> bool:
             return False
         if kind == "dir" or then.kind == "hardlink":
             return kind == "dir" or live.size == then.size
-        return live.size == then.size and _sha256(root, live.name) == then.sha256
+        return live.size == then.size and sha256_from(root.open(live.name)) == then.sha256
     except OSError:
         return False
-
-
-def _sha256(root: Directory, name: bytes) -> str:
-    descriptor = root.open(name)
-    try:
-        return sha256_of(Path(f"/proc/self/fd/{descriptor}"))
-    finally:
-        os.close(descriptor)

@@ -13,7 +13,6 @@ from typing import Any
 
 from hermes_backup.errors import BUG, INTERRUPTED, PIPELINE_ORDER, STAGE_FAILED, ExitCode, Fault, from_system
 from hermes_backup.home.layout import DEFAULT_EXCLUDES
-from hermes_backup.home.owners import account
 from hermes_backup.home.printable import printable
 from hermes_backup.home.root import home_opener
 from hermes_backup.home.selection import Rules, select
@@ -22,7 +21,7 @@ from hermes_backup.pipeline.config import KEY_FOLDER, HostConfig, pipeline_of
 from hermes_backup.pipeline.events import Recorder
 from hermes_backup.pipeline.executor import execute, preflight
 from hermes_backup.pipeline.glancing import with_glance
-from hermes_backup.pipeline.homes import home_of, named, remember_home, saved_home
+from hermes_backup.pipeline.homes import declared_owner, home_of, named, remember_home, saved_home
 from hermes_backup.pipeline.hosts import state_folder
 from hermes_backup.pipeline.interruption import interruptible
 from hermes_backup.pipeline.lock import locked
@@ -167,7 +166,7 @@ def _recorded(
     ):
         if context.host_key is not None:
             recorder.key(context.host_key.public())
-        opened = home_opener(path, account(config.owner) if config.owner else None, held)
+        opened = home_opener(path, declared_owner(config), held)
         home = Home(opened, rules_of(config), uncopied=_UNCOPIED if Sqlite.name in left_out else "")
         if options.dry_run:
             plan = _plan(stages, home, context)

@@ -20,13 +20,13 @@ from hermes_backup.errors import (
 )
 from hermes_backup.home.layers import Layers
 from hermes_backup.home.mountpoint import Mountpoint, mountpoint
-from hermes_backup.home.owners import Owner, account
+from hermes_backup.home.owners import Owner
 from hermes_backup.home.printable import printable
 from hermes_backup.home.written import written_since
 from hermes_backup.pipeline.apart import require_apart
 from hermes_backup.pipeline.config import HostConfig, pipeline_of
 from hermes_backup.pipeline.executor import Follower
-from hermes_backup.pipeline.homes import declared_home, saved_home
+from hermes_backup.pipeline.homes import declared_home, declared_owner, saved_home
 from hermes_backup.pipeline.hosts import state_folder
 from hermes_backup.pipeline.interruption import interruptible
 from hermes_backup.pipeline.lock import locked
@@ -95,7 +95,7 @@ def attach(config: HostConfig, name: str, wanted: Wanted, follower: Follower) ->
         _run(config, name, follower) as (pipeline, folder, context),
         mountpoint(declared_home(config).absolute()) as point,
     ):
-        owner = account(config.owner) if config.owner else None
+        owner = declared_owner(config)
         with leasing.held(pipeline, context, folder, wanted.lease) as without:
             found = _look(pipeline, context, folder, without)
             record = attachment(folder)
