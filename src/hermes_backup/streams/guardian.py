@@ -55,7 +55,14 @@ def adopt_orphans() -> None:
 
 
 def descendants(pid: int) -> dict[int, str]:
-    """Return every living process below one, and its name as /proc/PID/stat has it, in parentheses (proc(5))."""
+    """Return every living process below one, and its name as /proc/PID/stat has it, in parentheses (proc(5)).
+
+    Where there is none it looks again: a process that was being killed at the first look may have started one.
+    """
+    return _below(pid) or _below(pid)
+
+
+def _below(pid: int) -> dict[int, str]:
     parents: dict[int, int] = {}
     names: dict[int, str] = {}
     for entry in Path("/proc").iterdir():
