@@ -145,6 +145,12 @@ HOME_DIVERGED = Kind(
     "This machine has written to the home after another machine went on with it.",
     "Move the folder named away to begin with the newest snapshot, or go on with this one: --keep-home.",
 )
+HOME_IN_USE = Kind(
+    "HB-HOME-IN-USE",
+    _C.LOCKED,
+    "Other processes have files of the home open, and a second agent would write beside them.",
+    "End the processes named, then start again; nothing was changed.",
+)
 HOME_UNREADABLE = Kind(
     "HB-HOME-UNREADABLE", _C.STAGE, "The Hermes home cannot be read.", "Run as the home's owner or as root."
 )

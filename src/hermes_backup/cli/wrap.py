@@ -65,7 +65,7 @@ def wrap(
     times = (every(chosen, pipeline), lease, grace)
     found = [find(command[0], "wrap"), *command[1:]] if command else []
     with locked(supervised(chosen, pipeline)) as lock:
-        wanted = Wanted(method.value, lease, start_empty, keep_home, hold_signals)
+        wanted = Wanted(method.value, lease, start_empty, keep_home, hold_signals, beside=not command)
         say(sentence(attach(chosen, pipeline, wanted, Speaker())))
         with suppress(OSError):
             os.chdir(os.getcwd())  # noqa: PTH109 - what is mounted there now, if that is the home

@@ -19,6 +19,7 @@ from hermes_backup.errors import (
     from_system,
 )
 from hermes_backup.home.layers import Layers
+from hermes_backup.home.occupants import require_unused
 from hermes_backup.home.owners import account
 from hermes_backup.home.printable import printable
 from hermes_backup.home.written import written_since
@@ -63,6 +64,7 @@ class Wanted:
         start_empty: begin with an empty home where nothing can be brought.
         keep_home: begin with the home that lies there, whatever the places hold.
         settled: called before anybody can see the home: from then on it may be written.
+        beside: another process may have the home open already: only snapshots are taken of it.
     """
 
     way: Literal["auto", "overlay", "fuse", "unpack"] = "auto"
@@ -70,6 +72,7 @@ class Wanted:
     start_empty: bool = False
     keep_home: bool = False
     settled: Callable[[], None] = lambda: None
+    beside: bool = False
 
 
 @dataclass(frozen=True)
@@ -86,11 +89,13 @@ def attach(config: HostConfig, name: str, wanted: Wanted, follower: Follower) ->
     """Bring the home of a pipeline to where it is declared, and take the lease on it.
 
     Raises:
-        Fault: HOME_OCCUPIED, HOME_DIVERGED, LEASE_HELD, REMOTE_UNREACHABLE, LOCKED; why no snapshot can be believed,
-            decrypted or shown; INTERRUPTED. No home is there then that was not there before.
+        Fault: HOME_IN_USE, HOME_OCCUPIED, HOME_DIVERGED, LEASE_HELD, REMOTE_UNREACHABLE, LOCKED; why no snapshot can be
+            believed, decrypted or shown; INTERRUPTED. No home is there then that was not there before.
     """
     with _run(config, name, follower) as (pipeline, folder, context):
         at = declared_home(config).absolute()
+        if not wanted.beside:
+            require_unused(at)
         with leasing.held(pipeline, context, folder, wanted.lease) as without:
             found = _look(pipeline, context, folder, without)
             record = attachment(folder)
