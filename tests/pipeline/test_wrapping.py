@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
@@ -221,9 +222,19 @@ def alive(mark: str) -> set[int]:
     return {it.pid for it in processes() if it.program == "sleep" and it.words.endswith(f"\0{mark}\0".encode())}
 
 
-def test_after_kill_9_nothing_of_the_command_lives_on_and_the_next_wrapper_starts_it_again(cloud: Cloud) -> None:
+@pytest.fixture
+def mark() -> Iterator[str]:
+    """For how many seconds a command sleeps; what still does in the end is ended."""
+    yield "311.125"
+    for pid in alive("311.125"):
+        os.kill(pid, signal.SIGKILL)
+
+
+def test_after_kill_9_nothing_of_the_command_lives_on_and_the_next_wrapper_starts_it_again(
+    cloud: Cloud, mark: str
+) -> None:
     machine = cloud.machine()
-    up, mark = machine.folder / "up", "311.125"
+    up = machine.folder / "up"
     command = ("sh", "-c", FAMILY.format(home=machine.home, up=up, mark=mark))
     process = machine.start(command=command)
     until(up.exists)
@@ -244,9 +255,9 @@ def test_after_kill_9_nothing_of_the_command_lives_on_and_the_next_wrapper_start
     assert not alive(mark)
 
 
-def test_a_guardian_that_is_killed_ends_the_command_and_the_last_snapshot_is_taken(cloud: Cloud) -> None:
+def test_a_guardian_that_is_killed_ends_the_command_and_the_last_snapshot_is_taken(cloud: Cloud, mark: str) -> None:
     machine = cloud.machine()
-    up, mark = machine.folder / "up", "313.125"
+    up = machine.folder / "up"
     process = machine.start(command=("sh", "-c", FAMILY.format(home=machine.home, up=up, mark=mark)))
     until(lambda: up.exists() and len(alive(mark)) == 3)
     (guardian,) = [it.pid for it in descendants(process.pid) if b"guardian.py" in it.words]

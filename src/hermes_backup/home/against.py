@@ -7,12 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hermes_backup.errors import Fault
+from hermes_backup.home.databases.copying import readable
 from hermes_backup.home.databases.facts import DatabaseBroken, live_rows
 from hermes_backup.home.databases.fulltext import besides_indexes
 from hermes_backup.home.printable import printable
 from hermes_backup.home.selection import Entry, Rules, select
 from hermes_backup.streams.hashing import sha256_of
 from hermes_backup.streams.members import Member
+from hermes_backup.streams.scratch import scratch
 
 
 @dataclass(frozen=True)
@@ -55,10 +58,11 @@ def against(
         shown = printable(name)
         if shown in databases:
             try:
-                path = home / os.fsdecode(name)
-                differing = _rows(shown, *besides_indexes(path, live_rows(path), databases[shown]))
-            except DatabaseBroken as error:
-                unknown.append(f"{shown}: {error.reason}")
+                with scratch() as room:
+                    path = readable(home / os.fsdecode(name), room / "copy.db")
+                    differing = _rows(shown, *besides_indexes(path, live_rows(path), databases[shown]))
+            except (DatabaseBroken, Fault) as error:
+                unknown.append(f"{shown}: {error.reason if isinstance(error, DatabaseBroken) else error.what}")
                 continue
             rows += differing
             if not differing:
