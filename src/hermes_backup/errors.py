@@ -180,6 +180,12 @@ COMMAND_FAILED = Kind(
 SERVICE_FAILED = Kind(
     "HB-SERVICE-FAILED", _C.STAGE, "A unit could not be stopped or started.", "Look at it with systemctl status."
 )
+FOLDER_EXPOSED = Kind(
+    "HB-FOLDER-EXPOSED",
+    _C.STAGE,
+    "Another user of this machine can change what lies in a store, a remote that is a folder, or the state folder.",
+    "Let only root and the user who backs up own the folder named and write to it: chmod go-w FOLDER.",
+)
 PUSH_FAILED = Kind(
     "HB-PUSH-FAILED",
     _C.STAGE,

@@ -49,6 +49,7 @@ from hermes_backup.snapshots.folder import FolderPlace
 from hermes_backup.snapshots.names import SnapshotName
 from hermes_backup.stages.context import Context
 from hermes_backup.streams.folders import remove, set_aside
+from hermes_backup.streams.ownership import require_own
 
 _STAGE = "mount"
 _EMPTY = "To begin with an empty home all the same: --start-empty."
@@ -152,6 +153,7 @@ def _run(config: HostConfig, name: str, follower: Follower) -> Iterator[tuple[Pi
     pipeline = pipeline_of(config, name)
     require_apart(declared_home(config).absolute(), state_folder(config), pipeline.stages)
     folder = private(pipeline_folder(config, name))
+    require_own(folder, "state")
     now = datetime.now(timezone.utc)
     with interruptible():
         try:
