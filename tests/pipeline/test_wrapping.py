@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import sqlite3
 import subprocess
@@ -199,6 +200,17 @@ def test_a_snapshot_that_fits_has_its_time_after_the_patience(grace: float, meas
     assert 0 < left <= grace
     if fits(grace, measured):
         assert grace - left >= measured
+
+
+def test_the_command_has_the_limit_of_core_dumps_that_the_wrapper_was_given(cloud: Cloud) -> None:
+    machine = cloud.machine()
+    out = machine.folder / "limit"
+    under = ("sh", "-c", 'ulimit -S -c 8; exec "$@"', "sh")
+    process = machine.start(command=("sh", "-c", f"ulimit -c > {out}; sleep 1"), before=under)
+    until(out.exists)
+    assert resource.prlimit(process.pid, resource.RLIMIT_CORE)[0] == 1
+    ended(process)
+    assert out.read_text() == "8\n"
 
 
 def test_nobody_who_listens(cloud: Cloud) -> None:
