@@ -157,6 +157,12 @@ HOME_OWNER = Kind(
     "The home belongs to another user than the declared one.",
     "Correct hermes_backup_owner, or give the folder to its owner.",
 )
+HOME_IN_USE = Kind(
+    "HB-HOME-IN-USE",
+    _C.LOCKED,
+    "Other processes have files of the home open, and a second agent would write beside them.",
+    "End the processes named, then start again; nothing was changed.",
+)
 HOME_UNREADABLE = Kind(
     "HB-HOME-UNREADABLE", _C.STAGE, "The Hermes home cannot be read.", "Run as the home's owner or as root."
 )
@@ -185,6 +191,12 @@ COMMAND_FAILED = Kind(
 )
 SERVICE_FAILED = Kind(
     "HB-SERVICE-FAILED", _C.STAGE, "A unit could not be stopped or started.", "Look at it with systemctl status."
+)
+FOLDER_EXPOSED = Kind(
+    "HB-FOLDER-EXPOSED",
+    _C.STAGE,
+    "Another user of this machine can change what lies in a store, a remote that is a folder, or the state folder.",
+    "Let only root and the user who backs up own the folder named and write to it: chmod go-w FOLDER.",
 )
 PUSH_FAILED = Kind(
     "HB-PUSH-FAILED",

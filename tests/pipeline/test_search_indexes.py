@@ -263,6 +263,26 @@ def test_homes_are_compared_without_how_an_index_is_cut(lean: Site) -> None:
     assert (seen.rows, [it for it in seen.changed if it.endswith(".db")]) == ((), [])
 
 
+@pytest.mark.parametrize("crashed", [False, True])
+def test_a_comparison_leaves_nothing_in_the_home(site: Site, crashed: bool) -> None:
+    run(site, "auto")
+    tree = back(site).report.tree
+    counts = {it.path: it.tables for it in tree.manifest.databases}
+    with contextlib.closing(sqlite3.connect(site.home / "state.db")) as connection:
+        connection.execute("INSERT INTO messages (content) VALUES ('later')")
+        connection.commit()
+        if crashed:  # its log lies there, and nobody has it open
+            for side in ("", "-wal"):
+                shutil.copyfile(f"{site.home}/state.db{side}", f"{site.root}/crashed{side}")
+    if crashed:
+        for side in ("", "-wal"):
+            shutil.copyfile(f"{site.root}/crashed{side}", f"{site.home}/state.db{side}")
+    before = {it: (it.lstat().st_mtime_ns, it.lstat().st_size) for it in site.home.rglob("*")}
+    seen = against(site.home, Rules(), tree.members, counts)
+    assert [(it.live, it.then) for it in seen.rows] == [(201, 200)]
+    assert {it: (it.lstat().st_mtime_ns, it.lstat().st_size) for it in site.home.rglob("*")} == before
+
+
 def test_a_database_that_may_not_lack_anything_is_whole(site: Site) -> None:
     with contextlib.closing(sqlite3.connect(site.home / "state.db")) as connection:
         connection.execute("CREATE VIRTUAL TABLE own USING fts5(text)")

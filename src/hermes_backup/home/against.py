@@ -8,13 +8,17 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from hermes_backup.home.databases.facts import DatabaseBroken, live_rows
+from hermes_backup.errors import Fault
+from hermes_backup.home.databases.access import live_rows
+from hermes_backup.home.databases.copying import readable
+from hermes_backup.home.databases.facts import DatabaseBroken
 from hermes_backup.home.databases.fulltext import besides_indexes
 from hermes_backup.home.printable import printable
 from hermes_backup.home.selection import Entry, Rules, select
 from hermes_backup.streams.directory import Directory, hold
 from hermes_backup.streams.hashing import sha256_from
 from hermes_backup.streams.members import Member
+from hermes_backup.streams.scratch import scratch
 
 
 @dataclass(frozen=True)
@@ -68,10 +72,9 @@ def _differences(
         shown = printable(name)
         if shown in databases:
             try:
-                path = root.path / os.fsdecode(name)
-                differing = _rows(shown, *besides_indexes(path, live_rows(path), databases[shown]))
-            except DatabaseBroken as error:
-                unknown.append(f"{shown}: {error.reason}")
+                differing = _rows(shown, *_counted(root, name, databases[shown]))
+            except (DatabaseBroken, Fault) as error:
+                unknown.append(f"{shown}: {error.reason if isinstance(error, DatabaseBroken) else error.what}")
                 continue
             rows += differing
             if not differing:
@@ -86,6 +89,15 @@ def _differences(
         rows=tuple(rows),
         unknown=tuple(unknown),
     )
+
+
+def _counted(root: Directory, name: bytes, then: Mapping[str, int]) -> tuple[Mapping[str, int], ...]:
+    above, _, last = name.rpartition(b"/")
+    with scratch() as room, root.folder(above) as folder:
+        path = folder.path / os.fsdecode(last)
+        opened = readable(path, room / "copy.db")
+        private = opened != path
+        return besides_indexes(opened, live_rows(opened, private=private), then, private=private)
 
 
 def _rows(database: str, live: Mapping[str, int], then: Mapping[str, int]) -> list[Rows]:

@@ -78,7 +78,7 @@ def _rows(ours: Path, theirs: Path) -> int | None:
         with tempfile.TemporaryDirectory(prefix="hb-") as folder:
             staged = Path(folder) / "copy.db"
             mine = copy(ours, staged, deadline=_DEADLINE)
-            here, there = besides_indexes(staged, mine.tables, other.tables)
+            here, there = besides_indexes(staged, mine.tables, other.tables, private=True)
     except DatabaseBroken:
         return None
     return sum(here.values()) if here == there else None

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from hermes_backup.errors import HOME_HELD, Fault
+from hermes_backup.errors import HOME_HELD, HOME_IN_USE, Fault
 from hermes_backup.home.beginnings import beginning_below
 from hermes_backup.home.databases.facts import HEADER
 from hermes_backup.home.discovery.accounts import host_at
@@ -99,6 +99,22 @@ def may_run(unit: Unit, home: Path) -> bool:
     return any(it.unit == unit for it in occupants(home))
 
 
+def require_unused(home: Path) -> None:
+    """Make sure that no other process has a file of a home open, before an agent is started in it.
+
+    Raises:
+        Fault: HOME_IN_USE, naming each process, and the commands that end them.
+    """
+    there = occupants(home)
+    if there:
+        units = sorted({it.unit for it in there if it.unit is not None}, key=str)
+        commands = [f"systemctl {'' if it.uid is None else '--user '}stop {it.name}" for it in units]
+        pids = [str(it.pid) for it in there if it.unit is None]
+        commands += [f"kill {' '.join(pids)}"] if pids else []
+        mend = f"End them, then start again: {'; '.join(commands)}"
+        raise Fault(HOME_IN_USE, _named(there), where=str(home), mend=mend)
+
+
 def holds_database(home: Directory, name: str) -> bool:
     """Say whether an entry of a home is a database, or holds one at any depth, or should: also one that is damaged.
 
@@ -123,8 +139,12 @@ def _is_database(home: Directory, name: bytes) -> bool:
 
 def _refuse(left: Sequence[Occupant]) -> None:
     if left:
-        more = f" and {len(left) - _SHOWN} more" if len(left) > _SHOWN else ""
-        raise Fault(HOME_HELD, "; ".join(map(str, left[:_SHOWN])) + more)
+        raise Fault(HOME_HELD, _named(left))
+
+
+def _named(there: Sequence[Occupant]) -> str:
+    more = f" and {len(there) - _SHOWN} more" if len(there) > _SHOWN else ""
+    return "; ".join(map(str, there[:_SHOWN])) + more
 
 
 def _identities(home: Path) -> frozenset[Identity]:

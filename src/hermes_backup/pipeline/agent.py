@@ -35,6 +35,7 @@ from hermes_backup.stages.context import Context
 from hermes_backup.stages.sqlite import Sqlite
 from hermes_backup.stages.stage import Stage
 from hermes_backup.stages.things import Home, Snapshot
+from hermes_backup.streams.ownership import require_own
 
 _UNCOPIED = "archived as it lies, for the stage sqlite was left out"
 
@@ -160,6 +161,7 @@ def _recorded(
     declared = replace(pipeline, stages=tuple(it for it in pipeline.stages if it in stages))
     path = _home(config, recorder, folder)
     require_apart(path, state_folder(config), stages)
+    require_own(folder, "state")
     with (
         prepared(config, declared, folder, now, recorder, if_changed=if_changed) as context,
         ExitStack() as held,

@@ -10,12 +10,22 @@ import os
 import sqlite3
 import stat
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from hermes_backup.home.databases.facts import DatabaseBroken, beside, reading
+from hermes_backup.home.databases.facts import (
+    DatabaseBroken,
+    beside,
+    broken,
+    count_rows,
+    limited,
+    reading,
+    require_database,
+    shape,
+    tables_of,
+)
 from hermes_backup.streams.rights import rights_of
 
 Identity = tuple[int, int]
@@ -97,6 +107,21 @@ def access(path: Path, *, alone: bool = False, private: bool = False) -> Iterato
         found = Access(connection, path, owner, mode == "wal" and not alone, before)
         found.compare()
         yield found
+
+
+def live_rows(path: Path, *, private: bool = False) -> Mapping[str, int]:
+    """Count the rows of every real table of a database that may be in use, in one read transaction.
+
+    Raises:
+        DatabaseBroken: it is missing, empty, locked or damaged.
+    """
+    require_database(path)
+    try:
+        with access(path, private=private) as opened, limited(opened.connection, float("inf")):
+            opened.begin()
+            return count_rows(opened.connection, tables_of(shape(opened.connection)))
+    except sqlite3.Error as error:
+        raise broken(error) from error
 
 
 def look(connection: sqlite3.Connection) -> None:

@@ -135,6 +135,25 @@ def take(source: Path, target: Path, end: float, progress: Progress) -> None:
         ) from error
 
 
+def readable(source: Path, target: Path) -> Path:
+    """Return what SQLite may open to read a database: itself where it is in use, else a copy of its bytes.
+
+    SQLite would put ``-wal`` and ``-shm`` beside one that nobody has open. Whoever calls removes the copy.
+
+    Raises:
+        DatabaseBroken: it is missing, empty, damaged, or could not be copied.
+        Fault: DISK_FULL when the target's file system has no room.
+    """
+    require_database(source)
+    chosen = source
+    if not has_readers(source):
+        with contextlib.suppress(Moved):
+            with making(source, target):
+                copy_still(source, target, no_progress)
+            chosen = target
+    return chosen
+
+
 def has_readers(source: Path) -> bool:
     """Say whether someone seems to have the database open: in WAL mode they share a ``-shm``."""
     return os.path.lexists(beside(source, "-shm")) or not is_wal(source)

@@ -7,7 +7,7 @@ import sqlite3
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hermes_backup.home.databases.facts import broken, quoted, reading
+from hermes_backup.home.databases.facts import broken, quoted
 from hermes_backup.home.databases.schema import Entry, mentions, read_schema
 from hermes_backup.home.databases.sql_text import Token, divided, enclosed, folded, tokens
 from hermes_backup.home.databases.triggers import Trigger, read_trigger
@@ -109,15 +109,17 @@ def _made(arguments: Sequence[Token]) -> tuple[list[tuple[str, bool]], dict[str,
     return columns, options
 
 
-def besides_indexes(path: Path, *counted: Mapping[str, int]) -> tuple[Mapping[str, int], ...]:
+def besides_indexes(path: Path, *counted: Mapping[str, int], private: bool = False) -> tuple[Mapping[str, int], ...]:
     """Return row counts without the tables in which FTS5 keeps this database's indexes: it cuts their rows itself.
+
+    ``private`` as :func:`access` has it.
 
     Raises:
         DatabaseBroken: it cannot be read.
     """
     try:
-        with reading(path) as connection:
-            found = full_text_tables(read_schema(connection))
+        with access(path, private=private) as opened:
+            found = full_text_tables(read_schema(opened.connection))
     except sqlite3.Error as error:
         raise broken(error) from error
     shadows = {name for it in found for name in it.shadows}

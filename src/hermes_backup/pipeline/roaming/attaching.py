@@ -20,6 +20,7 @@ from hermes_backup.errors import (
 )
 from hermes_backup.home.layers import Layers
 from hermes_backup.home.mountpoint import Mountpoint, mountpoint
+from hermes_backup.home.occupants import require_unused
 from hermes_backup.home.owners import Owner
 from hermes_backup.home.printable import printable
 from hermes_backup.home.written import written_since
@@ -50,6 +51,7 @@ from hermes_backup.snapshots.names import SnapshotName
 from hermes_backup.stages.context import Context
 from hermes_backup.streams.directory import user_name
 from hermes_backup.streams.folders import remove
+from hermes_backup.streams.ownership import require_own
 
 _STAGE = "mount"
 _EMPTY = "To begin with an empty home all the same: --start-empty."
@@ -65,6 +67,7 @@ class Wanted:
         start_empty: begin with an empty home where nothing can be brought.
         keep_home: begin with the home that lies there, whatever the places hold.
         settled: called before anybody can see the home: from then on it may be written.
+        beside: another process may have the home open already: only snapshots are taken of it.
     """
 
     way: Literal["auto", "overlay", "fuse", "unpack"] = "auto"
@@ -72,6 +75,7 @@ class Wanted:
     start_empty: bool = False
     keep_home: bool = False
     settled: Callable[[], None] = lambda: None
+    beside: bool = False
 
 
 @dataclass(frozen=True)
@@ -88,14 +92,16 @@ def attach(config: HostConfig, name: str, wanted: Wanted, follower: Follower) ->
     """Bring the home of a pipeline to where it is declared, and take the lease on it.
 
     Raises:
-        Fault: HOME_OCCUPIED, HOME_DIVERGED, LEASE_HELD, REMOTE_UNREACHABLE, LOCKED; why no snapshot can be believed,
-            decrypted or shown; INTERRUPTED. No home is there then that was not there before.
+        Fault: HOME_IN_USE, HOME_OCCUPIED, HOME_DIVERGED, LEASE_HELD, REMOTE_UNREACHABLE, LOCKED; why no snapshot can be
+            believed, decrypted or shown; INTERRUPTED. No home is there then that was not there before.
     """
     with (
         _run(config, name, follower) as (pipeline, folder, context),
         mountpoint(declared_home(config).absolute()) as point,
     ):
         owner = declared_owner(config)
+        if not wanted.beside:
+            require_unused(point.at)
         with leasing.held(pipeline, context, folder, wanted.lease) as without:
             found = _look(pipeline, context, folder, without)
             record = attachment(folder)
@@ -173,6 +179,7 @@ def _run(config: HostConfig, name: str, follower: Follower) -> Iterator[tuple[Pi
     pipeline = pipeline_of(config, name)
     require_apart(declared_home(config).absolute(), state_folder(config), pipeline.stages)
     folder = private(pipeline_folder(config, name))
+    require_own(folder, "state")
     now = datetime.now(timezone.utc)
     with interruptible():
         try:
