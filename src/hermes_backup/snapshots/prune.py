@@ -1,4 +1,4 @@
-"""Deleting what the retention rules let go."""
+"""Deleting what the retention rules let go, and what killed runs left."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from hermes_backup.snapshots.names import SnapshotName, folder_of, manifest_name
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from hermes_backup.snapshots.catalog import Known
+    from hermes_backup.snapshots.leftovers import Leftover
     from hermes_backup.snapshots.place import Place
     from hermes_backup.snapshots.retention import Decision
 
@@ -47,6 +48,25 @@ def prune(place: Place, host: str, pipeline: str, decisions: Sequence[Decision],
         deleted.append(known.name)
         freed += known.listed.size
     return Pruned(tuple(deleted), freed)
+
+
+def remove_leftovers(
+    place: Place, folder: str, left: Sequence[Leftover], tell: Callable[[str], None], *, dry_run: bool
+) -> tuple[str, ...]:
+    """Remove the files of killed runs, half written ones too; ``tell`` hears of each before. Return their names.
+
+    Raises:
+        Fault: REMOTE_UNREACHABLE, STAGE_FAILED; what went before is gone.
+    """
+    half = place.sweep(folder, dry_run=True)
+    whole = tuple(file.name for it in left for file in it.listed.files)
+    for name in (*half, *whole):
+        tell(f"{place.label}: {name} {'would go' if dry_run else 'goes'}, for it is left of a run that was killed")
+    if dry_run:
+        return (*half, *whole)
+    for name in whole:
+        place.delete(f"{folder}/{name}")
+    return (*(place.sweep(folder) if half else ()), *whole)
 
 
 def _files(known: Known) -> tuple[str, ...]:
