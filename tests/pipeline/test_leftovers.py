@@ -8,12 +8,14 @@ import sys
 import time
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hermes_backup.pipeline.config import dump
 from hermes_backup.snapshots.folder import FolderPlace
 from hermes_backup.snapshots.names import SnapshotName
+from hermes_backup.snapshots.prune_journal import PruneJournal
 from hermes_backup.snapshots.retention import Rules
 from hermes_backup.stages.prune import Thinned, thin
 from tests.pipeline.forge import FOLDER, faults, pinned, verified
@@ -24,21 +26,21 @@ _PRUNE = {"prune": {"keep_last": 1}}
 _DAYS = timedelta(days=2)
 
 
-def run_until_killed(site: Site, event: str, pattern: str) -> SnapshotName:
-    """Run, and be killed before one step; return the name whose data are left without a manifest."""
+def kill_run(site: Site, event: str, pattern: str, *stages: Any) -> None:
+    """Run, and be killed before one step."""
     folder = site.root / "config"
     folder.mkdir(exist_ok=True)
-    (folder / "vps1.json").write_text(dump(site.config(site.usual())))
+    (folder / "vps1.json").write_text(dump(site.config(site.usual(*stages))))
     argv = [sys.executable, _DYING, event, pattern, *PROGRAM, "agent", "run", "nightly", "--config", str(folder)]
     assert subprocess.run(argv, capture_output=True, check=False).returncode == -9
     time.sleep(1.1)  # names have whole seconds
-    (name,) = {SnapshotName.parse(it.split(".")[0]) for it in unfinished(site)}
-    return name
 
 
 def killed_run(site: Site) -> SnapshotName:
-    """A run that was killed when its data and its list of files were there."""
-    return run_until_killed(site, "open", "*/.ledger.json.new")
+    """Kill a run when its data and its list of files are there; return the name that it would have had."""
+    kill_run(site, "open", "*/.ledger.json.new")
+    (name,) = {SnapshotName.parse(it.split(".")[0]) for it in unfinished(site)}
+    return name
 
 
 def unfinished(site: Site) -> list[str]:
@@ -63,8 +65,8 @@ def thinned(site: Site, *, keep: int = 1, dry_run: bool = False) -> tuple[Thinne
     told: list[str] = []
     with pinned(site) as pin:
         place, now = FolderPlace(site.store), datetime.now(timezone.utc)
-        rules = Rules(keep_last=keep)
-        return thin(place, ("vps1", "nightly"), rules, pin, now, dry_run=dry_run, tell=told.append), told
+        rules, journal = Rules(keep_last=keep), PruneJournal(site.root / "prune.json")
+        return thin(place, ("vps1", "nightly"), rules, pin, now, journal, dry_run=dry_run, tell=told.append), told
 
 
 def finished(site: Site) -> list[int]:
@@ -148,15 +150,27 @@ def test_data_whose_manifest_was_taken_away_are_missed_and_stay(site: Site, numb
 
 def test_what_a_killed_run_had_half_written_goes(site: Site) -> None:
     site.run()
-    folder = site.root / "config"
-    folder.mkdir()
-    (folder / "vps1.json").write_text(dump(site.config(site.usual())))
-    argv = [sys.executable, _DYING, "os.link", "*.tar.zst.gpg", *PROGRAM]
-    argv += ["agent", "run", "nightly", "--config", str(folder)]
-    assert subprocess.run(argv, capture_output=True, check=False).returncode == -9
+    kill_run(site, "os.link", "*.tar.zst.gpg")
     (half,) = (it.name for it in (site.store / FOLDER).iterdir() if it.name.startswith("."))
     planned, told = thinned(site, keep=9, dry_run=True)
     assert (planned.leftovers, len(told)) == ((half,), 1)
     assert (site.store / FOLDER / half).exists()
     assert thinned(site, keep=9)[0].leftovers == (half,)
     assert not (site.store / FOLDER / half).exists()
+
+
+def test_a_prune_that_was_killed_is_ended_by_the_next(site: Site) -> None:
+    """It has taken the manifest of one, and not its data: so does who wants it to be missed."""
+    for _ in range(3):
+        site.run()
+    kill_run(site, "os.remove", "000002-*.tar.zst.gpg", _PRUNE)
+    assert [it[:7] for it in unfinished(site)] == ["000002-"] * 2
+    assert finished(site) == [3, 4]
+    assert site.run(site.usual({"prune": {"keep_last": 9}})).exit_code == 0
+    assert (unfinished(site), finished(site)) == ([], [3, 4, 5])
+    assert "000002-" in (site.folder / "events.jsonl").read_text()
+    assert faults(verified(site)) == []
+    for path in (site.store / FOLDER).glob("000003-*.manifest.asc"):
+        path.unlink()
+    assert site.run(site.usual({"prune": {"keep_last": 9}})).exit_code == 0
+    assert [it[:7] for it in unfinished(site)] == ["000003-"] * 2, "what prune had not begun to delete stays"

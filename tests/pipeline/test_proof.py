@@ -11,6 +11,7 @@ import pytest
 
 from hermes_backup.errors import Fault
 from hermes_backup.snapshots.folder import FolderPlace
+from hermes_backup.snapshots.prune_journal import PruneJournal
 from hermes_backup.snapshots.retention import Rules
 from hermes_backup.stages.prune import Thinned, thin
 from tests.pipeline.forge import FOLDER, pinned
@@ -72,7 +73,8 @@ def test_the_newest_is_read_back_once_and_only_where_something_goes(ground: Grou
 def thinned(site: Site, *, dry_run: bool = False) -> Thinned:
     with pinned(site) as pin:
         place, now = FolderPlace(site.store), datetime.now(timezone.utc)
-        return thin(place, ("vps1", "nightly"), Rules(keep_last=1), pin, now, dry_run=dry_run)
+        journal = PruneJournal(site.root / "prune.json")
+        return thin(place, ("vps1", "nightly"), Rules(keep_last=1), pin, now, journal, dry_run=dry_run)
 
 
 @pytest.mark.parametrize("part", ["*.tar.*", "*.index.*"])

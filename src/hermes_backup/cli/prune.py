@@ -11,6 +11,7 @@ from hermes_backup.cli.opening import INVENTORY, JSON, LIMIT, PIPELINE, SOURCE, 
 from hermes_backup.errors import Fault
 
 if TYPE_CHECKING:
+    from hermes_backup.snapshots.prune_journal import PruneJournal
     from hermes_backup.stages.prune import Thinned
 
 
@@ -29,6 +30,7 @@ def prune(
     from hermes_backup.pipeline.places import backups, pinned_key, places_of
     from hermes_backup.stages.prune import rules_of, thin
 
+    say = _silent if as_json else _say
     hosts, opened = open_hosts(inventory, limit or ())
     now = datetime.now(timezone.utc)
     done: list[tuple[str, str, Thinned]] = []
@@ -44,9 +46,7 @@ def prune(
                 for place in places_of(config, one, source):
                     try:
                         of = (config.host, one.name)
-                        thinned = thin(
-                            place, of, rules, pinned, now, dry_run=dry_run, tell=_silent if as_json else _say
-                        )
+                        thinned = thin(place, of, rules, pinned, now, _journal(*of), dry_run=dry_run, tell=say)
                     except Fault as fault:
                         faults.append(Fault(fault.kind, fault.what, where=place.label, mend=fault.mend))
                     else:
@@ -63,6 +63,15 @@ def prune(
         for it in faults:
             tell(it)
     raise typer.Exit(int(faults[0].kind.exit_code) if faults else 0)
+
+
+def _journal(host: str, pipeline: str) -> PruneJournal:
+    import platformdirs
+
+    from hermes_backup import APP
+    from hermes_backup.snapshots.prune_journal import PruneJournal
+
+    return PruneJournal(platformdirs.user_state_path(APP) / "prune" / host / f"{pipeline}.json")
 
 
 def _say(text: str) -> None:

@@ -19,6 +19,7 @@ from hermes_backup.snapshots.names import SnapshotName, folder_of
 from hermes_backup.snapshots.place import Place
 from hermes_backup.snapshots.proving import read_back
 from hermes_backup.snapshots.prune import Pruned, prune, remove_leftovers
+from hermes_backup.snapshots.prune_journal import PruneJournal
 from hermes_backup.snapshots.retention import Candidate, Decision, Rules, decide, parse_within
 from hermes_backup.snapshots.signing import Pinned
 from hermes_backup.stages.context import Context
@@ -94,6 +95,7 @@ class Prune(Stage):
         if context.host_key is None:
             return snapshot
         whose = (context.host, context.pipeline)
+        journal = PruneJournal(context.ledger.folder / "prune.json")
 
         def tell(text: str) -> None:
             context.listener.note(self.name, text)
@@ -101,7 +103,7 @@ class Prune(Stage):
         with Pinned.load(context.host_key.public(), context.folder) as pinned:
             for place in snapshot.places:
                 if isinstance(place, FolderPlace) or context.own_controller:
-                    thinned = thin(place, whose, self.rules(), pinned, context.now, tell=tell)
+                    thinned = thin(place, whose, self.rules(), pinned, context.now, journal, tell=tell)
                     gone = len(thinned.pruned.deleted)
                     tell(f"{place.label}: {gone} deleted, {thinned.pruned.freed} bytes freed")
                     for it in thinned.mounted:
@@ -134,6 +136,7 @@ def thin(
     rules: Rules,
     pinned: Pinned,
     now: datetime,
+    journal: PruneJournal,
     *,
     dry_run: bool = False,
     tell: Callable[[str], None] = lambda _: None,
@@ -141,8 +144,8 @@ def thin(
     """Decide for one place, host and pipeline, and delete what is let go unless ``dry_run``, which reads no data.
 
     Before a snapshot is deleted, the newest that stays is read back whole, and as a delta its base, too: what the place
-    tells of them is no proof. An image that is mounted from where it lies stays. ``tell`` hears of each file of a
-    killed run before it goes.
+    tells of them is no proof. An image that is mounted from where it lies stays. What a killed run left goes, and what
+    a killed prune had begun to delete, by the ``journal``; ``tell`` hears of each file before.
 
     Raises:
         Fault: PRUNE_CLOCK, REMOTE_UNREACHABLE; CHAIN_BROKEN, DATA_DAMAGED, BASE_MISSING when there is reason to touch
@@ -167,9 +170,12 @@ def thin(
     decisions = decided()
     if not dry_run and not all(it.keep for it in decisions):
         decisions = decided(_read_back_newest(place, folder, decisions, known))
-    gone = remove_leftovers(place, folder, old, tell, dry_run=dry_run)
-    pruned = Pruned((), 0) if dry_run else prune(place, host, pipeline, decisions, known)
-    named = {str(it.name) for it in old}
+    begun = set(journal.going(place.label))
+    ending = [one for one in listed if one.state == "incomplete" and {file.name for file in one.files} <= begun]
+    going = [*(it.listed for it in old), *ending]
+    gone = remove_leftovers(place, folder, [file.name for it in going for file in it.files], tell, dry_run=dry_run)
+    pruned = Pruned((), 0) if dry_run else prune(place, folder, decisions, known, journal)
+    named = {str(it.name) for it in going}
     return Thinned(place.label, decisions, gone, pruned, tuple(it for it in unproven if it.where not in named))
 
 
