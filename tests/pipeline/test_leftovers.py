@@ -174,3 +174,15 @@ def test_a_prune_that_was_killed_is_ended_by_the_next(site: Site) -> None:
         path.unlink()
     assert site.run(site.usual({"prune": {"keep_last": 9}})).exit_code == 0
     assert [it[:7] for it in unfinished(site)] == ["000003-"] * 2, "what prune had not begun to delete stays"
+
+
+def test_a_run_that_was_killed_before_its_very_last_step_is_finished_by_the_next(site: Site) -> None:
+    """Its number is given and its manifest is signed: the next one names it as its predecessor."""
+    site.run()
+    kill_run(site, "open", ".000002-*.manifest.asc.*")
+    assert [it[:7] for it in unfinished(site)] == ["000002-"] * 2
+    assert site.run().exit_code == 0
+    found = verified(site)
+    assert (faults(found), found.warnings) == ([], ())
+    assert (unfinished(site), finished(site)) == ([], [1, 2, 3])
+    assert "BEGIN PGP" not in (site.folder / "ledger.json").read_text(), "it is sent"

@@ -24,7 +24,7 @@ from hermes_backup.snapshots.signing import Pinned
 from hermes_backup.stages.context import Context
 from hermes_backup.stages.copying import Failure, Target, Unfinished, retry, summary
 from hermes_backup.stages.describing import Measured, index_of, manifest_of, restore_text_of, signed
-from hermes_backup.stages.holding import held_last
+from hermes_backup.stages.holding import held_last, stored_in
 from hermes_backup.stages.ledger import Entry
 from hermes_backup.stages.making import making
 from hermes_backup.stages.stream import Contents, Outdated, Stream
@@ -82,6 +82,7 @@ def _publish(stream: Stream, targets: Sequence[Target], context: Context) -> Sna
     for target in targets:
         with suppress(Fault):  # credentials that only put can neither list nor sweep
             target.place.sweep(folder)
+    _finish_last(targets, context)
     name = _next_name(targets, context)
     with Unfinished(folder, _names(stream, name)) as unfinished:
         written = _write_data(stream, f"{folder}/{_names(stream, name)[0]}", targets, unfinished, context)
@@ -126,7 +127,21 @@ def _entry(asc: bytes, manifest: Manifest, contents: Contents, context: Context)
         content=contents.content,
         settings=context.settings,
         places=(),
+        unsent=asc.decode("ascii"),
     )
+
+
+def _finish_last(targets: Sequence[Target], context: Context) -> None:
+    """Put the manifest of a run that was killed at its last step to where its data lie; their chain goes on with it."""
+    last = context.ledger.last()
+    if last is None or not last.unsent:
+        return
+    name = manifest_name(last.manifest.name)
+    for target in targets:
+        with suppress(Fault):  # one that takes and does not tell may have lost the data: it gets no manifest of theirs
+            stored = stored_in(target.place, context)
+            if name not in stored and all(stored.get(it.name) == it.size for it in last.manifest.parts):
+                target.place.put(f"{folder_of(context.host, context.pipeline)}/{name}", last.unsent.encode("ascii"))
 
 
 def _write_data(
