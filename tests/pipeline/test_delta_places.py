@@ -13,6 +13,7 @@ from hermes_backup.errors import REMOTE_UNREACHABLE, Fault
 from hermes_backup.pipeline.agent import Options
 from hermes_backup.snapshots.folder import FolderPlace
 from hermes_backup.snapshots.place import StoredFile
+from hermes_backup.snapshots.prune_journal import PruneJournal
 from hermes_backup.snapshots.remote import RclonePlace
 from hermes_backup.snapshots.retention import Rules
 from hermes_backup.stages.prune import thin
@@ -114,7 +115,8 @@ def test_after_a_full_one_that_is_not_kept_no_delta_names_an_older_one(site: Sit
     assert site.run(wanted).state == "failed"
     assert manifest(site, "000002", good).kind == "full"
     with pinned(site) as pin:
-        thin(FolderPlace(good), ("vps1", "nightly"), Rules(keep_last=1), pin, datetime.now(timezone.utc))
+        journal, now = PruneJournal(site.root / "prune.json"), datetime.now(timezone.utc)
+        thin(FolderPlace(good), ("vps1", "nightly"), Rules(keep_last=1), pin, now, journal)
     bad.unlink()
     (site.root / "away").rename(bad)
     grow(site)

@@ -128,7 +128,7 @@ def test_what_an_ended_run_left_is_told_once_signed_ones_follow_each_other_past_
     assert faults(found) == []
     assert [it.name.sequence for it in found.verdicts] == [*range(1, number + 1)]
     (said,) = found.warnings
-    assert said.startswith(f"{left} is not finished, and those after it go on without it: ")
+    assert said == f"{left} is left of a run that was killed; you can delete its files"
 
 
 def test_what_an_ended_run_left_is_known_by_its_number_when_retention_takes_its_neighbour(forge: Forge) -> None:

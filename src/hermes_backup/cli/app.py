@@ -79,7 +79,10 @@ def _options(
         bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_version)
     ] = False,
 ) -> None:
+    from hermes_backup.streams import scratch
+
     del version
+    scratch.sweep()  # a decrypted tree that a killed command left must not wait for the next of its kind
 
 
 def main() -> None:

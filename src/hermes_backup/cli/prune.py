@@ -11,6 +11,7 @@ from hermes_backup.cli.opening import INVENTORY, JSON, LIMIT, PIPELINE, SOURCE, 
 from hermes_backup.errors import Fault
 
 if TYPE_CHECKING:
+    from hermes_backup.snapshots.prune_journal import PruneJournal
     from hermes_backup.stages.prune import Thinned
 
 
@@ -24,11 +25,12 @@ def prune(
     ] = False,
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
-    """Delete snapshots that no rule keeps: only ours, only with a valid manifest, never the last verified one."""
+    """Delete snapshots that no rule keeps, once the newest was read back whole, and what killed runs left."""
     from hermes_backup.cli.screen import console, described, print_json, tell
     from hermes_backup.pipeline.places import backups, pinned_key, places_of
     from hermes_backup.stages.prune import rules_of, thin
 
+    say = _silent if as_json else _say
     hosts, opened = open_hosts(inventory, limit or ())
     now = datetime.now(timezone.utc)
     done: list[tuple[str, str, Thinned]] = []
@@ -43,7 +45,8 @@ def prune(
             with pinned_key(opened.pins, config.host) as pinned:
                 for place in places_of(config, one, source):
                     try:
-                        thinned = thin(place, (config.host, one.name), rules, pinned, now, dry_run=dry_run)
+                        of = (config.host, one.name)
+                        thinned = thin(place, of, rules, pinned, now, _journal(*of), dry_run=dry_run, tell=say)
                     except Fault as fault:
                         faults.append(Fault(fault.kind, fault.what, where=place.label, mend=fault.mend))
                     else:
@@ -62,12 +65,32 @@ def prune(
     raise typer.Exit(int(faults[0].kind.exit_code) if faults else 0)
 
 
+def _journal(host: str, pipeline: str) -> PruneJournal:
+    import platformdirs
+
+    from hermes_backup import APP
+    from hermes_backup.snapshots.prune_journal import PruneJournal
+
+    return PruneJournal(platformdirs.user_state_path(APP) / "prune" / host / f"{pipeline}.json")
+
+
+def _say(text: str) -> None:
+    from hermes_backup.cli.screen import console
+
+    console().print(text, markup=False, soft_wrap=True)
+
+
+def _silent(text: str) -> None:
+    del text
+
+
 def _data(item: tuple[str, str, Thinned]) -> dict[str, object]:
     host, pipeline, it = item
     decisions = [{"snapshot": str(one.name), "keep": one.keep, "reasons": list(one.reasons)} for one in it.decisions]
     deleted = [str(name) for name in it.pruned.deleted]
+    unproven = [f"{one.where}: {one.what}" for one in it.unproven]
     return {"host": host, "pipeline": pipeline, "place": it.place, "decisions": decisions, "deleted": deleted,
-            "freed": it.pruned.freed, "unproven": [f"{one.where}: {one.what}" for one in it.unproven]}  # fmt: skip
+            "leftovers": list(it.leftovers), "freed": it.pruned.freed, "unproven": unproven}  # fmt: skip
 
 
 def _print(done: list[tuple[str, str, Thinned]], *, dry_run: bool) -> None:

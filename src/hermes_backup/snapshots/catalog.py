@@ -196,26 +196,6 @@ def check_chain(knowns: Iterable[Known]) -> tuple[ChainProblem, ...]:
     return tuple(problems)
 
 
-def left_behind(listed: Iterable[Listed], knowns: Iterable[Known]) -> frozenset[SnapshotName]:
-    """Return the unfinished snapshots without which those after them go on: by all likelihood their runs were ended.
-
-    Signed neighbours follow each other past them, or a later one is signed under their number, which a host gives once
-    but after its state was lost. Else the manifest may as well have been taken away.
-    """
-    ordered = sorted(knowns, key=lambda known: known.name)
-    beginning = [it.name for it in ordered[:1] if it.manifest.previous is None]
-    linked: list[tuple[SnapshotName | None, SnapshotName]] = [(None, name) for name in beginning]
-    linked += [
-        (older.name, newer.name)
-        for older, newer in itertools.pairwise(ordered)
-        if newer.manifest.previous == older.manifest_sha256
-    ]
-    unfinished = [one.name for one in listed if one.state == "incomplete"]
-    passed = {it for it in unfinished if any((older is None or older < it) and it < newer for older, newer in linked)}
-    again = {it for it in unfinished if any(it.sequence == one.name.sequence and it < one.name for one in ordered)}
-    return frozenset(passed | again)
-
-
 def find(listed: Sequence[Listed], wanted: str) -> Listed:
     """Return the finished snapshot that is wanted: ``latest``, a sequence number, a full name, or a time.
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+    from datetime import datetime
     from pathlib import Path
 
 CHUNK = 1024 * 1024
@@ -112,8 +113,15 @@ class Place(Protocol):
             Fault: REMOTE_UNREACHABLE, DISK_FULL.
         """
 
-    def sweep(self, folder: str) -> tuple[str, ...]:
-        """Remove what dead runs left half written in a folder; return the names of what went.
+    def modified(self, folder: str) -> Mapping[str, datetime]:
+        """Return when each file of a folder was last written (UTC), as the place itself says; none without a folder.
+
+        Raises:
+            Fault: REMOTE_UNREACHABLE, STAGE_FAILED.
+        """
+
+    def sweep(self, folder: str, *, dry_run: bool = False) -> tuple[str, ...]:
+        """Remove what dead runs left half written in a folder; return the names of what went; ``dry_run``: would go.
 
         Raises:
             Fault: REMOTE_UNREACHABLE, STAGE_FAILED.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import re
+from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -34,12 +36,13 @@ from hermes_backup.streams import process
 from hermes_backup.streams.scratch import scratch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 _HASHES = ("sha256", "sha1", "md5")  # the best that a remote knows is compared
 _ABANDONED = "--min-age=24h"
 _GRACE = 3.0
+_FRACTION = re.compile(r"\.[0-9]+")
 _NOT_READABLE = UNPROVEN
 
 
@@ -130,14 +133,25 @@ class RclonePlace:
                     raise error.fault(str(target), DISK_FULL) from error
                 raise error.fault(self.label) from error
 
-    def sweep(self, folder: str) -> tuple[str, ...]:
+    def modified(self, folder: str) -> Mapping[str, datetime]:
+        """See Place."""
+        try:
+            # what the server says: of S3, rclone would else ask for each object's own metadata
+            entries = self.rclone.ls(self._at(folder) + "/", "--files-only", "--no-mimetype", "--use-server-modtime")
+        except RcloneError as error:
+            if error.absent:
+                return {}
+            raise error.fault(self.label) from error
+        return {entry["Name"]: _time(entry["ModTime"]) for entry in entries}
+
+    def sweep(self, folder: str, *, dry_run: bool = False) -> tuple[str, ...]:
         """See Place. A remote has no locks: what has not grown for a day is taken for dead."""
         try:
             if self.append_only or not self.features.partial_uploads:
                 return ()
             entries = self.rclone.ls(self._at(folder), "--files-only", "--no-mimetype", _ABANDONED)
             swept = sorted(entry["Name"] for entry in entries if is_temporary(entry["Name"]))
-            for name in swept:
+            for name in swept if not dry_run else ():
                 self.rclone.run("deletefile", self._hidden(f"{folder}/{name}"), flags=LOOKUP, stage="prune")
         except RcloneError as error:
             if error.absent:
@@ -168,6 +182,11 @@ class RclonePlace:
                 return None
             raise error.fault(f"{self.label}/{path}") from error
         return None if told["IsDir"] else StoredFile(told["Name"], told["Size"])
+
+
+def _time(said: str) -> datetime:
+    """Read a time of rclone's listings, which has as many digits of a second as the remote knows."""
+    return datetime.fromisoformat(_FRACTION.sub("", said).replace("Z", "+00:00"))
 
 
 class RemoteSink:

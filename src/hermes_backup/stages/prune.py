@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import cache
 from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 
-from hermes_backup.errors import CHAIN_BROKEN, DATA_DAMAGED, Fault
+from hermes_backup.errors import CHAIN_BROKEN, ExitCode, Fault
 from hermes_backup.home.in_use import in_use
 from hermes_backup.snapshots.catalog import Known, check_chain, load_manifests, read_catalog
 from hermes_backup.snapshots.folder import FolderPlace
 from hermes_backup.snapshots.founding import unfounded
+from hermes_backup.snapshots.leftovers import Leftover, leftovers, removable
 from hermes_backup.snapshots.names import SnapshotName, folder_of
 from hermes_backup.snapshots.place import Place
-from hermes_backup.snapshots.proving import matching
-from hermes_backup.snapshots.prune import Pruned, prune
+from hermes_backup.snapshots.proving import read_back
+from hermes_backup.snapshots.prune import Pruned, prune, remove_leftovers
+from hermes_backup.snapshots.prune_journal import PruneJournal
 from hermes_backup.snapshots.retention import Candidate, Decision, Rules, decide, parse_within
 from hermes_backup.snapshots.signing import Pinned
 from hermes_backup.stages.context import Context
@@ -27,6 +28,11 @@ from hermes_backup.stages.things import Snapshot
 from hermes_backup.streams.squashfs import SUFFIX as IMAGE
 
 _MOUNTED = "mounted"
+_WITNESS = "shows what a killed run left"
+_MEND = (
+    "Nothing was deleted. Back up again: prune goes on once the newest snapshot is whole. If that one is damaged too, "
+    "use another remote."
+)
 Count = Annotated[int, Field(ge=0)]
 Within = Annotated[str, BeforeValidator(lambda text: parse_within(text) and text), PlainSerializer(str)]
 
@@ -34,8 +40,9 @@ Within = Annotated[str, BeforeValidator(lambda text: parse_within(text) and text
 class Prune(Stage):
     """Thin out old snapshots. On a host this touches its local store; its remotes only where it is its own controller.
 
-    A snapshot that any rule keeps is kept, and so are the newest that is verified, what a delta that is kept was made
-    against, and an image that is mounted from where it lies.
+    A snapshot that any rule keeps is kept, and so are what a delta that is kept was made against, and an image that is
+    mounted from where it lies. Before anything goes, the newest is read back whole from its place. What a killed run
+    left without a manifest goes when it is a day old.
     """
 
     name: ClassVar[str] = "prune"
@@ -88,27 +95,32 @@ class Prune(Stage):
         if context.host_key is None:
             return snapshot
         whose = (context.host, context.pipeline)
-        # of a delta only the patch was seen: what it was made against may have rotted since
-        proven = None if snapshot.unchanged or snapshot.manifest.base is not None else snapshot.name
+        journal = PruneJournal(context.ledger.folder / "prune.json")
+
+        def tell(text: str) -> None:
+            context.listener.note(self.name, text)
+
         with Pinned.load(context.host_key.public(), context.folder) as pinned:
             for place in snapshot.places:
                 if isinstance(place, FolderPlace) or context.own_controller:
-                    thinned = thin(place, whose, self.rules(), pinned, context.now, proven=proven)
+                    thinned = thin(place, whose, self.rules(), pinned, context.now, journal, tell=tell)
                     gone = len(thinned.pruned.deleted)
-                    context.listener.note(
-                        self.name, f"{place.label}: {gone} deleted, {thinned.pruned.freed} bytes freed"
-                    )
+                    tell(f"{place.label}: {gone} deleted, {thinned.pruned.freed} bytes freed")
                     for it in thinned.mounted:
-                        context.listener.note(self.name, f"{place.label}: {it} stays, for it is mounted")
+                        tell(f"{place.label}: {it} stays, for it is mounted")
         return snapshot
 
 
 @dataclass(frozen=True)
 class Thinned:
-    """What was decided for one place, what went, and which snapshots nobody may touch because nothing proves them."""
+    """What was decided for one place, what went, and which snapshots nobody may touch because nothing proves them.
+
+    ``leftovers`` are the files of killed runs that went, or that would go.
+    """
 
     place: str
     decisions: tuple[Decision, ...]
+    leftovers: tuple[str, ...]
     pruned: Pruned
     unproven: tuple[Fault, ...]
 
@@ -124,19 +136,23 @@ def thin(
     rules: Rules,
     pinned: Pinned,
     now: datetime,
+    journal: PruneJournal,
     *,
-    proven: SnapshotName | None = None,
     dry_run: bool = False,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> Thinned:
-    """Decide for one place, host and pipeline, and delete what is let go unless ``dry_run``.
+    """Decide for one place, host and pipeline, and delete what is let go unless ``dry_run``, which reads no data.
 
-    ``proven`` is a snapshot whose bytes were seen to be right there just now; without one, the newest that is whole
-    is looked for by reading before anything is deleted. An image that is mounted from where it lies stays.
+    Before a snapshot is deleted, the newest that stays is read back whole, and as a delta its base, too: what the place
+    tells of them is no proof. An image that is mounted from where it lies stays. What a killed run left goes, and what
+    a killed prune had begun to delete, by the ``journal``; ``tell`` hears of each file before.
 
     Raises:
-        Fault: PRUNE_CLOCK, REMOTE_UNREACHABLE; CHAIN_BROKEN or DATA_DAMAGED when there is reason to touch nothing.
+        Fault: PRUNE_CLOCK, REMOTE_UNREACHABLE; CHAIN_BROKEN, DATA_DAMAGED, BASE_MISSING when there is reason to touch
+            nothing.
     """
     host, pipeline = whose
+    folder = folder_of(host, pipeline)
     listed = read_catalog(place, host, pipeline).listed
     loaded = load_manifests(place, host, pipeline, listed, pinned)
     known = [it for it in loaded if isinstance(it, Known)]
@@ -144,19 +160,53 @@ def thin(
     broken = next((it for it in check_chain(known) if it.grave), None)
     if broken is not None:
         raise Fault(CHAIN_BROKEN, f"{broken}; nothing is pruned", where=place.label)
-    decisions = decide(_candidates(known, proven), rules, now)
-    if proven is None and not all(it.keep for it in decisions):
-        proven = _newest_whole(place, folder_of(host, pipeline), known)
-        if proven is None:
-            raise Fault(DATA_DAMAGED, "no snapshot here is whole; nothing is pruned", where=place.label)
-        decisions = decide(_candidates(known, proven), rules, now)
-    decisions = _sparing_mounted(place, folder_of(host, pipeline), decisions, known)
-    pruned = Pruned((), 0) if dry_run else prune(place, host, pipeline, decisions, known)
-    return Thinned(place.label, decisions, pruned, unproven)
+    left = leftovers(listed, known)
+    old = removable(left, known, now, place.modified(folder) if left else {})
+
+    def decided(proven: SnapshotName | None = None) -> tuple[Decision, ...]:
+        made = decide([Candidate(it.name, it.name == proven, it.base) for it in known], rules, now)
+        return _sparing_mounted(place, folder, _sparing_witnesses(made, known, set(left) - set(old)), known)
+
+    decisions = decided()
+    if not dry_run and not all(it.keep for it in decisions):
+        decisions = decided(_read_back_newest(place, folder, decisions, known))
+    begun = set(journal.going(place.label))
+    ending = [one for one in listed if one.state == "incomplete" and {file.name for file in one.files} <= begun]
+    going = [*(it.listed for it in old), *ending]
+    gone = remove_leftovers(place, folder, [file.name for it in going for file in it.files], tell, dry_run=dry_run)
+    pruned = Pruned((), 0) if dry_run else prune(place, folder, decisions, known, journal)
+    named = {str(it.name) for it in going}
+    return Thinned(place.label, decisions, gone, pruned, tuple(it for it in unproven if it.where not in named))
 
 
-def _candidates(known: Sequence[Known], proven: SnapshotName | None) -> list[Candidate]:
-    return [Candidate(it.name, it.name == proven, it.base) for it in known]
+def _read_back_newest(place: Place, folder: str, decisions: Sequence[Decision], known: Sequence[Known]) -> SnapshotName:
+    """Prove the newest that stays, for a restore will take it when the others are gone; return its name."""
+    by_name = {it.name: it for it in known}
+    newest = by_name[max(it.name for it in decisions if it.keep)]
+    fault = unfounded(newest, by_name)
+    try:
+        if fault is not None:
+            raise fault
+        for name in (newest.base, newest.name):
+            if name is not None:
+                read_back(place, folder, by_name[name].manifest)
+    except Fault as found:
+        what = f"{newest.name}, the newest here, does not come back whole: {found.what}; nothing is pruned"
+        mend = _MEND if found.kind.exit_code is ExitCode.VERIFY else found.mend
+        raise Fault(found.kind, what, where=place.label, mend=mend) from None
+    return newest.name
+
+
+def _sparing_witnesses(
+    decisions: tuple[Decision, ...], known: Sequence[Known], left: Collection[Leftover]
+) -> tuple[Decision, ...]:
+    """Keep what shows that a killed run's files are nobody's snapshot, until these are old enough to go."""
+    bases = {it.name: it.base for it in known}
+    shown = {name for it in left for name in it.witnesses}
+    spared = shown | {bases[name] for name in shown}
+    return tuple(
+        replace(it, keep=True, reasons=(_WITNESS,)) if not it.keep and it.name in spared else it for it in decisions
+    )
 
 
 def _sparing_mounted(
@@ -169,25 +219,6 @@ def _sparing_mounted(
     mounted = in_use([it for it in images.values() if it.name.endswith(IMAGE)])
     spared = {name for name, image in images.items() if image in mounted}
     return tuple(replace(it, keep=True, reasons=(_MOUNTED,)) if it.name in spared else it for it in decisions)
-
-
-def _newest_whole(place: Place, folder: str, known: Sequence[Known]) -> SnapshotName | None:
-    by_name = {it.name: it for it in known}
-    whole = cache(lambda name: _whole(place, folder, by_name[name]))  # many deltas have one base
-    for it in sorted(known, key=lambda one: one.name, reverse=True):
-        if unfounded(it, by_name) is None and all(whole(name) for name in (it.base, it.name) if name):
-            return it.name
-    return None
-
-
-def _whole(place: Place, folder: str, known: Known) -> bool:
-    try:
-        for part in known.manifest.parts:
-            for _ in matching(place.read(f"{folder}/{part.name}"), part):
-                pass
-    except Fault:
-        return False
-    return True
 
 
 def rules_of(stages: Sequence[Stage]) -> Rules | None:

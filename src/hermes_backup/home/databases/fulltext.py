@@ -7,6 +7,7 @@ import sqlite3
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from hermes_backup.home.databases.access import access
 from hermes_backup.home.databases.facts import broken, quoted
 from hermes_backup.home.databases.schema import Entry, mentions, read_schema
 from hermes_backup.home.databases.sql_text import Token, divided, enclosed, folded, tokens
