@@ -192,6 +192,12 @@ REMOTE_REFUSED = Kind(
     "A remote answers, and does not let these credentials do this.",
     "Credentials that only write are right for a host; look with those of the trusted machine.",
 )
+SNAPSHOT_UNREADABLE = Kind(
+    "HB-SNAPSHOT-UNREADABLE",
+    _C.STAGE,
+    "A place shows a file of a snapshot, and does not give it.",
+    "Bring the file back from cold storage, or let these credentials read it. Other snapshots are not affected.",
+)
 REMOTE_NAME = Kind(
     "HB-REMOTE-NAME",
     _C.CONFIG,

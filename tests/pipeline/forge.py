@@ -6,7 +6,7 @@ import hashlib
 import shutil
 import subprocess
 import tarfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from hermes_backup.errors import Fault
+from hermes_backup.errors import SNAPSHOT_UNREADABLE, Fault
 from hermes_backup.pipeline.choosing import choose
 from hermes_backup.pipeline.config import pipeline_of
 from hermes_backup.pipeline.restoring import Restored, restore
@@ -63,6 +63,17 @@ class Witness:
         pass
 
 
+class Cold(FolderPlace):
+    """A folder that does not give some files, as a remote in cold storage."""
+
+    cold: tuple[str, ...] = ()
+
+    def fetch_many(self, folder: str, names: Sequence[str], target: Path) -> Mapping[str, Fault]:
+        refused = [it for it in names if it.startswith(self.cold)] if self.cold else []
+        given = FolderPlace(self.root).fetch_many(folder, [it for it in names if it not in refused], target)
+        return {**given, **{it: Fault(SNAPSHOT_UNREADABLE, "Object in GLACIER", where=it) for it in refused}}
+
+
 @contextmanager
 def pinned(site: Site, armored: str = "") -> Iterator[Pinned]:
     """The key of the site's host as the trusted machine has it, or another one."""
@@ -88,10 +99,10 @@ def bring_back(
     """Choose and restore, as the command does."""
     config = site.config(site.usual() if stages is None else stages, **settings)
     pipeline = pipeline_of(config, "nightly")
-    chosen = choose(config, pipeline, wanted, source)
+    follower = follower or Witness()
     with pinned(site, key) as pin:
-        opened = Source(config, pipeline, chosen, pin)
-        return restore(opened, target or site.root / "back", follower or Witness(), only, leave_indexes=leave_indexes)
+        opened = Source(config, pipeline, choose(config, pipeline, wanted, source, pin, follower), pin)
+        return restore(opened, target or site.root / "back", follower, only, leave_indexes=leave_indexes)
 
 
 def verified(site: Site, key: str = "", wanted: str = "", place: Place | None = None) -> Verified:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from hermes_backup.errors import CHAIN_BROKEN, DATA_DAMAGED, ROLLBACK, Fault
 from hermes_backup.pipeline.config import HostConfig
 from hermes_backup.pipeline.model import Pipeline
+from hermes_backup.pipeline.rollback import Record, rolled_back
+from hermes_backup.pipeline.surveying import unexplained
 from hermes_backup.snapshots.catalog import Catalog, Known, Listed, check_chain, find, left_behind, load_manifests
 from hermes_backup.snapshots.founding import unfounded
 from hermes_backup.snapshots.manifest import Manifest, Part
@@ -15,12 +17,15 @@ from hermes_backup.snapshots.names import SnapshotName, folder_of
 from hermes_backup.snapshots.place import Place
 from hermes_backup.snapshots.proving import matching
 from hermes_backup.snapshots.signing import Pinned
+from hermes_backup.stages.prune import rules_of
 from hermes_backup.streams.packets import Packets, inspect
 
 _LEFT = (
     "is not finished, and those after it go on without it: its run was ended, and its files can be deleted, "
     "unless two machines wrote here"
 )
+
+_GAPS = "{} of the newest snapshots are gone, or never came here; no rule of prune explains it"
 
 
 @dataclass(frozen=True)
@@ -53,9 +58,12 @@ def verify(
     pinned: Pinned,
     *,
     wanted: str = "",
+    records: Sequence[Record] = (),
     progress: Callable[[str, int, int], None],
 ) -> Verified:
     """Verify one snapshot, and what it needs as a delta, or all of a place: every byte is read.
+
+    ``records`` tell what was there before; they count where all of the place is verified.
 
     Raises:
         Fault: SNAPSHOT_MISSING, REMOTE_UNREACHABLE.
@@ -83,6 +91,13 @@ def verify(
     problems = check_chain(it for it in loaded if isinstance(it, Known))
     grave = tuple(Fault(CHAIN_BROKEN, it.text, where=place.label) for it in problems if it.grave)
     warnings = tuple(it.text for it in problems if not it.grave)
+    if not wanted:
+        proven = sorted((it for it in loaded if isinstance(it, Known)), key=lambda it: it.name)
+        lost = _lost(place, catalog, proven, records)
+        grave += (lost,) if lost else ()
+        # beside one that is not known, a gap says nothing
+        gone = unexplained(proven, rules_of(pipeline.stages)) if len(proven) == len(listed) else 0
+        warnings += (_GAPS.format(gone),) if gone else ()
     warnings += tuple(f"{name} {_LEFT}" for name in sorted(left))
     return Verified(place.label, tuple(verdicts), grave, warnings, len(catalog.foreign))
 
@@ -96,6 +111,12 @@ def behind(verified: Sequence[Verified]) -> tuple[Fault, ...]:
         for one, name in zip(verified, newest, strict=True)
         if best is not None and name != best
     )
+
+
+def _lost(place: Place, catalog: Catalog, proven: Sequence[Known], records: Sequence[Record]) -> Fault | None:
+    """Say what the place lost since; one that is there and damaged has its own verdict."""
+    there = {it.name: "" for it in catalog.listed if it.finished} | {it.name: it.manifest_sha256 for it in proven}
+    return rolled_back(place.label, max((it.name for it in proven), default=None), there, records)
 
 
 def _bases(loaded: Iterable[Known | Fault]) -> set[SnapshotName]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
@@ -10,9 +10,9 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 
-from hermes_backup.errors import CHAIN_BROKEN, DATA_DAMAGED, Fault
+from hermes_backup.errors import CHAIN_BROKEN, DATA_DAMAGED, SNAPSHOT_UNREADABLE, Fault
 from hermes_backup.home.in_use import in_use
-from hermes_backup.snapshots.catalog import Known, check_chain, load_manifests, read_catalog
+from hermes_backup.snapshots.catalog import Known, Listed, check_chain, load_manifests, read_catalog
 from hermes_backup.snapshots.folder import FolderPlace
 from hermes_backup.snapshots.founding import unfounded
 from hermes_backup.snapshots.names import SnapshotName, folder_of
@@ -90,6 +90,7 @@ class Prune(Stage):
         whose = (context.host, context.pipeline)
         # of a delta only the patch was seen: what it was made against may have rotted since
         proven = None if snapshot.unchanged or snapshot.manifest.base is not None else snapshot.name
+        unread: list[Fault] = []
         with Pinned.load(context.host_key.public(), context.folder) as pinned:
             for place in snapshot.places:
                 if isinstance(place, FolderPlace) or context.own_controller:
@@ -100,6 +101,9 @@ class Prune(Stage):
                     )
                     for it in thinned.mounted:
                         context.listener.note(self.name, f"{place.label}: {it} stays, for it is mounted")
+                    unread += thinned.unread
+        if unread:  # the rest is pruned by now, and somebody must look
+            raise unread[0]
         return snapshot
 
 
@@ -117,6 +121,12 @@ class Thinned:
         """Those that no rule keeps, and that stay because their image is mounted."""
         return tuple(it.name for it in self.decisions if it.reasons == (_MOUNTED,))
 
+    @property
+    def unread(self) -> tuple[Fault, ...]:
+        """Those that the place did not give: nobody knows what they are, or what they need."""
+        unread = (it for it in self.unproven if _is_unread(it))
+        return tuple(Fault(it.kind, it.what, where=f"{self.place}: {it.where}", mend=it.mend) for it in unread)
+
 
 def thin(
     place: Place,
@@ -131,7 +141,8 @@ def thin(
     """Decide for one place, host and pipeline, and delete what is let go unless ``dry_run``.
 
     ``proven`` is a snapshot whose bytes were seen to be right there just now; without one, the newest that is whole
-    is looked for by reading before anything is deleted. An image that is mounted from where it lies stays.
+    is looked for by reading before anything is deleted. An image that is mounted from where it lies stays, and so does
+    what a snapshot may need whose manifest the place does not give.
 
     Raises:
         Fault: PRUNE_CLOCK, REMOTE_UNREACHABLE; CHAIN_BROKEN or DATA_DAMAGED when there is reason to touch nothing.
@@ -144,19 +155,44 @@ def thin(
     broken = next((it for it in check_chain(known) if it.grave), None)
     if broken is not None:
         raise Fault(CHAIN_BROKEN, f"{broken}; nothing is pruned", where=place.label)
-    decisions = decide(_candidates(known, proven), rules, now)
+    bound = bound_by_unread(
+        known, [one for one, it in zip(listed, loaded, strict=True) if isinstance(it, Fault) and _is_unread(it)]
+    )
+    decisions = decide(_candidates(known, proven, bound), rules, now)
     if proven is None and not all(it.keep for it in decisions):
         proven = _newest_whole(place, folder_of(host, pipeline), known)
         if proven is None:
             raise Fault(DATA_DAMAGED, "no snapshot here is whole; nothing is pruned", where=place.label)
-        decisions = decide(_candidates(known, proven), rules, now)
+        decisions = decide(_candidates(known, proven, bound), rules, now)
     decisions = _sparing_mounted(place, folder_of(host, pipeline), decisions, known)
     pruned = Pruned((), 0) if dry_run else prune(place, host, pipeline, decisions, known)
     return Thinned(place.label, decisions, pruned, unproven)
 
 
-def _candidates(known: Sequence[Known], proven: SnapshotName | None) -> list[Candidate]:
-    return [Candidate(it.name, it.name == proven, it.base) for it in known]
+def bound_by_unread(known: Sequence[Known], unread: Sequence[Listed]) -> Mapping[SnapshotName, str]:
+    """Return what must stay for the sake of snapshots that cannot be read, each with the reason: a pure decision.
+
+    A delta of one stays: it comes back when its base does. One that may be a delta, as far as its listing tells, was
+    made against the last full one before it.
+    """
+    names = {it.name for it in unread}
+    bound = {it.name: f"its base {it.base} cannot be read" for it in known if it.base in names}
+    for one in unread:
+        fulls = (it.name for it in known if it.base is None and it.name < one.name)
+        if not one.complete or one.delta:
+            base = max(fulls, default=None)
+            bound |= {} if base is None else {base: f"may be the base of {one.name}, which cannot be read"}
+    return bound
+
+
+def _is_unread(fault: Fault) -> bool:
+    return fault.kind is SNAPSHOT_UNREADABLE
+
+
+def _candidates(
+    known: Sequence[Known], proven: SnapshotName | None, bound: Mapping[SnapshotName, str]
+) -> list[Candidate]:
+    return [Candidate(it.name, it.name == proven, it.base, bound.get(it.name, "")) for it in known]
 
 
 def _sparing_mounted(
