@@ -6,7 +6,7 @@ import hashlib
 import shutil
 import subprocess
 import tarfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from hermes_backup.errors import SNAPSHOT_UNREADABLE, Fault
+from hermes_backup.errors import Fault
 from hermes_backup.pipeline.choosing import choose
 from hermes_backup.pipeline.config import pipeline_of
 from hermes_backup.pipeline.restoring import Restored, restore
@@ -61,17 +61,6 @@ class Witness:
 
     def published(self, manifest: Manifest, places: tuple[str, ...]) -> None:
         pass
-
-
-class Cold(FolderPlace):
-    """A folder that does not give some files, as a remote in cold storage."""
-
-    cold: tuple[str, ...] = ()
-
-    def fetch_many(self, folder: str, names: Sequence[str], target: Path) -> Mapping[str, Fault]:
-        refused = [it for it in names if it.startswith(self.cold)] if self.cold else []
-        given = FolderPlace(self.root).fetch_many(folder, [it for it in names if it not in refused], target)
-        return {**given, **{it: Fault(SNAPSHOT_UNREADABLE, "Object in GLACIER", where=it) for it in refused}}
 
 
 @contextmanager

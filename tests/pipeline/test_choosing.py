@@ -13,7 +13,8 @@ from hermes_backup.snapshots.catalog import Known, Listed, load_manifests, read_
 from hermes_backup.snapshots.folder import FolderPlace
 from hermes_backup.snapshots.names import SnapshotName
 from hermes_backup.snapshots.place import Place
-from tests.pipeline.forge import FOLDER, Cold, Forge, Witness, entry, pinned, tar_of
+from tests.pipeline.forge import FOLDER, Forge, Witness, entry, pinned, tar_of
+from tests.snapshots.places import Cold
 
 ARCHIVE = tar_of(entry("SOUL.md", b"I am.\n"))
 

@@ -22,7 +22,6 @@ from tests.keys import KeyMaker, Recipient, gpg
 from tests.pipeline.forge import (
     BEGUN,
     FOLDER,
-    Cold,
     Forge,
     bring_back,
     entry,
@@ -33,6 +32,7 @@ from tests.pipeline.forge import (
     verified,
 )
 from tests.site import Site
+from tests.snapshots.places import Cold
 
 ARCHIVE = tar_of(entry("SOUL.md", b"I am.\n"))
 
