@@ -39,7 +39,7 @@ MEANINGS = {
     ExitCode.LOCKED: "another run holds the lock",
     ExitCode.KEY: "a key is missing, expired, or cannot do its job",
     ExitCode.VERIFY: "verification, restore check or drill failed",
-    ExitCode.STALE: "stale: the newest snapshot or drill is older than allowed",
+    ExitCode.STALE: "stale: the newest snapshot or drill is older than allowed, or the newest snapshot is gone",
     ExitCode.INTERRUPTED: "interrupted, and cleaned up",
 }
 
