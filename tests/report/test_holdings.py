@@ -15,7 +15,7 @@ from hermes_backup.errors import SNAPSHOT_UNREADABLE, Fault
 from hermes_backup.pipeline.config import HostConfig, pipeline_of
 from hermes_backup.pipeline.places import pinned_key
 from hermes_backup.pipeline.remembering import Memory, memory_file, whose
-from hermes_backup.pipeline.rollback import Recorder
+from hermes_backup.pipeline.rollback import Records
 from hermes_backup.pipeline.surveying import survey
 from hermes_backup.report.holdings import Holding, look
 from hermes_backup.snapshots.folder import FolderPlace
@@ -191,10 +191,10 @@ def test_what_a_drill_saw_and_is_gone_is_lost_and_what_retention_took_is_not(kep
     drill = {"stages": [{"fetch": {"from": str(kept.site.store)}}, "decrypt", "extract", "check"]}
     both = {"nightly": {"stages": kept.stages}, "drill": {"runs_on": "controller", **drill}}
     config = kept.site.config((), own_controller=False, pipelines=both)
-    recorder = Recorder(config, pipeline, kept.pins, kept.site.root / "drills")
-    records = recorder.of(str(kept.site.store))
-    assert [(str(it.name), it.said_by) for it in records] == [(kept.names[1], "drill drill of this machine")]
-    assert recorder.of(str(kept.site.remote)) == ()
+    records = Records(config, pipeline, kept.pins, kept.site.root / "drills")
+    known = records.of(str(kept.site.store))
+    assert [(str(it.name), it.said_by) for it in known] == [(kept.names[1], "drill drill of this machine")]
+    assert records.of(str(kept.site.remote)) == ()
 
 
 def test_the_newest_that_the_ledger_knows_is_lost_only_where_nothing_newer_is(kept: Kept) -> None:

@@ -35,7 +35,7 @@ def list_snapshots(
     from hermes_backup.cli.screen import console, described, print_json, tell
     from hermes_backup.pipeline.overview import overview
     from hermes_backup.pipeline.places import backups
-    from hermes_backup.pipeline.rollback import Recorder
+    from hermes_backup.pipeline.rollback import Records
 
     hosts, opened = open_hosts(inventory, limit or ())
     groups = []
@@ -43,7 +43,7 @@ def list_snapshots(
     warnings: list[Fault] = []
     for config in hosts:
         for one in backups(config, pipeline):
-            seen = overview(Recorder(config, one, opened.pins, opened.drills), source, last)
+            seen = overview(Records(config, one, opened.pins, opened.drills), source, last)
             groups.append(_Group(config.host, one.name, seen.held, frozenset(seen.unread), last))
             faults += seen.unreachable
             warnings += (*seen.unread.values(), *seen.lost)
@@ -131,7 +131,7 @@ def verify(
     """Prove snapshots as far as no private key is needed: signature, chain, size, hash, packets. Reads every byte."""
     from hermes_backup.cli.screen import print_json
     from hermes_backup.pipeline.places import backups, catalogs, pinned_key, places_of
-    from hermes_backup.pipeline.rollback import Recorder
+    from hermes_backup.pipeline.rollback import Records
     from hermes_backup.pipeline.verifying import behind
     from hermes_backup.pipeline.verifying import verify as verify_place
 
@@ -142,17 +142,16 @@ def verify(
         for config in hosts:
             for one in backups(config, pipeline):
                 try:
-                    recorder = Recorder(config, one, opened.pins, opened.drills)
-                    known = {it.label: recorder.of(it.label) for it in places_of(config, one, source)}
+                    records = Records(config, one, opened.pins, opened.drills)
+                    known = {it.label: records.of(it.label) for it in places_of(config, one, source)}
                     with pinned_key(opened.pins, config.host) as pinned:
                         for place, catalog in catalogs(config, one, source):
                             if isinstance(catalog, Fault):
                                 faults.append(Fault(catalog.kind, catalog.what, where=place.label, mend=catalog.mend))
                                 continue
-                            records = known[place.label]
                             done = verify_place(
                                 config, one, place, catalog, pinned,
-                                wanted=snapshot, records=records, progress=progress,
+                                wanted=snapshot, records=known[place.label], progress=progress,
                             )  # fmt: skip
                             results.append((config.host, one.name, done))
                 except Fault as fault:

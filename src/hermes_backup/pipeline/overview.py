@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from hermes_backup.errors import Fault
 from hermes_backup.pipeline.places import catalogs, places_of
-from hermes_backup.pipeline.rollback import Recorder, rolled_back
+from hermes_backup.pipeline.rollback import Records, rolled_back
 from hermes_backup.snapshots.catalog import Listed
 from hermes_backup.snapshots.manifest import LONGEST_MANIFEST
 from hermes_backup.snapshots.names import SnapshotName, folder_of
@@ -32,14 +32,14 @@ class Overview:
     unreachable: tuple[Fault, ...]
 
 
-def overview(recorder: Recorder, source: str, last: int) -> Overview:
+def overview(records: Records, source: str, last: int) -> Overview:
     """Look into every place of a pipeline, or only ``source``; the manifests of the ``last`` are tried, of all where 0.
 
     Raises:
         Fault: SNAPSHOT_MISSING for a place that is not the pipeline's; KEY_INVALID.
     """
-    config, pipeline = recorder.config, recorder.pipeline
-    records = {it.label: recorder.of(it.label) for it in places_of(config, pipeline, source)}
+    config, pipeline = records.config, records.pipeline
+    known = {it.label: records.of(it.label) for it in places_of(config, pipeline, source)}
     held: dict[str, tuple[Listed, ...]] = {}
     unread: dict[tuple[str, SnapshotName], Fault] = {}
     lost: list[Fault] = []
@@ -51,7 +51,7 @@ def overview(recorder: Recorder, source: str, last: int) -> Overview:
             held[place.label] = catalog.listed
             finished = [it for it in catalog.listed if it.finished]
             newest = max((it.name for it in finished), default=None)
-            gone = rolled_back(place.label, newest, {it.name: "" for it in finished}, records[place.label])
+            gone = rolled_back(place.label, newest, {it.name: "" for it in finished}, known[place.label])
             lost += [gone] if gone else []
             refused = _refused(place, folder_of(config.host, pipeline.name), finished[-last:])
             unread |= {(place.label, name): fault for name, fault in refused.items()}

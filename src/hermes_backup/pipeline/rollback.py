@@ -18,8 +18,8 @@ from hermes_backup.snapshots.names import SnapshotName
 from hermes_backup.stages.ledger import Ledger
 
 _MEND = (
-    "Find out who deleted it, and restore from another place that has it. If it was you, run a backup; a drill forgets "
-    "what it saw by --accept-rollback."
+    "Find out who deleted it; hermes-backup list INVENTORY shows whether another place has it. If it was you: "
+    "hermes-backup run INVENTORY --limit HOST"
 )
 
 
@@ -33,7 +33,7 @@ class Record:
 
 
 @dataclass(frozen=True)
-class Recorder:
+class Records:
     """What this machine has written down of the places of a pipeline; read it before the places are looked into.
 
     Attributes:

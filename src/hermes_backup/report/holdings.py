@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from hermes_backup.errors import HOST_KEY_MISSING, SNAPSHOT_UNREADABLE, UNPROVEN, Fault
 from hermes_backup.pipeline.places import pinned_key, places_of
-from hermes_backup.pipeline.rollback import Record, Recorder, rolled_back
+from hermes_backup.pipeline.rollback import Record, Records, rolled_back
 from hermes_backup.report.freshness import SKEW
 from hermes_backup.report.together import Together
 from hermes_backup.snapshots.catalog import Known, Listed, load_manifests, read_catalog
@@ -69,20 +69,20 @@ def look(targets: Sequence[tuple[HostConfig, Pipeline]], pins: Path, drills: Pat
     """Look into every place of these pipelines that this machine reaches, several at once."""
     return Together(
         [
-            partial(_look, Recorder(config, pipeline, pins, drills), place, now)
+            partial(_look, Records(config, pipeline, pins, drills), place, now)
             for config, pipeline in targets
             for place in places_of(config, pipeline)
         ]
     )
 
 
-def _look(recorder: Recorder, place: Place, now: datetime) -> Holding:
-    config, pipeline = recorder.config, recorder.pipeline
+def _look(records: Records, place: Place, now: datetime) -> Holding:
+    config, pipeline = records.config, records.pipeline
     whose = (config.host, pipeline.name, place.label)
     try:
-        records = recorder.of(place.label)
+        known = records.of(place.label)
         finished = [it for it in read_catalog(place, config.host, pipeline.name).listed if it.finished]
-        chosen, doubt = _newest(place, config.host, pipeline.name, finished, recorder.pins, now)
+        chosen, doubt = _newest(place, config.host, pipeline.name, finished, records.pins, now)
     except Fault as fault:
         return Holding(*whose, fault=fault)
     return Holding(
@@ -91,7 +91,7 @@ def _look(recorder: Recorder, place: Place, now: datetime) -> Holding:
         count=sum(it.complete for it in finished),
         doubt=doubt,
         shown=frozenset(it.name for it in finished),
-        records=records,
+        records=known,
     )
 
 
