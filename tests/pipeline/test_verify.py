@@ -13,6 +13,7 @@ import pytest
 from hermes_backup.errors import REMOTE_UNREACHABLE, Fault
 from hermes_backup.pipeline.config import pipeline_of
 from hermes_backup.pipeline.rollback import Record
+from hermes_backup.pipeline.surveying import survey
 from hermes_backup.pipeline.verifying import verify
 from hermes_backup.snapshots.catalog import read_catalog
 from hermes_backup.snapshots.folder import FolderPlace
@@ -333,3 +334,16 @@ class Failing(FolderPlace):
 def test_a_place_that_cannot_be_read_to_the_end_proves_nothing(site: Site) -> None:
     site.run()
     assert faults(verified(site, place=Failing(site.store))) == ["HB-REMOTE-UNREACHABLE"]
+
+
+@pytest.mark.parametrize(("cold", "verdict"), [("000001-", "unproven"), ("000003-", "failed")])
+def test_a_drill_is_failed_by_a_newest_that_is_not_given_and_by_no_older_one(
+    forge: Forge, cold: str, verdict: str
+) -> None:
+    chain(forge)
+    place = Cold(forge.site.store)
+    place.cold = (cold,)
+    pipeline = pipeline_of(forge.site.config(forge.site.usual()), "nightly")
+    with pinned(forge.site, forge.key.public()) as pin:
+        found = [it for it in survey(place, "vps1", "nightly", pin).findings(pipeline, pin) if it.what.startswith(cold)]
+    assert [it.verdict for it in found] == [verdict]
