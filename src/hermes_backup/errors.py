@@ -39,7 +39,7 @@ MEANINGS = {
     ExitCode.LOCKED: "another run holds the lock",
     ExitCode.KEY: "a key is missing, expired, or cannot do its job",
     ExitCode.VERIFY: "verification, restore check or drill failed",
-    ExitCode.STALE: "stale: the newest snapshot or drill is older than allowed",
+    ExitCode.STALE: "stale: the newest snapshot or drill is older than allowed, or the newest snapshot is gone",
     ExitCode.INTERRUPTED: "interrupted, and cleaned up",
 }
 
@@ -215,6 +215,12 @@ REMOTE_REFUSED = Kind(
     _C.STAGE,
     "A remote answers, and does not let these credentials do this.",
     "Credentials that only write are right for a host; look with those of the trusted machine.",
+)
+SNAPSHOT_UNREADABLE = Kind(
+    "HB-SNAPSHOT-UNREADABLE",
+    _C.STAGE,
+    "A place shows a file of a snapshot, and does not give it.",
+    "Bring the file back from cold storage, or let these credentials read it. Other snapshots are not affected.",
 )
 REMOTE_NAME = Kind(
     "HB-REMOTE-NAME",

@@ -13,6 +13,7 @@ from hermes_backup.snapshots.names import SnapshotName
 from tests.keys import KeyMaker
 from tests.pipeline.ground import Ground, ground
 from tests.site import Site
+from tests.snapshots.places import Cold
 
 __all__ = ["ground"]
 _PRUNE = {"prune": {"keep_last": 1}}
@@ -179,3 +180,16 @@ def test_a_lost_ledger_gives_no_number_twice(ground: Ground) -> None:
     assert str(site.run().snapshot).startswith("000004-")
     shutil.rmtree(site.store)
     assert str(site.run().snapshot).startswith("000005-")
+
+
+def test_a_lost_ledger_gives_no_number_that_is_not_given_away(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one after it stays free, so that the chain is whole once the place gives everything again."""
+    site = ground.site
+    for _ in range(2):
+        assert site.run().exit_code == 0
+    (site.folder / "ledger.json").unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(Cold, "cold", ("000002-",))
+        patch.setattr("hermes_backup.stages.store.FolderPlace", Cold)
+        assert str(site.run().snapshot).startswith("000004-")
+    ground.check_whole(site.store)

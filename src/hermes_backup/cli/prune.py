@@ -51,6 +51,7 @@ def prune(
                         faults.append(Fault(fault.kind, fault.what, where=place.label, mend=fault.mend))
                     else:
                         done.append((config.host, one.name, thinned))
+                        faults += thinned.unread
     if as_json:
         print_json(
             {"dry_run": dry_run, "errors": [described(it) for it in faults], "places": [_data(it) for it in done],

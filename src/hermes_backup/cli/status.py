@@ -72,7 +72,7 @@ def _look(fleet: Fleet, hosts: Sequence[FleetHost], inventory: str, pipeline: st
     now = datetime.now(timezone.utc)
     configs = [it.config for it in hosts if it.config is not None]
     targets = [(it, one) for it in configs for one in backups(it, pipeline)]
-    with look(targets, fleet.inventory.pins, now) as looking:
+    with look(targets, fleet.inventory.pins, fleet.inventory.drills, now) as looking:
         keys = read_keys(fleet.inventory.keys, examine=True).by_fingerprint
         names, drills = [it.name for it in fleet.hosts], fleet.inventory.drills
         subjects = [

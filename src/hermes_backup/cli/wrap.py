@@ -21,6 +21,7 @@ from hermes_backup.cli.mount_latest import (
     here,
     seconds,
     sentence,
+    tell_passed,
 )
 from hermes_backup.cli.speaking import Speaker, say
 from hermes_backup.errors import ExitCode, Fault
@@ -66,7 +67,9 @@ def wrap(
     found = [find(command[0], "wrap"), *command[1:]] if command else []
     with locked(supervised(chosen, pipeline)) as lock:
         wanted = Wanted(method.value, lease, start_empty, keep_home, hold_signals, beside=not command)
-        say(sentence(attach(chosen, pipeline, wanted, Speaker())))
+        attached = attach(chosen, pipeline, wanted, Speaker())
+        say(sentence(attached))
+        tell_passed(chosen, pipeline, attached)
         with suppress(OSError):
             os.chdir(os.getcwd())  # noqa: PTH109 - what is mounted there now, if that is the home
         in_time = True

@@ -9,6 +9,8 @@ from datetime import datetime, timezone
 from hermes_backup.errors import CHAIN_BROKEN, DATA_DAMAGED, ROLLBACK, Fault
 from hermes_backup.pipeline.config import HostConfig
 from hermes_backup.pipeline.model import Pipeline
+from hermes_backup.pipeline.rollback import Record, rolled_back
+from hermes_backup.pipeline.surveying import unexplained
 from hermes_backup.snapshots.catalog import Catalog, Known, Listed, check_chain, find, load_manifests
 from hermes_backup.snapshots.founding import unfounded
 from hermes_backup.snapshots.leftovers import leftovers, may_be_under_way
@@ -23,6 +25,8 @@ from hermes_backup.streams.packets import Packets, inspect
 _LEFT = "is left of a run that was killed; prune removes its files once they are a day old"
 _LEFT_WITHOUT_PRUNE = "is left of a run that was killed; you can delete its files"
 _UNDER_WAY = "is not finished yet: its push may be under way"
+
+_GAPS = "{} of the newest snapshots are gone, or never came here; no rule of prune explains it"
 
 
 @dataclass(frozen=True)
@@ -55,11 +59,13 @@ def verify(
     pinned: Pinned,
     *,
     wanted: str = "",
+    records: Sequence[Record] = (),
     progress: Callable[[str, int, int], None],
 ) -> Verified:
     """Verify one snapshot, and what it needs as a delta, or all of a place: every byte is read.
 
     What is not finished is a warning where a push may be at it, or where the chain shows that its run was killed.
+    ``records`` tell what was there before; they count where all of the place is verified.
 
     Raises:
         Fault: SNAPSHOT_MISSING, REMOTE_UNREACHABLE.
@@ -88,6 +94,13 @@ def verify(
     problems = check_chain(known)
     grave = tuple(Fault(CHAIN_BROKEN, it.text, where=place.label) for it in problems if it.grave)
     warnings = tuple(it.text for it in problems if not it.grave)
+    if not wanted:
+        proven = sorted(known, key=lambda it: it.name)
+        lost = _lost(place, catalog, proven, records)
+        grave += (lost,) if lost else ()
+        # beside one that is not known, a gap says nothing
+        gone = unexplained(proven, rules_of(pipeline.stages)) if len(proven) == len(listed) else 0
+        warnings += (_GAPS.format(gone),) if gone else ()
     warnings += tuple(f"{name} {said}" for name, said in sorted(unfinished.items()))
     return Verified(place.label, tuple(verdicts), grave, warnings, len(catalog.foreign))
 
@@ -110,6 +123,12 @@ def _unfinished(listed: Sequence[Listed], known: Sequence[Known], pipeline: Pipe
     said = {name: _UNDER_WAY for name in incomplete if may_be_under_way(name, known, now)}
     left = _LEFT if rules_of(pipeline.stages) else _LEFT_WITHOUT_PRUNE
     return said | {it.name: left for it in leftovers(listed, known)}
+
+
+def _lost(place: Place, catalog: Catalog, proven: Sequence[Known], records: Sequence[Record]) -> Fault | None:
+    """Say what the place lost since; one that is there and damaged has its own verdict."""
+    there = {it.name: "" for it in catalog.listed if it.finished} | {it.name: it.manifest_sha256 for it in proven}
+    return rolled_back(place.label, max((it.name for it in proven), default=None), there, records)
 
 
 def _bases(loaded: Iterable[Known | Fault]) -> set[SnapshotName]:

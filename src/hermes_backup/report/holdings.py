@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from hermes_backup.errors import HOST_KEY_MISSING, UNPROVEN, Fault
+from hermes_backup.errors import HOST_KEY_MISSING, SNAPSHOT_UNREADABLE, UNPROVEN, Fault
 from hermes_backup.pipeline.places import pinned_key, places_of
+from hermes_backup.pipeline.rollback import Record, Records, rolled_back
 from hermes_backup.report.freshness import SKEW
 from hermes_backup.report.together import Together
 from hermes_backup.snapshots.catalog import Known, Listed, load_manifests, read_catalog
@@ -42,6 +43,8 @@ class Holding:
         count: how many whole snapshots are listed there.
         fault: why the place cannot be read.
         doubt: why a later name there does not count, or why nothing there is proven.
+        shown: every finished snapshot that is listed there.
+        records: what this machine knows to have been there.
     """
 
     host: str
@@ -51,27 +54,45 @@ class Holding:
     count: int = 0
     fault: Fault | None = None
     doubt: Fault | None = None
+    shown: frozenset[SnapshotName] = frozenset()
+    records: tuple[Record, ...] = ()
+
+    def lost(self, told: Sequence[Record] = ()) -> Fault | None:
+        """Return which newest snapshot the place lost, by what this machine knows and by what else is ``told``."""
+        if self.fault is not None:
+            return None
+        newest = None if self.newest is None else self.newest.name
+        return rolled_back(self.place, newest, dict.fromkeys(self.shown, ""), (*self.records, *told))
 
 
-def look(targets: Sequence[tuple[HostConfig, Pipeline]], pins: Path, now: datetime) -> Together[Holding]:
+def look(targets: Sequence[tuple[HostConfig, Pipeline]], pins: Path, drills: Path, now: datetime) -> Together[Holding]:
     """Look into every place of these pipelines that this machine reaches, several at once."""
     return Together(
         [
-            partial(_look, config, pipeline, place, pins, now)
+            partial(_look, Records(config, pipeline, pins, drills), place, now)
             for config, pipeline in targets
             for place in places_of(config, pipeline)
         ]
     )
 
 
-def _look(config: HostConfig, pipeline: Pipeline, place: Place, pins: Path, now: datetime) -> Holding:
+def _look(records: Records, place: Place, now: datetime) -> Holding:
+    config, pipeline = records.config, records.pipeline
     whose = (config.host, pipeline.name, place.label)
     try:
-        whole = [it for it in read_catalog(place, config.host, pipeline.name).listed if it.complete]
-        chosen, doubt = _newest(place, config.host, pipeline.name, whole, pins, now)
+        known = records.of(place.label)
+        finished = [it for it in read_catalog(place, config.host, pipeline.name).listed if it.finished]
+        chosen, doubt = _newest(place, config.host, pipeline.name, finished, records.pins, now)
     except Fault as fault:
         return Holding(*whose, fault=fault)
-    return Holding(*whose, newest=None if chosen is None else _held(chosen, whole), count=len(whole), doubt=doubt)
+    return Holding(
+        *whose,
+        newest=None if chosen is None else _held(chosen, finished),
+        count=sum(it.complete for it in finished),
+        doubt=doubt,
+        shown=frozenset(it.name for it in finished),
+        records=known,
+    )
 
 
 def _held(chosen: Listed, whole: Sequence[Listed]) -> Held:
@@ -109,6 +130,8 @@ def _proven(
     (first,) = load(newest_first[:1])
     if isinstance(first, Known):
         return first.listed, None
+    if first.kind is SNAPSHOT_UNREADABLE:  # it may be whole: how old the newest is, nobody knows
+        raise first
     doubt = Fault(UNPROVEN, f"{newest_first[0].name} does not count: {first.what}", where=place.label)
     for it in load(newest_first[1:]):
         if isinstance(it, Known):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Literal
 
-from hermes_backup.errors import DATA_DAMAGED, MANIFEST_BAD, SNAPSHOT_MISSING, Fault
+from hermes_backup.errors import DATA_DAMAGED, MANIFEST_BAD, SNAPSHOT_MISSING, SNAPSHOT_UNREADABLE, Fault
 from hermes_backup.snapshots.manifest import LONGEST_MANIFEST, Manifest, check_belongs, from_json
 from hermes_backup.snapshots.moments import moment
 from hermes_backup.snapshots.names import (
@@ -61,6 +61,11 @@ class Listed:
     def complete(self) -> bool:
         """Whether manifest and data are there."""
         return self.state == "complete"
+
+    @property
+    def finished(self) -> bool:
+        """Whether a manifest is there, which is written last; the data may be gone since."""
+        return self.state != "incomplete"
 
     @property
     def suffix(self) -> str:
@@ -152,22 +157,24 @@ def load_manifests(
 ) -> tuple[Known | Fault, ...]:
     """Return for each listed snapshot, in the same order, what is known of it, or the Fault that keeps it unknown.
 
-    Such a Fault is SIGNATURE_BAD, MANIFEST_BAD or DATA_DAMAGED and names the snapshot.
+    Such a Fault is SNAPSHOT_UNREADABLE, SIGNATURE_BAD, MANIFEST_BAD or DATA_DAMAGED and names the snapshot.
 
     Raises:
-        Fault: REMOTE_UNREACHABLE, DISK_FULL: the manifests could not be fetched.
+        Fault: REMOTE_UNREACHABLE, REMOTE_REFUSED, DISK_FULL: no manifest could be fetched.
     """
     signed = [one.name for one in listed if (file := one.file("manifest")) and file.size <= LONGEST_MANIFEST]
     with scratch() as target:
-        place.fetch_many(folder_of(host, pipeline), [manifest_name(name) for name in signed], target)
+        unread = place.fetch_many(folder_of(host, pipeline), [manifest_name(name) for name in signed], target)
         contents = {name: (target / manifest_name(name)) for name in signed}
         read = {name: path.read_bytes() for name, path in contents.items() if path.exists()}
     texts = pinned.read_all(list(read.values()), [str(name) for name in read])
     read_texts = dict(zip(read, texts, strict=True))
     loaded: list[Known | Fault] = []
     for one in listed:
-        text = read_texts.get(one.name)
-        if text is None:
+        text, refused = read_texts.get(one.name), unread.get(manifest_name(one.name))
+        if refused is not None:
+            loaded.append(Fault(SNAPSHOT_UNREADABLE, f"its manifest is not given: {refused.what}", where=str(one.name)))
+        elif text is None:
             what = "it has no manifest that could be read: it was never finished"
             loaded.append(Fault(MANIFEST_BAD, what, where=str(one.name)))
         elif isinstance(text, Fault):
@@ -227,11 +234,14 @@ def find(listed: Sequence[Listed], wanted: str) -> Listed:
 
 
 def candidates(listed: Sequence[Listed], wanted: str) -> Sequence[Listed] | None:
-    """Return the finished snapshots that ``latest`` or a time can mean, the newest first; None for a name or number."""
+    """Return the snapshots that ``latest`` or a time can mean, the newest first; None for a name or number.
+
+    One with a manifest and without data is among them: it was finished, and what is missing is for others to tell.
+    """
     until = moment(wanted, datetime.now(timezone.utc))
     if wanted != LATEST and until is None:
         return None
-    there = (one for one in listed if one.complete and (until is None or one.name.time <= until))
+    there = (one for one in listed if one.finished and (until is None or one.name.time <= until))
     return sorted(there, key=lambda one: one.name, reverse=True)
 
 

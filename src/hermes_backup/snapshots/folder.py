@@ -15,7 +15,7 @@ import stat
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from hermes_backup.errors import SNAPSHOT_MISSING, STAGE_FAILED, Fault, from_system
+from hermes_backup.errors import SNAPSHOT_MISSING, SNAPSHOT_UNREADABLE, STAGE_FAILED, Fault, from_system
 from hermes_backup.snapshots.place import CHUNK, StoredFile, check_path, is_temporary, temporary_name
 
 if TYPE_CHECKING:
@@ -87,15 +87,22 @@ class FolderPlace:
             os.unlink(name, dir_fd=fd)
             os.fsync(fd)
 
-    def fetch_many(self, folder: str, names: Sequence[str], target: Path) -> None:
+    def fetch_many(self, folder: str, names: Sequence[str], target: Path) -> Mapping[str, Fault]:
         """See Place."""
         there = {file.name for file in self.list(folder)}
+        refused: dict[str, Fault] = {}
         for name in names:
             if name not in there:
                 continue
+            try:
+                content = b"".join(self.read(f"{folder}/{name}"))
+            except Fault as fault:
+                if fault.kind is not SNAPSHOT_MISSING:  # it went since the folder was read
+                    refused[name] = Fault(SNAPSHOT_UNREADABLE, fault.what, where=fault.where)
+                continue
             with _faults(target / name), os.fdopen(os.open(target / name, _NEW_FILE, 0o600), "wb") as copy:
-                for chunk in self.read(f"{folder}/{name}"):
-                    copy.write(chunk)
+                copy.write(content)
+        return refused
 
     def modified(self, folder: str) -> Mapping[str, datetime]:
         """See Place."""

@@ -15,8 +15,10 @@ from hermes_backup.errors import (
     REMOTE_REFUSED,
     REMOTE_UNREACHABLE,
     SNAPSHOT_MISSING,
+    SNAPSHOT_UNREADABLE,
     STAGE_FAILED,
     Fault,
+    Kind,
 )
 from hermes_backup.snapshots import gate
 from hermes_backup.snapshots.names import is_image
@@ -93,8 +95,7 @@ class RclonePlace:
             child.kill()
         if status:
             error = self.rclone.error(child.errors(), status)
-            kind = SNAPSHOT_MISSING if error.absent else REMOTE_UNREACHABLE
-            raise error.fault(f"{self.label}/{path}", kind)
+            raise error.fault(f"{self.label}/{path}", self._why_unread(error, path))
         if empty and self._stat(path) is None:  # cat of an absent object of S3 ends well
             raise Fault(SNAPSHOT_MISSING, "there is no such file", where=f"{self.label}/{path}")
 
@@ -118,20 +119,27 @@ class RclonePlace:
             if not error.absent:
                 raise error.fault(f"{self.label}/{path}") from error
 
-    def fetch_many(self, folder: str, names: Sequence[str], target: Path) -> None:
+    def fetch_many(self, folder: str, names: Sequence[str], target: Path) -> Mapping[str, Fault]:
         """See Place."""
         if not names:
-            return
+            return {}
         with scratch() as private:
             listed = private / "names"
             listed.write_text("".join(f"{check_path(name)}\n" for name in names))
             flags = (f"--files-from-raw={listed}", "--no-traverse", "--transfers=16", "--checkers=16", *TRANSFER)
-            try:
-                self.rclone.run("copy", self._at(folder), str(target), flags=flags, stage="fetch")
-            except RcloneError as error:
-                if error.no_room:
-                    raise error.fault(str(target), DISK_FULL) from error
-                raise error.fault(self.label) from error
+            copied = process.run(self.rclone.argv("copy", self._at(folder), str(target), flags=flags), stage="fetch")
+        if not copied.returncode:
+            return {}
+        error = self.rclone.error(copied.stderr, copied.returncode)
+        if error.no_room:
+            raise error.fault(str(target), DISK_FULL)
+        there = {file.name for file in self.list(folder)}  # a remote that is gone says so here
+        said = self.rclone.errors_by_file(copied.stderr)
+        return {
+            name: said.get(name, error).fault(f"{self.label}/{folder}/{name}", SNAPSHOT_UNREADABLE)
+            for name in names
+            if name in there and not (target / name).exists()
+        }
 
     def modified(self, folder: str) -> Mapping[str, datetime]:
         """See Place."""
@@ -170,6 +178,16 @@ class RclonePlace:
 
     def _at(self, path: str) -> str:
         return gate.join(self.remote, check_path(path))
+
+    def _why_unread(self, error: RcloneError, path: str) -> Kind:
+        """Tell a file that is refused from a remote that refuses everything: that does not show the folder either."""
+        if error.absent:
+            return SNAPSHOT_MISSING
+        try:
+            shown = error.refused and self.list(path.rpartition("/")[0])
+        except Fault:
+            shown = False
+        return SNAPSHOT_UNREADABLE if shown else REMOTE_UNREACHABLE
 
     def _hidden(self, path: str) -> str:
         return gate.join(self.remote, path)

@@ -55,12 +55,16 @@ class Rules:
 class Candidate:
     """A snapshot that may go.
 
-    ``verified``: its bytes were seen to be right where it lies. ``base``: the one that it needs, as a delta.
+    Attributes:
+        verified: its bytes were seen to be right where it lies.
+        base: the one that it needs, as a delta.
+        bound: why it stays, whatever the rules say.
     """
 
     name: SnapshotName
     verified: bool
     base: SnapshotName | None = None
+    bound: str = ""
 
 
 @dataclass(frozen=True)
@@ -93,6 +97,9 @@ def decide(snapshots: Sequence[Candidate], rules: Rules, now: datetime) -> tuple
     reasons: list[list[str]] = [[] for _ in ordered]
     for index, reason in _by_both_clocks([one.name.time for one in ordered], rules):
         reasons[index].append(reason)
+    for index, one in enumerate(ordered):
+        if one.bound:
+            reasons[index].append(one.bound)
     verified = [index for index, one in enumerate(ordered) if one.verified]
     if verified:
         reasons[verified[-1]].append("last verified")

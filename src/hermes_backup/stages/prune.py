@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 
-from hermes_backup.errors import CHAIN_BROKEN, ExitCode, Fault
+from hermes_backup.errors import CHAIN_BROKEN, SNAPSHOT_UNREADABLE, ExitCode, Fault
 from hermes_backup.home.in_use import in_use
-from hermes_backup.snapshots.catalog import Known, check_chain, load_manifests, read_catalog
+from hermes_backup.snapshots.catalog import Known, Listed, check_chain, load_manifests, read_catalog
 from hermes_backup.snapshots.folder import FolderPlace
 from hermes_backup.snapshots.founding import unfounded
 from hermes_backup.snapshots.leftovers import Leftover, leftovers, removable
@@ -108,6 +108,8 @@ class Prune(Stage):
                     tell(f"{place.label}: {gone} deleted, {thinned.pruned.freed} bytes freed")
                     for it in thinned.mounted:
                         tell(f"{place.label}: {it} stays, for it is mounted")
+                    for fault in thinned.unread:  # the new snapshot is sent and needs none of it: no failed run
+                        context.listener.warn(self.name, f"{fault}: it stays, and what it may need")
         return snapshot
 
 
@@ -129,6 +131,12 @@ class Thinned:
         """Those that no rule keeps, and that stay because their image is mounted."""
         return tuple(it.name for it in self.decisions if it.reasons == (_MOUNTED,))
 
+    @property
+    def unread(self) -> tuple[Fault, ...]:
+        """Those that the place did not give: nobody knows what they are, or what they need."""
+        unread = (it for it in self.unproven if _is_unread(it))
+        return tuple(Fault(it.kind, it.what, where=f"{self.place}: {it.where}", mend=it.mend) for it in unread)
+
 
 def thin(
     place: Place,
@@ -144,7 +152,8 @@ def thin(
     """Decide for one place, host and pipeline, and delete what is let go unless ``dry_run``, which reads no data.
 
     Before a snapshot is deleted, the newest that stays is read back whole, and as a delta its base, too: what the place
-    tells of them is no proof. An image that is mounted from where it lies stays. What a killed run left goes, and what
+    tells of them is no proof. An image that is mounted from where it lies stays, and so does what a
+    snapshot may need whose manifest the place does not give. What a killed run left goes, and what
     a killed prune had begun to delete, by the ``journal``; ``tell`` hears of each file before.
 
     Raises:
@@ -163,8 +172,12 @@ def thin(
     left = leftovers(listed, known)
     old = removable(left, known, now, place.modified(folder) if left else {})
 
+    bound = bound_by_unread(
+        known, [one for one, it in zip(listed, loaded, strict=True) if isinstance(it, Fault) and _is_unread(it)]
+    )
+
     def decided(proven: SnapshotName | None = None) -> tuple[Decision, ...]:
-        made = decide([Candidate(it.name, it.name == proven, it.base) for it in known], rules, now)
+        made = decide(_candidates(known, proven, bound), rules, now)
         return _sparing_mounted(place, folder, _sparing_witnesses(made, known, set(left) - set(old)), known)
 
     decisions = decided()
@@ -207,6 +220,32 @@ def _sparing_witnesses(
     return tuple(
         replace(it, keep=True, reasons=(_WITNESS,)) if not it.keep and it.name in spared else it for it in decisions
     )
+
+
+def bound_by_unread(known: Sequence[Known], unread: Sequence[Listed]) -> Mapping[SnapshotName, str]:
+    """Return what must stay for the sake of snapshots that cannot be read, each with the reason: a pure decision.
+
+    A delta of one stays: it comes back when its base does. One that may be a delta, as far as its listing tells, was
+    made against the last full one before it.
+    """
+    names = {it.name for it in unread}
+    bound = {it.name: f"its base {it.base} cannot be read" for it in known if it.base in names}
+    for one in unread:
+        fulls = (it.name for it in known if it.base is None and it.name < one.name)
+        if not one.complete or one.delta:
+            base = max(fulls, default=None)
+            bound |= {} if base is None else {base: f"may be the base of {one.name}, which cannot be read"}
+    return bound
+
+
+def _is_unread(fault: Fault) -> bool:
+    return fault.kind is SNAPSHOT_UNREADABLE
+
+
+def _candidates(
+    known: Sequence[Known], proven: SnapshotName | None, bound: Mapping[SnapshotName, str]
+) -> list[Candidate]:
+    return [Candidate(it.name, it.name == proven, it.base, bound.get(it.name, "")) for it in known]
 
 
 def _sparing_mounted(

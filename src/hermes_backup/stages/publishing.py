@@ -8,7 +8,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from hermes_backup.errors import Fault
+from hermes_backup.errors import SNAPSHOT_UNREADABLE, Fault
 from hermes_backup.snapshots.catalog import Known, load_manifests, read_catalog
 from hermes_backup.snapshots.manifest import Manifest
 from hermes_backup.snapshots.names import (
@@ -217,7 +217,12 @@ def _unchanged(stream: Stream, targets: Sequence[Target], context: Context) -> S
 
 
 def _next_name(targets: Sequence[Target], context: Context) -> SnapshotName:
-    """Count on from the ledger; where it is lost, from the newest that our own key signed anywhere."""
+    """Count on from the ledger; where it is lost, from the newest that our own key signed anywhere.
+
+    A number that a place shows, and does not let us read, is taken, too. The one after it stays free: a neighbour would
+    have to name its hash.
+    """
+    taken = 0
     if context.ledger.last() is None and context.host_key is not None:
         with Pinned.load(context.host_key.public(), context.folder) as own:
             for target in targets:
@@ -225,5 +230,12 @@ def _next_name(targets: Sequence[Target], context: Context) -> SnapshotName:
                     listed = read_catalog(target.place, context.host, context.pipeline).listed
                     loaded = load_manifests(target.place, context.host, context.pipeline, listed, own)
                     context.ledger.go_on([(it.manifest, it.manifest_sha256) for it in loaded if isinstance(it, Known)])
+                    unread = (one.name.sequence + 1 for one, it in zip(listed, loaded, strict=True) if _is_unread(it))
+                    taken = max(taken, *unread, 0)
     last = context.ledger.last()
-    return SnapshotName(1 if last is None else last.manifest.sequence + 1, context.now.replace(microsecond=0))
+    taken = max(taken, 0 if last is None else last.manifest.sequence)
+    return SnapshotName(taken + 1, context.now.replace(microsecond=0))
+
+
+def _is_unread(it: Known | Fault) -> bool:
+    return isinstance(it, Fault) and it.kind is SNAPSHOT_UNREADABLE

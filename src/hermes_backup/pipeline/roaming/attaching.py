@@ -47,6 +47,7 @@ from hermes_backup.pipeline.roaming.keeping import push_kept
 from hermes_backup.pipeline.roaming.laying import Laying, clear, occupied
 from hermes_backup.pipeline.roaming.newest import Newest, is_newer, newest, targets_of
 from hermes_backup.snapshots.folder import FolderPlace
+from hermes_backup.snapshots.latest import Sighting
 from hermes_backup.snapshots.names import SnapshotName
 from hermes_backup.stages.context import Context
 from hermes_backup.streams.directory import user_name
@@ -80,12 +81,18 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Attached:
-    """A home that is there. ``resumed``: with what was written to it before, on this machine."""
+    """A home that is there.
+
+    Attributes:
+        resumed: with what was written to it before, on this machine.
+        passed: why it is not brought from a newer snapshot, for each that is damaged.
+    """
 
     at: Path
     way: Way
     snapshot: SnapshotName | None
     resumed: bool
+    passed: tuple[str, ...] = ()
 
 
 def attach(config: HostConfig, name: str, wanted: Wanted, follower: Follower) -> Attached:
@@ -200,13 +207,16 @@ def _look(pipeline: Pipeline, context: Context, folder: Path, without: tuple[Fau
     remote = newest((it.place for it in targets_of(pipeline, context)), context)
     here = kept_folder(folder)
     kept = newest((FolderPlace(here),) if here.exists() else (), context)
-    for fault in (*remote.passed_over, *remote.unreachable):
+    for fault in remote.latest.passed:
+        context.listener.warn("fetch", f"{fault}: newer than what can be brought, and passed over")
+    for fault in (*((remote.latest.stop,) if remote.latest.stop else ()), *remote.unreachable):
         context.listener.warn("fetch", f"{fault}; what is newer there is not known")
     for one in kept.candidates:
         if remote.name is not None and not one.known.name.sequence > remote.name.sequence:
             context.listener.note("fetch", f"{one.known.name} in {one.place.label} is not newer than {remote.name}")
     newer = tuple(it for it in kept.candidates if remote.name is None or it.known.name.sequence > remote.name.sequence)
-    return Newest((*newer, *remote.candidates), remote.passed_over, (*remote.unreachable, *without))
+    seen = tuple(Sighting(it.known.name, it.place.label) for it in newer)
+    return Newest((*newer, *remote.candidates), (*seen, *remote.sightings), (*remote.unreachable, *without))
 
 
 def _resumed(
@@ -250,10 +260,12 @@ def _inode(point: Mountpoint) -> int:
 def _given_way(record: Attachment, found: Newest, point: Mountpoint, wanted: Wanted, context: Context) -> bool:
     """Move a folder aside that is in a snapshot as it lies there, where another machine went on with the home."""
     base = _base(record, context)
-    if record.saved is None or wanted.keep_home or found.name is None or not is_newer(found.name, base):
+    if record.saved is None or wanted.keep_home or found.highest is None or not is_newer(found.highest, base):
         return False
     if point.mounted() is not None or _written(point, record.saved) is not None:
         return False
+    if found.latest.stop is not None:  # nothing is moved for what cannot be brought
+        raise found.latest.stop
     context.listener.note(_STAGE, f"the home as it was here, which is saved, lies in {point.set_aside()}")
     return True
 
@@ -268,10 +280,10 @@ def _base(record: Attachment, context: Context) -> SnapshotName | None:
 
 def _require_alone(record: Attachment, found: Newest, context: Context, where: Path, wanted: Wanted) -> None:
     base = _base(record, context)
-    if wanted.keep_home or found.name is None or not is_newer(found.name, base):
+    if wanted.keep_home or found.highest is None or not is_newer(found.highest, base):
         return
     what = f"what was written here after {base or 'its beginning'} is in no snapshot, and "
-    raise Fault(HOME_DIVERGED, f"{what}another machine went on to {found.name}", where=str(where))
+    raise Fault(HOME_DIVERGED, f"{what}another machine went on to {found.highest}", where=str(where))
 
 
 def _begun(
@@ -297,17 +309,17 @@ def _begun(
                 what = f"a home lies there already, and {found.name} is to be brought"
                 raise Fault(HOME_OCCUPIED, what, where=str(at))
         return _done(folder, point, "kept", wanted)
-    if not found.candidates:
+    if not found.candidates or found.latest.stop is not None:
         return _empty(found, folder, point, wanted, context)
-    laying = Laying(pipeline, context, folder, point, wanted.settled, wanted.lease)
-    way, name = laying.newest(found.candidates, wanted.way)
-    return Attached(at, way, name, resumed=False)
+    laid = Laying(pipeline, context, folder, point, wanted.settled, wanted.lease).newest(found.candidates, wanted.way)
+    passed = (*map(str, found.latest.passed), *laid.damaged)
+    return Attached(at, laid.way, laid.snapshot, resumed=False, passed=passed)
 
 
 def _is_own(at: Path, found: Newest, folder: Path, context: Context) -> bool:
     """Say whether what lies there is the home that this machine made the newest snapshot of."""
     last = context.ledger.last()
-    return last is not None and last.manifest.name == found.name and saved_home(folder) == at
+    return last is not None and last.manifest.name == found.name == found.highest and saved_home(folder) == at
 
 
 def _empty(found: Newest, folder: Path, point: Mountpoint, wanted: Wanted, context: Context) -> Attached:
@@ -323,8 +335,9 @@ def _empty(found: Newest, folder: Path, point: Mountpoint, wanted: Wanted, conte
 
 def _require_asked(found: Newest) -> None:
     """Nothing follows from an answer that was not given, or cannot be believed."""
-    for fault in (*found.passed_over, *found.unreachable):
-        raise Fault(fault.kind, fault.what, where=fault.where, mend=f"{fault.mend} {_EMPTY}")
+    for fault in found.doubts:
+        mend = fault.mend if found.sightings else f"{fault.mend} {_EMPTY}"
+        raise Fault(fault.kind, fault.what, where=fault.where, mend=mend)
 
 
 def _done(folder: Path, point: Mountpoint, way: Way, wanted: Wanted) -> Attached:

@@ -18,6 +18,7 @@ from hermes_backup.errors import (
     REMOTE_UNREACHABLE,
     RESTORE_CHECK,
     SNAPSHOT_MISSING,
+    SNAPSHOT_UNREADABLE,
     STAGE_FAILED,
     TOOL_MISSING,
     Fault,
@@ -40,8 +41,18 @@ from hermes_backup.stages.things import Plaintext, Snapshot
 from hermes_backup.streams.folders import private_folder, remove, sweep
 
 _DAMAGE = (BASE_MISSING, DATA_DAMAGED, RESTORE_CHECK, MANIFEST_BAD, SNAPSHOT_MISSING)
+_NOT_GIVEN = (REMOTE_UNREACHABLE, SNAPSHOT_UNREADABLE)
 _NOT_HERE = (STAGE_FAILED, TOOL_MISSING)
 _OF_THE_DISK = "lost+found"
+
+
+@dataclass(frozen=True)
+class Laid:
+    """How a home was laid out, of which snapshot, and which newer ones turned out to be damaged."""
+
+    way: Way
+    snapshot: SnapshotName
+    damaged: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -61,28 +72,30 @@ class Laying:
     settled: Callable[[], None]
     lease: float
 
-    def newest(
-        self, candidates: Sequence[Candidate], way: Literal["auto", "overlay", "fuse", "unpack"]
-    ) -> tuple[Way, SnapshotName]:
-        """Lay out the first that is whole, saying which are not; what cannot be reached is not passed over.
+    def newest(self, candidates: Sequence[Candidate], way: Literal["auto", "overlay", "fuse", "unpack"]) -> Laid:
+        """Lay out the first that is whole, saying which are not; what is not given is not passed over.
 
         Raises:
-            Fault: why the last one cannot be believed; REMOTE_UNREACHABLE, KEY_PASSPHRASE, DISK_FULL.
+            Fault: why the last one cannot be believed; REMOTE_UNREACHABLE, SNAPSHOT_UNREADABLE; KEY_PASSPHRASE,
+                DISK_FULL.
         """
         fault = Fault(SNAPSHOT_MISSING, "there is no snapshot")
+        damaged: dict[SnapshotName, str] = {}
         unreached: SnapshotName | None = None
         for one in candidates:
             name = one.known.name
             if unreached is not None and name != unreached:
                 break
             try:
-                return self._lay(one, way), name
+                laid = self._lay(one, way)
+                return Laid(laid, name, tuple(text for passed, text in damaged.items() if passed != name))
             except Fault as error:
                 fault = error
-            if fault.kind is REMOTE_UNREACHABLE:
+            if fault.kind in _NOT_GIVEN:
                 unreached = name
             elif fault.kind in _DAMAGE:
-                self.context.listener.warn("check", f"{name} of {one.place.label} is damaged: {fault.what}")
+                damaged[name] = f"{name} of {one.place.label} is damaged: {fault.what}"
+                self.context.listener.warn("check", damaged[name])
             else:
                 break
         raise fault
