@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Literal
 
 from hermes_backup.errors import HOME_EMPTY, HOME_MISSING, HOME_UNREADABLE, Fault
 from hermes_backup.home.beginnings import beginning
+from hermes_backup.home.holes import holes_at_most, too_sparse
 from hermes_backup.home.layout import DEFAULT_EXCLUDES
 from hermes_backup.home.patterns import Matcher, Unseen, is_comment, parse
 from hermes_backup.home.printable import printable
+from hermes_backup.streams.admission import MOST_HOLES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -136,7 +138,8 @@ class _Walk:
         self._entries: list[Entry] = []
         self._skipped: list[Partial] = []
         self._foreign: list[str] = []
-        self._excluded = self._volatile = self._bytes = 0
+        self._sparse: dict[bytes, int] = {}
+        self._excluded = self._volatile = 0
 
     def run(self) -> None:
         """Read folder after folder, without recursion: a tree may be deeper than Python's stack."""
@@ -156,12 +159,15 @@ class _Walk:
 
     def selection(self) -> Selection:
         """Return what was chosen."""
+        refused = too_sparse(self._root, self._sparse)
+        skipped = [*self._skipped, *(Partial(printable(it), _beyond(size)) for it, size in refused.items())]
+        entries = [it for it in self._entries if it.name not in refused]
         return Selection(
-            entries=tuple(sorted(self._entries, key=lambda entry: entry.name)),
-            skipped=tuple(sorted(self._skipped, key=lambda partial: partial.path)),
+            entries=tuple(sorted(entries, key=lambda entry: entry.name)),
+            skipped=tuple(sorted(skipped, key=lambda partial: partial.path)),
             unmatched=self._ignored + self._unseen.lines(),
             excluded_entries=self._excluded,
-            bytes=self._bytes,
+            bytes=sum(it.size for it in entries if it.kind == "file"),
             volatile=self._volatile,
             other_file_systems=tuple(sorted(self._foreign)),
         )
@@ -206,6 +212,8 @@ class _Walk:
             elif kind is None:
                 self._volatile += 1
             else:
+                if kind == "file" and (holes := holes_at_most(status)):
+                    self._sparse[name] = holes
                 self._keep(Entry(
                     name, kind, status.st_size, status.st_mode, status.st_ino, status.st_dev,
                     status.st_mtime_ns, status.st_uid, status.st_gid, status.st_ctime_ns,
@@ -218,7 +226,6 @@ class _Walk:
                 if os.path.lexists(path):  # else it is gone since the folder was listed
                     self._skipped.append(Partial(printable(entry.name), "permission denied"))
                 return
-            self._bytes += entry.size
         self._entries.append(entry)
         if entry.kind != "dir":
             return
@@ -230,6 +237,10 @@ class _Walk:
     def _skip(self, name: bytes, error: OSError) -> None:
         if not isinstance(error, FileNotFoundError):
             self._skipped.append(Partial(printable(name), (error.strerror or str(error)).lower()))
+
+
+def _beyond(holes: int) -> str:
+    return f"it has {holes} bytes of holes, and all files together may have {MOST_HOLES}"
 
 
 def _children(path: bytes) -> list[os.DirEntry[bytes]]:

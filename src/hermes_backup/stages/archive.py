@@ -23,6 +23,7 @@ from hermes_backup.stages.stream import Archive as MadeArchive
 from hermes_backup.stages.stream import Contents, Outdated, Packing, Stream
 from hermes_backup.stages.things import Home
 from hermes_backup.stages.units import show_duration
+from hermes_backup.streams.admission import MOST_HOLES
 from hermes_backup.streams.coder import Chunks
 from hermes_backup.streams.compression import Compress
 from hermes_backup.streams.members import Follower, Member
@@ -133,7 +134,8 @@ class _Making:
         self._home = _with_logs(home, chosen, context) if home.staged is None else home
         self.selection = _without_sidecars(self._home, chosen)
         self._lists = _write_lists(self._home, self.selection, context)
-        self._follower = Follower()
+        self._follower = Follower(self._admit)
+        self._holes = 0
         self._partial: tuple[Partial, ...] = ()
 
     def archive(self) -> MadeArchive:
@@ -149,7 +151,8 @@ class _Making:
 
     def chunks(self) -> Chunks:
         """Make the archive and follow it."""
-        self._follower = Follower()
+        self._follower = Follower(self._admit)
+        self._holes = 0
         total = self.selection.bytes
         for chunk in make(self._lists, stage="archive", ended=self._ended, holes=self._kind == "tar"):
             self._follower.feed(chunk)
@@ -178,6 +181,15 @@ class _Making:
             databases=tuple(it for it in copies if it.facts.name in archived),
             partial=_once(partial),
         )
+
+    def _admit(self, member: Member, holes: int) -> None:
+        """Refuse holes that a file got since it was chosen: to hash them may take for ever."""
+        self._holes += holes
+        if self._holes > MOST_HOLES:
+            what = (
+                f"{printable(member.name)}: with it, sparse files have {self._holes} bytes of holes, not {MOST_HOLES}"
+            )
+            raise Fault(STAGE_FAILED, what, where="archive")
 
     def _ended(self, code: int, said: str) -> None:
         if code not in (0, CHANGED):

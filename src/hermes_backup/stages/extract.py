@@ -18,7 +18,7 @@ from hermes_backup.stages.room import require_room, unpacked_size
 from hermes_backup.stages.selecting import Selected, narrowed, select
 from hermes_backup.stages.stage import Stage
 from hermes_backup.stages.things import Plaintext, Tree
-from hermes_backup.stages.unsquashing import date, narrow, require_alike, unsquashed
+from hermes_backup.stages.unsquashing import date, narrow, require_alike, require_few_holes, unsquashed
 from hermes_backup.streams.admission import Doorkeeper
 from hermes_backup.streams.coder import Chunks
 from hermes_backup.streams.members import BLOCK, Follower, Member
@@ -88,6 +88,7 @@ def _out_of_image(
     """Unpack a squashfs image; return what lost its setuid or setgid bit."""
     unsquashed(plain, root, doorkeeper, context)
     special = examine(root, plain.members)
+    require_few_holes(root, plain.members)
     require_alike(root, plain, context)
     if some is not None:
         narrow(root, plain.members, some.members)
