@@ -373,7 +373,7 @@ INDEX_TOO_LARGE = Kind(
 RESTORE_REFUSED = Kind(
     "HB-RESTORE-REFUSED",
     _C.VERIFY,
-    "The archive holds an entry that is not safe to extract.",
+    "A snapshot holds an entry or a statement that is not safe to bring back.",
     "Do not restore from it; take another snapshot.",
 )
 RESTORE_CHECK = Kind(

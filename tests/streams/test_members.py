@@ -138,7 +138,7 @@ def test_each_member_is_admitted_before_its_bytes_are_released() -> None:
             archive.addfile(info, BytesIO(b"abc"))
     released = []
 
-    def admit(member: Member) -> None:
+    def admit(member: Member, _holes: int) -> None:
         if member.name == b"bad":
             raise ValueError("refused")
 

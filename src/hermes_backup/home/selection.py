@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Literal
 
 from hermes_backup.errors import HOME_EMPTY, HOME_UNREADABLE, Fault
 from hermes_backup.home.beginnings import beginning_below
+from hermes_backup.home.holes import holes_at_most, too_sparse
 from hermes_backup.home.layout import DEFAULT_EXCLUDES
 from hermes_backup.home.patterns import Matcher, Unseen, is_comment, parse
 from hermes_backup.home.printable import printable
+from hermes_backup.streams.admission import MOST_HOLES
 from hermes_backup.streams.directory import user_name
 
 if TYPE_CHECKING:
@@ -145,7 +147,8 @@ class _Walk:
         self._entries: list[Entry] = []
         self._skipped: list[Partial] = []
         self._foreign: list[str] = []
-        self._excluded = self._volatile = self._bytes = 0
+        self._sparse: dict[bytes, int] = {}
+        self._excluded = self._volatile = 0
 
     def run(self) -> None:
         """Read folder after folder, without recursion: a tree may be deeper than Python's stack."""
@@ -164,12 +167,15 @@ class _Walk:
 
     def selection(self) -> Selection:
         """Return what was chosen."""
+        refused = too_sparse(self._root, self._sparse)
+        skipped = [*self._skipped, *(Partial(printable(it), _beyond(size)) for it, size in refused.items())]
+        entries = [it for it in self._entries if it.name not in refused]
         return Selection(
-            entries=tuple(sorted(self._entries, key=lambda entry: entry.name)),
-            skipped=tuple(sorted(self._skipped, key=lambda partial: partial.path)),
+            entries=tuple(sorted(entries, key=lambda entry: entry.name)),
+            skipped=tuple(sorted(skipped, key=lambda partial: partial.path)),
             unmatched=self._ignored + self._unseen.lines(),
             excluded_entries=self._excluded,
-            bytes=self._bytes,
+            bytes=sum(it.size for it in entries if it.kind == "file"),
             volatile=self._volatile,
             other_file_systems=tuple(sorted(self._foreign)),
         )
@@ -213,6 +219,8 @@ class _Walk:
             elif kind is None:
                 self._volatile += 1
             elif kind != "file" or self._is_ours(folder, name, child.name, status):
+                if kind == "file" and (holes := holes_at_most(status)):
+                    self._sparse[name] = holes
                 self._keep(Entry(
                     name, kind, status.st_size, status.st_mode, status.st_ino, status.st_dev,
                     status.st_mtime_ns, status.st_uid, status.st_gid, status.st_ctime_ns,
@@ -241,8 +249,6 @@ class _Walk:
         return False
 
     def _keep(self, entry: Entry) -> None:
-        if entry.kind == "file":
-            self._bytes += entry.size
         self._entries.append(entry)
         if entry.kind != "dir":
             return
@@ -254,6 +260,10 @@ class _Walk:
     def _skip(self, name: bytes, error: OSError) -> None:
         if not isinstance(error, FileNotFoundError):
             self._skipped.append(Partial(printable(name), (error.strerror or str(error)).lower()))
+
+
+def _beyond(holes: int) -> str:
+    return f"it has {holes} bytes of holes, and all files together may have {MOST_HOLES}"
 
 
 @dataclass(frozen=True)

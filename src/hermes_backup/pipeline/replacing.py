@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import IO
 
 from hermes_backup.errors import (
-    DISK_FULL,
     HOME_MISSING,
     HOME_MOUNTED,
     INTERRUPTED,
@@ -47,6 +46,7 @@ from hermes_backup.pipeline.unpacking import QUARANTINE, bare_context
 from hermes_backup.stages.check import Check
 from hermes_backup.stages.decrypt import unpacked
 from hermes_backup.stages.extract import Extract
+from hermes_backup.stages.room import indexes_size, require_room, unpacked_size
 from hermes_backup.stages.selecting import is_within, outermost, select
 from hermes_backup.stages.things import Plaintext, Report
 from hermes_backup.streams.coder import read_chunks
@@ -56,7 +56,6 @@ from hermes_backup.streams.folders import held_folder, sweep
 NOTE = "restoring.json"
 """In a host's state: what a restore is about to exchange."""
 _MARGIN = 64 << 20
-_INDEXES = 4  # times what is kept: of a Hermes state.db four fifths are search indexes (measured)
 
 
 @dataclass(frozen=True)
@@ -199,15 +198,11 @@ def _ground(home: Path, handover: Handover) -> Path:
 
 
 def _require_room(folder: Path, home: Path, handover: Handover) -> None:
-    only, members = handover.wanted.only, handover.members
+    manifest, only, members = handover.manifest, handover.wanted.only, handover.members
     wanted = select(members, only).members if only else members
-    free = os.statvfs(folder)
-    needed = sum(it.size for it in wanted if it.kind == "file") + _MARGIN
-    lean = {it.path for it in handover.manifest.databases if it.left_out}
-    needed += sum(it.size * _INDEXES for it in wanted if printable(it.name) in lean)
-    there = free.f_bavail * free.f_frsize
-    if needed > there:
-        raise Fault(DISK_FULL, f"it needs {needed} bytes, {there} are free", where=printable(str(home.parent)))
+    lean = {it.path for it in manifest.databases if it.left_out}
+    indexes = sum(indexes_size(it.size) for it in wanted if printable(it.name) in lean)
+    require_room(folder, unpacked_size(manifest, wanted) + indexes + _MARGIN, str(home.parent))
 
 
 def _owner(work: _Work) -> Owner | None:

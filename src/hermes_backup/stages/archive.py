@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from hermes_backup.errors import STAGE_FAILED, Fault
 from hermes_backup.home.databases.finding import find as find_databases
 from hermes_backup.home.layout import SIDECARS
 from hermes_backup.home.printable import printable
@@ -23,6 +24,7 @@ from hermes_backup.stages.stream import Archive as MadeArchive
 from hermes_backup.stages.stream import Contents, Outdated, Packing, Stream
 from hermes_backup.stages.things import Home
 from hermes_backup.stages.units import show_duration
+from hermes_backup.streams.admission import MOST_HOLES
 from hermes_backup.streams.coder import Chunks
 from hermes_backup.streams.compression import Compress
 from hermes_backup.streams.directory import hold
@@ -133,7 +135,8 @@ class _Making:
         chosen = select(home.root, rules)
         self._home = _with_logs(home, chosen, context) if home.staged is None else home
         self.selection = _without_sidecars(self._home, chosen)
-        self._follower = Follower()
+        self._follower = Follower(self._admit)
+        self._holes = 0
         self._partial: dict[str, Partial] = {}
 
     def archive(self) -> MadeArchive:
@@ -149,7 +152,8 @@ class _Making:
 
     def chunks(self) -> Chunks:
         """Make the archive and follow it."""
-        self._follower = Follower()
+        self._follower = Follower(self._admit)
+        self._holes = 0
         self._partial = {}
         total = self.selection.bytes
         with ExitStack() as held:
@@ -180,6 +184,15 @@ class _Making:
             databases=tuple(it for it in copies if it.facts.name in archived),
             partial=_once(partial),
         )
+
+    def _admit(self, member: Member, holes: int) -> None:
+        """Refuse holes that a file got since it was chosen: to hash them may take for ever."""
+        self._holes += holes
+        if self._holes > MOST_HOLES:
+            what = (
+                f"{printable(member.name)}: with it, sparse files have {self._holes} bytes of holes, not {MOST_HOLES}"
+            )
+            raise Fault(STAGE_FAILED, what, where="archive")
 
     def _sources(self, held: ExitStack) -> tuple[Source, ...]:
         """Return what is archived, and from where: the home, and the copies of its databases."""

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-_SHADOWS = ("_data", "_idx", "_content", "_docsize", "_config")
+SHADOWS = ("_data", "_idx", "_content", "_docsize", "_config")
+"""How the names of an index's own tables end (FTS5, "FTS5 Data Structures")."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def _full_text_tables(schema: Sequence[Entry]) -> Iterator[FullText]:
             columns=tuple(name for name, _ in columns),
             indexed=tuple(name for name, is_indexed in columns if is_indexed),
             options=options,
-            shadows=tuple(entry.name + it for it in _SHADOWS if entry.name + it in real),
+            shadows=tuple(entry.name + it for it in SHADOWS if entry.name + it in real),
             triggers=tuple(
                 read_trigger(it.name, it.table, it.sql or "")
                 for it in schema

@@ -32,12 +32,13 @@ from hermes_backup.pipeline.roaming.newest import Candidate
 from hermes_backup.pipeline.unpacking import QUARANTINE
 from hermes_backup.snapshots.names import SnapshotName
 from hermes_backup.snapshots.signing import Pinned
+from hermes_backup.stages.check import CheckFailed
 from hermes_backup.stages.checks.remaking import remade
 from hermes_backup.stages.context import Context
 from hermes_backup.stages.decrypt import Decrypt
 from hermes_backup.stages.encrypt import passphrase_of
 from hermes_backup.stages.extract import Extract
-from hermes_backup.stages.things import Plaintext, Snapshot
+from hermes_backup.stages.things import Plaintext, Report, Snapshot
 from hermes_backup.streams.folders import private_folder, remove, sweep
 
 _DAMAGE = (BASE_MISSING, DATA_DAMAGED, RESTORE_CHECK, MANIFEST_BAD, SNAPSHOT_MISSING)
@@ -154,8 +155,11 @@ class Laying:
         )
         with self.point.made() as home, private_folder(home.path, QUARANTINE) as room:
             tree = Extract().run(plain, replace(self.context, folder=room))
-            for found in remade(tree, full=False, told=partial(self.context.listener.progress, "check")):
+            findings = tuple(remade(tree, full=False, told=partial(self.context.listener.progress, "check")))
+            for found in findings:
                 self.context.listener.note("check", f"{found.what}: {found.evidence}")
+            if any(it.verdict == "failed" for it in findings):
+                raise CheckFailed(Report(tree, findings))
             self.settled()
             remember(self.folder, record)
             for entry in tree.root.iterdir():
