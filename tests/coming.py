@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -116,15 +117,23 @@ class Machine:
             until(partial(_let_go, point))
 
     def start(
-        self, *words: str, command: tuple[str, ...] = (), before: tuple[str, ...] = (), **settings: Any
+        self,
+        *words: str,
+        command: tuple[str, ...] = (),
+        before: tuple[str, ...] = (),
+        inside: bool = False,
+        **settings: Any,
     ) -> subprocess.Popen[str]:
-        """Start ``hermes-backup wrap``, by a program that comes before it."""
+        """Start ``hermes-backup wrap``, by a program that comes before it; ``inside``: the home is where it stands."""
         config = self.folder / "config"
         config.mkdir(exist_ok=True)
         (config / "agent.json").write_text(dump(self.config(**settings)))
-        argv = [*before, *PROGRAM, "wrap", "--config", str(config), "--lease", "1s", *words, "--", *command]
+        program = [str(Path(sys.executable).parent / "hermes-backup")] if inside else PROGRAM
+        argv = [*before, *program, "wrap", "--config", str(config), "--lease", "1s", *words, "--", *command]
         env = {**os.environ, "CREDENTIALS_DIRECTORY": str(self.folder / "credentials")}
-        return subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
+        return subprocess.Popen(
+            argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env, cwd=self.home if inside else None
+        )
 
 
 def _let_go(point: Path) -> bool:

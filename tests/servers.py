@@ -16,7 +16,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from pathlib import Path
 
 import pytest
@@ -138,11 +138,13 @@ class S3Server(Server):
         )
 
 
-class PutOnlyFront:
-    """Stands before an S3 server as put-only credentials would: whatever is not PUT or POST gets 403.
+class Front:
+    """Stands before an S3 server and answers 403 to what ``refuses`` says, by method and path.
 
     ``asked`` is every request, in order: method and path.
     """
+
+    answer = b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
 
     def __init__(self, server: S3Server) -> None:
         self.server = server
@@ -155,19 +157,20 @@ class PutOnlyFront:
             def forward(self) -> None:
                 front.asked.append((self.command, self.path))
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                if self.command not in {"PUT", "POST"}:
-                    self.answer(403, b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>", {})
+                if front.refuses(self.command, self.path):
+                    self.reply(403, front.answer, {"Content-Type": "text/xml"})
                     return
                 upstream = http.client.HTTPConnection("127.0.0.1", front.server.port, timeout=30)
                 headers = {k: v for k, v in self.headers.items() if k.lower() not in {"connection", "expect"}}
                 upstream.request(self.command, self.path, body, headers)
                 got = upstream.getresponse()
-                self.answer(got.status, got.read(), {"ETag": got.headers["ETag"]} if "ETag" in got.headers else {})
+                kept = ("ETag", "Last-Modified", "Content-Type", "Content-Length" if self.command == "HEAD" else "")
+                self.reply(got.status, got.read(), {name: got.headers[name] for name in kept if name in got.headers})
                 upstream.close()
 
-            def answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+            def reply(self, status: int, body: bytes, headers: dict[str, str]) -> None:
                 self.send_response(status)
-                for key, value in {**headers, "Content-Length": str(len(body)), "Content-Type": "text/xml"}.items():
+                for key, value in {"Content-Length": str(len(body)), **headers}.items():
                     self.send_header(key, value)
                 self.end_headers()
                 if self.command != "HEAD":
@@ -181,12 +184,16 @@ class PutOnlyFront:
         self._http = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._thread = threading.Thread(target=self._http.serve_forever, daemon=True)
 
+    def refuses(self, method: str, path: str) -> bool:
+        """Say whether a request is refused."""
+        raise NotImplementedError
+
     @property
     def section(self) -> str:
         """Return the lines for rclone.conf of a remote called ``r2``."""
         return self.server.section("r2").replace(f":{self.server.port}\n", f":{self._http.server_address[1]}\n")
 
-    def __enter__(self) -> PutOnlyFront:
+    def __enter__(self) -> Front:
         self._thread.start()
         return self
 
@@ -194,6 +201,28 @@ class PutOnlyFront:
         self._http.shutdown()
         self._http.server_close()
         self._thread.join()
+
+
+class PutOnlyFront(Front):
+    """As put-only credentials would: whatever is not PUT or POST gets 403."""
+
+    def refuses(self, method: str, path: str) -> bool:
+        del path
+        return method not in {"PUT", "POST"}
+
+
+class ColdFront(Front):
+    """As cold storage does: objects are listed and described, and those with ``cold`` in their names are not given."""
+
+    answer = (
+        b"<Error><Code>InvalidObjectState</Code>"
+        b"<Message>The operation is not valid for the object's storage class</Message></Error>"
+    )
+    cold: tuple[str, ...] = ()
+    methods: Set[str] = frozenset({"GET"})
+
+    def refuses(self, method: str, path: str) -> bool:
+        return method in self.methods and any(it in path.partition("?")[0] for it in self.cold)
 
 
 class SftpServer(Server):

@@ -39,7 +39,7 @@ MEANINGS = {
     ExitCode.LOCKED: "another run holds the lock",
     ExitCode.KEY: "a key is missing, expired, or cannot do its job",
     ExitCode.VERIFY: "verification, restore check or drill failed",
-    ExitCode.STALE: "stale: the newest snapshot or drill is older than allowed, or snapshots do not count",
+    ExitCode.STALE: "stale: the newest snapshot or drill is older than allowed or gone, or snapshots do not count",
     ExitCode.INTERRUPTED: "interrupted, and cleaned up",
 }
 
@@ -145,6 +145,24 @@ HOME_DIVERGED = Kind(
     "This machine has written to the home after another machine went on with it.",
     "Move the folder named away to begin with the newest snapshot, or go on with this one: --keep-home.",
 )
+HOME_LINK = Kind(
+    "HB-HOME-LINK",
+    _C.CONFIG,
+    "The home is reached through a link that another user made.",
+    "Declare the folder itself as hermes_backup_home; root follows only links that root made.",
+)
+HOME_OWNER = Kind(
+    "HB-HOME-OWNER",
+    _C.CONFIG,
+    "The home belongs to another user than the declared one.",
+    "Correct hermes_backup_owner, or give the folder to its owner.",
+)
+HOME_IN_USE = Kind(
+    "HB-HOME-IN-USE",
+    _C.LOCKED,
+    "Other processes have files of the home open, and a second agent would write beside them.",
+    "End the processes named, then start again; nothing was changed.",
+)
 HOME_UNREADABLE = Kind(
     "HB-HOME-UNREADABLE", _C.STAGE, "The Hermes home cannot be read.", "Run as the home's owner or as root."
 )
@@ -174,6 +192,12 @@ COMMAND_FAILED = Kind(
 SERVICE_FAILED = Kind(
     "HB-SERVICE-FAILED", _C.STAGE, "A unit could not be stopped or started.", "Look at it with systemctl status."
 )
+FOLDER_EXPOSED = Kind(
+    "HB-FOLDER-EXPOSED",
+    _C.STAGE,
+    "Another user of this machine can change what lies in a store, a remote that is a folder, or the state folder.",
+    "Let only root and the user who backs up own the folder named and write to it: chmod go-w FOLDER.",
+)
 PUSH_FAILED = Kind(
     "HB-PUSH-FAILED",
     _C.STAGE,
@@ -191,6 +215,12 @@ REMOTE_REFUSED = Kind(
     _C.STAGE,
     "A remote answers, and does not let these credentials do this.",
     "Credentials that only write are right for a host; look with those of the trusted machine.",
+)
+SNAPSHOT_UNREADABLE = Kind(
+    "HB-SNAPSHOT-UNREADABLE",
+    _C.STAGE,
+    "A place shows a file of a snapshot, and does not give it.",
+    "Bring the file back from cold storage, or let these credentials read it. Other snapshots are not affected.",
 )
 REMOTE_NAME = Kind(
     "HB-REMOTE-NAME",
@@ -350,7 +380,7 @@ INDEX_TOO_LARGE = Kind(
 RESTORE_REFUSED = Kind(
     "HB-RESTORE-REFUSED",
     _C.VERIFY,
-    "The archive holds an entry that is not safe to extract.",
+    "A snapshot holds an entry or a statement that is not safe to bring back.",
     "Do not restore from it; take another snapshot.",
 )
 RESTORE_CHECK = Kind(

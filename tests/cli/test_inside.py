@@ -227,7 +227,9 @@ def test_a_manifest_by_another_hand_is_refused(desk: Desk) -> None:
     manifest = next(desk.remote.glob("000003*.manifest.asc"))
     manifest.write_bytes(manifest.read_bytes().replace(b'"files"', b'"filez"'))
     failed(desk, ("ls", "prod", "vps1", "3"), 9, "HB-SIGNATURE-BAD")
-    assert "000002-" in desk.call("ls", "prod", "vps1").stdout  # what calls itself the newest is not believed
+    latest = desk.call("ls", "prod", "vps1")  # what calls itself the newest is not believed, nor passed over
+    assert (latest.returncode, latest.stdout, "latest: 000002-" in latest.stderr) == (9, "", True)
+    assert "000002-" in desk.call("ls", "prod", "vps1", "2").stdout
     told = desk.json("history", "prod", "vps1", "SOUL.md", code=9)
     assert [it["name"] for it in told["errors"]] == ["HB-SIGNATURE-BAD"]
 

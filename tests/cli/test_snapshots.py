@@ -182,6 +182,10 @@ def test_an_empty_place_is_called_empty(desk: Desk) -> None:
     desk.backup()
     subprocess.run(["rm", "-r", str(desk.remote)], check=True)
     done = desk.call("verify", "prod")
+    assert (done.returncode, "no snapshots yet" in done.stdout) == (9, True), done.stdout
+    assert "HB-ROLLBACK" in done.stderr, "this machine's ledger knows that it held one"
+    (desk.root / "state" / "vps1" / "nightly" / "ledger.json").unlink()
+    done = desk.call("verify", "prod")
     assert (done.returncode, "no snapshots yet" in done.stdout) == (0, True), done.stdout
 
 

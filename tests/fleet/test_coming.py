@@ -43,7 +43,7 @@ def test_a_home_stays_where_nothing_is_said(ground: Ground) -> None:
 
 def test_times_follow_the_pipeline_and_those_of_15_minutes_are_the_roles_own(ground: Ground) -> None:
     made = of(ground, pipeline(), UNIT, "hermes_backup_owner: hermes").coming
-    assert made == Coming("hermes-gateway.service", "snapshot", f"{ground.root}/home", "hermes", 2400, 5400)
+    assert made == Coming("hermes-gateway.service", "snapshot", 2400, 5400)
     role = YAML(typ="safe").load(ROLES / "backup_snapshot" / "defaults" / "main.yml")
     lease = parse_duration(role["backup_snapshot_lease"]).total_seconds()
     assert (lease, role["backup_snapshot_start_timeout"]) == (made.lease, made.start_timeout)

@@ -207,10 +207,17 @@ def test_a_place_that_lacks_the_newest(ground: Ground) -> None:
     assert "HB-ROLLBACK" not in names(look(ground))
     newest = ground.status()["snapshot"]
     (ground.root / "second" / "vps1" / "nightly" / f"{newest}.manifest.asc").unlink()
-    told = look(ground)
+    told = look(ground, code=10)
     assert told["hosts"][0]["state"] == "fresh"
     (concern,) = [it for it in told["concerns"] if it["name"] == "HB-ROLLBACK"]
-    assert concern["subject"] == f"{ground.root}/second"
+    assert (concern["subject"], concern["grave"]) == (f"{ground.root}/second", True)
+    assert concern["what"].startswith(
+        f"{newest} was there, says the ledger of this machine, and is gone: the newest now"
+    )
+    (ground.root / "state" / "vps1" / "nightly" / "ledger.json").unlink()
+    told = look(ground)
+    (concern,) = [it for it in told["concerns"] if it["name"] == "HB-ROLLBACK"]
+    assert (concern["subject"], concern["grave"]) == (f"{ground.root}/second", False)
     assert concern["what"].startswith(f"it lacks {newest} of vps1/nightly; its newest is 000001-")
 
 

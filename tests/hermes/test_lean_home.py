@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from hermes_backup.home.databases.derived import LeftOut
-from hermes_backup.home.databases.finding import find
 from hermes_backup.home.databases.rebuilding import rebuild
-from hermes_backup.home.selection import Rules, select
+from hermes_backup.home.selection import Rules
+from tests.held import find, select
 from tests.hermes.searches import SEARCHES, asking, check_found
 from tests.hermes.test_real_home import check, said
 from tests.home.lean_copies import copy_lean

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from hermes_backup.home.databases.copying import copy
-from hermes_backup.home.databases.finding import find
 from hermes_backup.home.databases.holders import holders
 from hermes_backup.home.layout import DEFAULT_EXCLUDES, is_known_database
-from hermes_backup.home.selection import Rules, select
+from hermes_backup.home.selection import Rules
+from tests.held import find, select
 from tests.hermes.environment import hermes
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from hermes_backup.home.databases.finding import Found, find
-from hermes_backup.home.selection import Rules, select
+from hermes_backup.home.databases.finding import Found
+from hermes_backup.home.selection import Rules
+from tests.held import find, select
 from tests.home.making import make_database, writer
 
 

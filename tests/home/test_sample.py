@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from hermes_backup.home.databases.copying import copy
-from hermes_backup.home.databases.finding import find
 from hermes_backup.home.sample import make_sample
-from hermes_backup.home.selection import Rules, select
+from hermes_backup.home.selection import Rules
+from tests.held import find, select
 from tests.home.making import fingerprint
 
 

@@ -18,7 +18,10 @@ from hermes_backup.errors import CONFIG_INVALID, HOME_EMPTY, HOME_MISSING, HOME_
 from hermes_backup.home import selection
 from hermes_backup.home.layout import DEFAULT_EXCLUDES, is_known_database
 from hermes_backup.home.printable import printable
-from hermes_backup.home.selection import Partial, Rules, Selection, select
+from hermes_backup.home.selection import Partial, Rules, Selection
+from hermes_backup.streams.admission import MOST_HOLES
+from hermes_backup.streams.directory import Directory
+from tests.held import select
 from tests.home.making import next_line, running, where_mounting_works
 
 ALL = Rules(patterns=())
@@ -140,6 +143,43 @@ def test_a_home_that_is_marked_itself_is_an_error_and_no_empty_backup(tmp_path: 
     assert marker in caught.value.what
 
 
+def sparse(path: Path, holes: int, content: bytes = b"content") -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.truncate(holes)
+
+
+def test_holes_beyond_all_measure_are_left_out_and_told(tmp_path: Path) -> None:
+    make(tmp_path, "SOUL.md")
+    sparse(tmp_path / "disk.img", 100 << 30)
+    sparse(tmp_path / "vast", 300 << 30)
+    sparse(tmp_path / "other", 1 << 30)
+    chosen = select(tmp_path, ALL)
+    assert names(chosen) == [b"SOUL.md", b"disk.img", b"other"]
+    (told,) = chosen.skipped
+    assert (told.path, f"and all files together may have {MOST_HOLES}" in told.reason) == ("vast", True)
+    assert chosen.bytes == (101 << 30) + 7
+
+
+def test_holes_of_all_files_together_are_bounded_and_the_most_sparse_go_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hermes_backup.home.holes.MOST_HOLES", 9 << 20)
+    for name, holes in (("a", 5 << 20), ("b", 2 << 20), ("c", 4 << 20), ("d", 0)):
+        sparse(tmp_path / name, holes)
+    assert [it.path for it in select(tmp_path, ALL).skipped] == ["a"]
+
+
+def test_what_a_file_system_saves_otherwise_is_no_hole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it compresses, a file of content alone has few blocks."""
+    make(tmp_path, "dense")
+    sparse(tmp_path / "holes", 3 << 20)
+    monkeypatch.setattr("hermes_backup.home.holes.MOST_HOLES", 1 << 20)
+    monkeypatch.setattr("hermes_backup.home.selection.holes_at_most", lambda _: 2 << 20)
+    chosen = select(tmp_path, ALL)
+    assert ([it.path for it in chosen.skipped], names(chosen)) == (["holes"], [b"dense"])
+
+
 def test_sockets_pipes_and_devices_are_left_out_silently(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make(tmp_path, "kept")
     os.mkfifo(tmp_path / "pipe")
@@ -235,7 +275,8 @@ _SELECTS = """
 import os, sys
 from pathlib import Path
 from hermes_backup.errors import Fault
-from hermes_backup.home.selection import Rules, select
+from hermes_backup.home.selection import Rules
+from tests.held import select
 if os.geteuid() == 0:
     os.setgroups([])
     os.setgid(65534)
@@ -280,7 +321,8 @@ def test_what_cannot_be_read_is_told() -> None:
 _MOUNTS = """
 import subprocess, sys
 from pathlib import Path
-from hermes_backup.home.selection import Rules, select
+from hermes_backup.home.selection import Rules
+from tests.held import select
 home = Path(sys.argv[1])
 subprocess.run(["mount", "-t", "tmpfs", "tmpfs", home / "disk"], check=True)
 (home / "disk/big").write_text("x")
@@ -296,10 +338,10 @@ def test_what_goes_while_the_home_is_walked_is_not_called_unreadable(
     home = make(tmp_path, "kept", "gone")
     honest = selection.is_readable
 
-    def late(path: bytes) -> bool:
-        if path.endswith(b"/gone"):
-            os.unlink(path)
-        return honest(path)
+    def late(folder: Directory, name: bytes) -> bool:
+        if name == b"gone":
+            os.unlink(name, dir_fd=folder.descriptor)
+        return honest(folder, name)
 
     monkeypatch.setattr(selection, "is_readable", late)
     seen = select(home, ALL)

@@ -8,11 +8,12 @@ import time
 import pytest
 
 from hermes_backup.home import timekeeping
-from hermes_backup.home.selection import Rules, select
-from hermes_backup.home.timekeeping import untold
+from hermes_backup.home.selection import Rules
 from hermes_backup.pipeline.agent import Options
 from hermes_backup.stages.archive import Archive
 from hermes_backup.stages.things import Home
+from hermes_backup.streams.directory import Directory
+from tests.held import select, untold
 from tests.site import Site
 
 QUICK = Options("test", if_changed=True)
@@ -34,6 +35,10 @@ def stages_of(site: Site) -> list[str]:
     return [it["stage"] for it in events if it["event"] == "stage"]
 
 
+def _unopened() -> Directory:
+    raise AssertionError("rules need no home")
+
+
 @pytest.fixture
 def quick_to_settle(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let 60 milliseconds do for what takes two seconds elsewhere: here nothing is late."""
@@ -43,7 +48,7 @@ def quick_to_settle(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def calm(site: Site, quick_to_settle: None) -> Site:
     """A site with a snapshot whose marks are known: the next run ends with a glance."""
-    why = untold(site.home, select(site.home, Archive().rules(Home(site.home, Rules()))))
+    why = untold(site.home, select(site.home, Archive().rules(Home(_unopened, Rules()))))
     if why:
         pytest.skip(f"here no home is believed by its marks: {why}")
     settle()

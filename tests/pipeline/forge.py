@@ -88,10 +88,10 @@ def bring_back(
     """Choose and restore, as the command does."""
     config = site.config(site.usual() if stages is None else stages, **settings)
     pipeline = pipeline_of(config, "nightly")
-    chosen = choose(config, pipeline, wanted, source)
+    follower = follower or Witness()
     with pinned(site, key) as pin:
-        opened = Source(config, pipeline, chosen, pin)
-        return restore(opened, target or site.root / "back", follower or Witness(), only, leave_indexes=leave_indexes)
+        opened = Source(config, pipeline, choose(config, pipeline, wanted, source, pin, follower), pin)
+        return restore(opened, target or site.root / "back", follower, only, leave_indexes=leave_indexes)
 
 
 def verified(site: Site, key: str = "", wanted: str = "", place: Place | None = None) -> Verified:

@@ -56,7 +56,7 @@ def sent(
     config = site.config(site.usual())
     pipeline = pipeline_of(config, "nightly")
     with pinned(site) as pin:
-        source = Source(config, pipeline, choose(config, pipeline, "latest", "", pin), pin)
+        source = Source(config, pipeline, choose(config, pipeline, "latest", "", pin, Witness()), pin)
         with opened(source, Witness()) as (plain, _):
             wanted = Wanted(purpose=purpose, only=tuple(only), start=start, leave_indexes=leave_indexes)
             config = site.config(site.usual(), **settings)

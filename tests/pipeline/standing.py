@@ -44,8 +44,9 @@ def main() -> int:
     target = Path(sys.argv[3])
     with Pinned.load(Path(sys.argv[2]).read_text(), target.parent / "pins") as pinned:
         try:
-            chosen = choose(config, pipeline, "latest")
-            restore(Source(config, pipeline, chosen, pinned), target, Standing(sys.argv[4]))
+            standing = Standing(sys.argv[4])
+            chosen = choose(config, pipeline, "latest", "", pinned, standing)
+            restore(Source(config, pipeline, chosen, pinned), target, standing)
         except Fault as fault:
             print(fault, file=sys.stderr)
             return int(fault.kind.exit_code)

@@ -96,6 +96,7 @@ def test_the_one_before_where_the_newest_is_damaged(begun: Cloud, damage: str) -
     assert (third.home / "SOUL.md").read_text() == "I am the test.\n"
     assert "000002" in third.heard.text
     assert "warning" in third.heard.text
+    assert ["000002" in it for it in attached.passed] == [True]
     (third.home / "SOUL.md").write_text("after\n")
     status = third.save()
     assert status.state == "done", status.error
@@ -116,7 +117,8 @@ def test_no_whole_snapshot_is_no_reason_to_begin_empty(begun: Cloud) -> None:
 
 def test_snapshots_that_another_key_signed_are_no_empty_remote(begun: Cloud, tmp_path: Path) -> None:
     (tmp_path / "credentials" / "signing-key").unlink()
-    refused(begun.machine(), "HB-SIGNATURE-BAD")
+    fault = refused(begun.machine(), "HB-SIGNATURE-BAD")
+    assert "--start-empty" not in fault.mend, "snapshots were seen"
 
 
 @root_only

@@ -9,8 +9,9 @@ from dataclasses import replace
 
 import pytest
 
+from hermes_backup.errors import Fault
 from tests.coming import Cloud, Machine
-from tests.servers import S3Server
+from tests.servers import ColdFront, S3Server
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounts are root's")
 
@@ -38,3 +39,35 @@ def test_an_image_is_one_object_and_a_small_one_is_one_request(
     other = in_s3(cloud.machine(), s3_server, folder)
     assert str(other.come().snapshot)[:6] == "000001"
     assert (other.home / "noise").stat().st_size == megabytes << 20
+
+
+def test_a_newest_that_is_not_given_is_never_replaced_by_an_older_one(cloud: Cloud, s3_server: S3Server) -> None:
+    with ColdFront(s3_server) as front:
+
+        def machine() -> Machine:
+            there = f"r2:{s3_server.bucket}/cold"
+            return replace(cloud.machine(), remote=there, rclone_config=front.section, archive={"format": "tar"})
+
+        first = machine()
+        first.come()
+        for text in ("old", "new"):
+            (first.home / "SOUL.md").write_text(text)
+            assert first.save().state == "done"
+        first.go()
+        front.cold = ("/000002-",)
+        second = machine()
+        with pytest.raises(Fault) as caught:
+            second.come()
+        assert caught.value.kind.name == "HB-SNAPSHOT-UNREADABLE"
+        assert "000002-" in caught.value.where
+        assert "--start-empty" not in caught.value.mend, "there is a memory, and it may come back"
+        assert not second.home.exists()
+        assert first.come().resumed, "it is of its own"
+        first.go()
+        front.cold = ("/000001-",)
+        attached = second.come()
+        assert (str(attached.snapshot)[:6], (second.home / "SOUL.md").read_text()) == ("000002", "new")
+        (second.home / "SOUL.md").write_text("newer")
+        status = second.save()
+        assert (status.state, status.snapshot and status.snapshot[:6]) == ("done", "000003"), status
+        assert ["000001-" in it and "it stays" in it for it in status.warnings] == [True]

@@ -353,7 +353,7 @@ def test_a_damaged_base_spoils_its_deltas(chained: Site) -> None:
 
 @pytest.mark.parametrize("rotten", [False, True])
 def test_prune_reads_what_a_new_delta_was_made_against(site: Site, rotten: bool) -> None:
-    """Each night two stay; where the base of the newest has rotted, the one before it is the last that is whole."""
+    """Each night two stay; where the base of the newest has rotted, all do."""
     wanted = stages(site, {"prune": {"keep_last": 2}}, **DELTA["delta"])
     back_up(site, wanted=wanted)
     gone(site)
@@ -364,7 +364,13 @@ def test_prune_reads_what_a_new_delta_was_made_against(site: Site, rotten: bool)
         content[len(content) // 2] ^= 1
         data.write_bytes(content)
     grow(site)
-    assert back_up(site, wanted=wanted).base == str(manifest(site, "000002").name)
+    status = site.run(wanted)
+    assert manifest(site, "000003").base == str(manifest(site, "000002").name)
+    assert status.exit_code == (9 if rotten else 0)
+    if rotten:
+        assert status.error is not None
+        assert (status.error.name, status.error.where) == ("HB-DATA-DAMAGED", str(site.store))
+        assert f"{manifest(site, '000003').name}, the newest here, does not come back whole" in status.error.what
     verdicts = verified(site).verdicts
     assert [it.name.sequence for it in verdicts] == ([1, 2, 3] if rotten else [2, 3])
     assert [it.name.sequence for it in verdicts if it.fault is None] == ([1] if rotten else [2, 3])

@@ -14,6 +14,7 @@ from hermes_backup.pipeline.agent import Options
 from hermes_backup.pipeline.cadence import pace
 from hermes_backup.snapshots.folder import FolderPlace
 from hermes_backup.snapshots.place import StoredFile
+from hermes_backup.snapshots.prune_journal import PruneJournal
 from hermes_backup.snapshots.remote import RclonePlace
 from hermes_backup.snapshots.retention import Rules
 from hermes_backup.snapshots.sightings import Sightings
@@ -119,7 +120,7 @@ def test_after_a_full_one_that_is_not_kept_no_delta_names_an_older_one(site: Sit
         (stock,), _ = read_all([FolderPlace(good)], "vps1", "nightly", pin)
         now = datetime.now(timezone.utc)
         seen = look(Sightings(fingerprint=pin.fingerprint), [stock], now, pace(None), site.root, complete=True)
-        thin(stock, seen, Rules(keep_last=1), now)
+        thin(stock, seen, Rules(keep_last=1), now, PruneJournal(site.root / "prune.json"))
     bad.unlink()
     (site.root / "away").rename(bad)
     grow(site)

@@ -59,6 +59,20 @@ def test_files_that_grow_and_vanish_make_a_partial_snapshot_that_names_them(grou
 
 
 @needs_root
+def test_holes_beyond_all_measure_make_a_partial_snapshot_and_others_come_back(ground: Ground) -> None:
+    site = ground.site
+    for name, size in (("vast", 300 << 30), ("disk.img", 256 << 20)):
+        with (site.home / name).open("wb") as file:
+            file.write(b"boot")
+            file.truncate(size)
+    status = site.run()
+    assert (status.state, status.exit_code) == ("partial", 4), status
+    (told,) = status.partial
+    assert (told.path, "bytes of holes" in told.reason) == ("vast", True)
+    disk = ground.opened() / "disk.img"
+    assert (disk.stat().st_size, disk.stat().st_blocks < 1000) == (256 << 20, True)
+
+
 def test_a_file_that_its_reader_may_not_read_is_named(ground: Ground) -> None:
     """Root without the capability to read everything, as a unit with a short CapabilityBoundingSet= has it."""
     site = ground.site

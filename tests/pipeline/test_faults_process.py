@@ -159,7 +159,7 @@ def test_a_run_ended_between_two_places_gives_no_number_twice(ground: Ground, nu
     assert str(status.snapshot).startswith("000003-")
 
 
-@pytest.mark.parametrize("program", ["tar", "gpg", "rclone"])
+@pytest.mark.parametrize("program", ["gpg", "rclone"])
 def test_a_killed_child_fails_the_run_by_name(ground: Ground, program: str) -> None:
     site = ground.site
     only_remote = [*site.usual()[:-1], {"push": {"to": [str(site.remote)], "bandwidth": "8M"}}]
@@ -168,7 +168,7 @@ def test_a_killed_child_fails_the_run_by_name(ground: Ground, program: str) -> N
     (site.home / "bulk").write_bytes(os.urandom(60 * MEGABYTE))  # more than all pipes and rclone's 16 MB hold
     run = ground.start(only_remote)
     ground.wait_for_upload(run)
-    marks = {"tar": (b"--create",), "gpg": (b"--encrypt",), "rclone": (b"rcat", b".tar.zst.gpg")}
+    marks = {"gpg": (b"--encrypt",), "rclone": (b"rcat", b".tar.zst.gpg")}
     os.kill(ground.wait_for_child(run, program, *marks[program]).pid, signal.SIGKILL)
     ended = ground.end(run)
     status = site.status()
@@ -176,7 +176,7 @@ def test_a_killed_child_fails_the_run_by_name(ground: Ground, program: str) -> N
     name = "HB-PUSH-FAILED" if program == "rclone" else "HB-STAGE-FAILED"
     ground.check_failed(status, 5, name, "push", before)
     assert status.error is not None
-    where = {"tar": "archive", "gpg": "encrypt", "rclone": "push"}[program]
+    where = {"gpg": "encrypt", "rclone": "push"}[program]
     assert status.error.where == where
     assert program in status.error.what
     assert name in ended.out + ended.err
@@ -291,7 +291,7 @@ def test_an_orphaned_pipe_is_not_published(ground: Ground) -> None:
     stages = [*site.usual()[:-1], {"push": {"to": [str(site.remote)], "bandwidth": "2M"}}]
     run = ground.start(stages)
     ground.wait_for_upload(run)
-    for child in [it for it in ground.running() if it.program in ("tar", "gpg")]:
+    for child in [it for it in ground.running() if it.program == "gpg"]:
         os.kill(child.pid, signal.SIGKILL)
     run.kill()
     run.wait()

@@ -17,6 +17,7 @@ from tests.keys import KeyMaker
 from tests.pipeline.forge import BEGUN, Forge
 from tests.pipeline.ground import Ground, ground
 from tests.site import Site
+from tests.snapshots.places import Cold
 
 __all__ = ["ground"]
 _PRUNE = {"prune": {"keep_last": 1}}
@@ -213,3 +214,16 @@ def test_a_damaged_memory_of_what_was_seen_is_told(ground: Ground) -> None:
     assert any("seen.json is damaged" in it for it in status.warnings)
     assert site.run(site.usual(_PRUNE)).warnings == ()
     assert sequences(site) == [3]
+
+
+def test_a_lost_ledger_gives_no_number_that_is_not_given_away(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one after it stays free, so that the chain is whole once the place gives everything again."""
+    site = ground.site
+    for _ in range(2):
+        assert site.run().exit_code == 0
+    (site.folder / "ledger.json").unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(Cold, "cold", ("000002-",))
+        patch.setattr("hermes_backup.stages.store.FolderPlace", Cold)
+        assert str(site.run().snapshot).startswith("000004-")
+    ground.check_whole(site.store)

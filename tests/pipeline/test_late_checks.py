@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,7 @@ from hermes_backup.home.databases import filling, lean
 from hermes_backup.pipeline.agent import Options
 from hermes_backup.pipeline.status import Status
 from hermes_backup.snapshots.folder import FolderSink
-from hermes_backup.stages import copies
-from hermes_backup.streams import tar
+from hermes_backup.stages import archive, copies
 from tests.home.full_text import CARRYING, hits, make
 from tests.home.making import count, make_database
 from tests.pipeline.ground import Ground, ground
@@ -86,39 +85,32 @@ def test_the_copies_go_while_the_snapshot_is_finished(ground: Ground, monkeypatc
 def test_a_damaged_database_is_found_after_its_archive_was_made(
     ground: Ground, monkeypatch: pytest.MonkeyPatch, form: str
 ) -> None:
-    """Its check begins when tar has ended, for the first archive; the second holds the file as it lies."""
+    """Its check begins when the first archive is made; the second holds the file as it lies."""
     site = ground.site
     path = make_database(site.home / "kanban.db", 500)
     with path.open("r+b") as file:
         file.seek(3 * 4096)
         file.write(b"\x55" * 4096)
-    ended: list[int] = []
+    made: list[bool] = []
     passed = threading.Event()
-    honest, facts = tar.spawn, lean.facts
+    honest, facts = archive.make, lean.facts
 
-    def spawned(*given: Any, **named: Any) -> Any:
-        process = honest(*given, **named)
-        wait = process.wait
-
-        def waited(*some: Any) -> Any:
-            ended.append(wait(*some))
-            passed.set()
-            return ended[-1]
-
-        monkeypatch.setattr(process, "wait", waited)
-        return process
+    def making(*given: Any, **named: Any) -> Iterator[bytes]:
+        yield from honest(*given, **named)
+        made.append(True)
+        passed.set()
 
     def late(target: Path, **named: Any) -> Any:
         if target.name == "kanban.db":
             assert passed.wait(60)
         return facts(target, **named)
 
-    monkeypatch.setattr(tar, "spawn", spawned)
+    monkeypatch.setattr(archive, "make", making)
     monkeypatch.setattr(lean, "facts", late)
     status = site.run(site.usual(archive={"format": form}))
     assert (status.state, status.exit_code) == ("partial", 4)
     assert [(it.path, "damaged" in it.reason) for it in status.partial] == [("kanban.db", True)]
-    assert len(ended) == 2
+    assert len(made) == 2
     ground.check_clean()
     assert [it.path for it in ground.manifest().databases] == ["state.db"]
     if form == "tar":
@@ -129,15 +121,15 @@ def test_a_damaged_database_is_found_after_its_archive_was_made(
 def test_what_is_too_large_to_be_checked_beside_the_stream_is_checked_before(
     ground: Ground, monkeypatch: pytest.MonkeyPatch, beside: int, order: list[str]
 ) -> None:
-    """Beside it the check begins when tar has, so that their order is told."""
+    """Beside it the check begins when the archive has, so that their order is told."""
     seen: list[str] = []
     began = threading.Event()
-    honest, facts = tar.spawn, lean.facts
+    honest, facts = archive.make, lean.facts
 
-    def spawned(*given: Any, **named: Any) -> Any:
+    def making(*given: Any, **named: Any) -> Iterator[bytes]:
         seen.append("tar")
         began.set()
-        return honest(*given, **named)
+        yield from honest(*given, **named)
 
     def checked(*given: Any, **named: Any) -> Any:
         if order[0] == "tar":
@@ -146,7 +138,7 @@ def test_what_is_too_large_to_be_checked_beside_the_stream_is_checked_before(
         return facts(*given, **named)
 
     monkeypatch.setattr(copies, "_BESIDE", beside)
-    monkeypatch.setattr(tar, "spawn", spawned)
+    monkeypatch.setattr(archive, "make", making)
     monkeypatch.setattr(lean, "facts", checked)
     assert ground.site.run().state == "done"
     assert seen == order

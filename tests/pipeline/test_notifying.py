@@ -7,13 +7,18 @@ import threading
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from hermes_backup.cli.mount_latest import tell_passed
 from hermes_backup.errors import Fault
-from hermes_backup.pipeline.notifying import message, notify
+from hermes_backup.pipeline.config import HostConfig
+from hermes_backup.pipeline.notifying import addresses, message, notify
+from hermes_backup.pipeline.roaming.attaching import Attached
 from hermes_backup.pipeline.status import Status, Trouble
+from hermes_backup.snapshots.names import SnapshotName
 from tests.servers import free_port
 
 pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")  # apprise 2.2 imports it
@@ -84,3 +89,19 @@ def test_one_who_is_not_reached_is_an_error_that_does_not_repeat_the_address(
 
 def test_nobody_to_tell_is_no_error() -> None:
     notify([], "title", "text")
+
+
+def test_a_home_that_began_with_an_older_snapshot_is_told(
+    heard: tuple[str, list[dict[str, Any]]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address, notes = heard
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    assert addresses() == []
+    (tmp_path / "notify").write_text(f"{address}\n")
+    name = SnapshotName(1, NOW)
+    config = HostConfig.model_construct(host="agent")
+    tell_passed(config, "snapshot", Attached(tmp_path, "unpack", name, resumed=False))
+    tell_passed(config, "snapshot", Attached(tmp_path, "unpack", name, resumed=False, passed=("000002 is damaged",)))
+    (note,) = notes
+    assert note["title"] == "hermes-backup: agent/snapshot began with an older snapshot"
+    assert (f"brought from {name}" in note["message"], "000002 is damaged" in note["message"]) == (True, True)

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from hermes_backup.snapshots.manifest import Database
+from hermes_backup.streams.admission import MOST_HOLES
 from hermes_backup.streams.coder import CHUNK, from_bytes
 from hermes_backup.streams.compression import Algorithm, Compress, Decompress
 from hermes_backup.streams.members import Member
@@ -76,6 +77,14 @@ def hostile(canary: Path) -> dict[str, list[tuple[tarfile.TarInfo, bytes]]]:
         "contiguous file": [SOUL, special("cont", tarfile.CONTTYPE)],
         "unknown kind": [SOUL, special("odd", b"Z")],
         "twice": [SOUL, entry("a", b"1"), entry("a", b"2")],
+        "through a file": [entry("a", b"file"), entry("a/b", b"x")],
+        "through a file deeper down": [entry("a", b"file"), entry("a/b/c/d", b"x")],
+        "a folder through a file": [entry("a", b"file"), folder_entry("a/b")],
+        "through a hard link": [SOUL, hard("a", "SOUL.md"), entry("a/b", b"x")],
+        "a link above what was there": [entry("d/evil", b"x"), link_entry("d", str(canary))],
+        "a link high above what was there": [entry("d/e/f", b"x"), link_entry("d", str(canary)), SOUL],
+        "a file above what was there": [entry("d/e", b"x"), entry("d", b"x")],
+        "a hard link above what was there": [SOUL, entry("d/e", b"x"), hard("d", "SOUL.md")],
         "a link to nothing": [SOUL, link_entry("l", "")],
     }  # fmt: skip
 
@@ -86,9 +95,55 @@ def test_what_would_leave_the_quarantine_is_refused(case: str, forge: Forge, can
     refused(forge.site, REFUSED, key=forge.key.public())
 
 
-def test_a_file_where_a_folder_must_be_fails(forge: Forge, canary: Path) -> None:
-    forge.publish(tar_of(entry("a", b"file"), entry("a/b", b"x")))
-    refused(forge.site, "HB-STAGE-FAILED", code=5, key=forge.key.public())
+def sparse_entry(name: str, size: int, content: bytes = b"") -> tuple[tarfile.TarInfo, bytes]:
+    """A file that is a hole, with some content at its beginning, as GNU tar writes it (PAX Format, Version 1.0)."""
+    told = f"2\n0\n{len(content)}\n{size}\n0\n"
+    records = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.name": name}
+    records["GNU.sparse.realsize"] = str(size)
+    return entry(f"GNUSparseFile.0/{name}", told.encode().ljust(512, b"\0") + content, pax_headers=records)
+
+
+@pytest.mark.parametrize("size", [1 << 50, 1 << 62, MOST_HOLES + 4096])
+def test_holes_beyond_all_measure_are_refused_before_they_are_hashed(forge: Forge, size: int) -> None:
+    (member,) = members_of(tar_of(entry("hole")))
+    forge.publish(tar_of(sparse_entry("hole", size)), members=[replace(member, size=size)])
+    refused(forge.site, REFUSED, key=forge.key.public(), match=f"bytes of holes, not {MOST_HOLES}")
+
+
+def test_holes_of_all_files_together_are_bounded(forge: Forge, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hermes_backup.streams.admission.MOST_HOLES", 1 << 20)
+    forge.publish(tar_of(sparse_entry("one", 600 << 10), sparse_entry("two", 600 << 10)))
+    refused(forge.site, REFUSED, key=forge.key.public(), match="'two': with it, sparse files have")
+
+
+def test_holes_of_a_disk_come_back_as_holes(forge: Forge) -> None:
+    forge.publish(tar_of(SOUL, sparse_entry("disk.img", 256 << 20, b"boot")))
+    disk = bring_back(forge.site, key=forge.key.public()).target / "disk.img"
+    assert (disk.stat().st_size, disk.stat().st_blocks < 1000) == (256 << 20, True)
+    with disk.open("rb") as file:
+        assert file.read(5) == b"boot\0"
+
+
+def test_a_hole_that_tar_does_not_make_is_noticed(forge: Forge) -> None:
+    """tar lets a file end with its last segment, whatever size its header says."""
+    info, content = sparse_entry("disk.img", 1 << 20, b"boot")
+    forge.publish(tar_of(SOUL, (info, content.replace(b"2\n0\n4\n1048576\n0\n", b"1\n0\n4\n".ljust(18, b"\0")))))
+    refused(forge.site, CHECK, key=forge.key.public(), match="what came out is not what the archive lists: disk.img")
+
+
+def test_what_does_not_fit_is_said_before_it_is_written(forge: Forge, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = tar_of(SOUL, entry("bulk", bytes(5 << 20)), sparse_entry("hole", 64 << 20), hard("twice", "bulk"))
+    forge.publish(archive)
+    key, needed, bulk = forge.key.public(), len(archive), 5 << 20
+    for free, said, only in (
+        (1, "it needs [0-9]+ bytes, 1 are free", []),  # not even what is fetched
+        (needed - 1, f"it needs {needed} bytes, {needed - 1} are free", []),  # a hole needs none
+        (bulk - 1, f"it needs {bulk} bytes, {bulk - 1} are free", ["twice"]),
+    ):
+        monkeypatch.setattr("hermes_backup.stages.room.free_in", lambda _, free=free: free)
+        refused(forge.site, "HB-DISK-FULL", code=5, key=key, match=said, only=only)
+    monkeypatch.setattr("hermes_backup.stages.room.free_in", lambda _: needed)
+    bring_back(forge.site, key=key)
 
 
 def test_links_may_point_anywhere_and_are_named(forge: Forge, canary: Path) -> None:

@@ -119,12 +119,14 @@ def test_a_delta_comes_from_the_place_that_has_its_base(site: Site, wanted: str)
     for path in (site.store / FOLDER).glob("000001-*"):
         path.unlink()
     with pinned(site) as pin:
-        chosen = choose(config, pipeline, wanted, pinned=pin)
-        for place, listed in (chosen, Shelf(config, pipeline, pin).choose(wanted)):
+        chosen = choose(config, pipeline, wanted, "", pin, Witness())
+        for place, listed in (chosen, Shelf(config, pipeline, pin).choose(wanted, Witness())):
             assert (place.label, listed.name.sequence) == (str(site.remote), 2)
         done = restore(Source(config, pipeline, chosen, pin), site.root / "back", Witness())
         assert (done.target / "SOUL.md").read_text() == "newer"
-        assert choose(config, pipeline, wanted, str(site.store), pin)[1].name.sequence == 2, "it says what is missing"
+        assert choose(config, pipeline, wanted, str(site.store), pin, Witness())[1].name.sequence == 2, (
+            "it says what is missing"
+        )
     fault = refused(site, "HB-BASE-MISSING", stages=both, source=str(site.store), target=site.root / "other")
     assert "--from" in fault.mend
 

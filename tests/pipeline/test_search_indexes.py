@@ -17,20 +17,27 @@ import pytest
 
 from hermes_backup.home.against import against
 from hermes_backup.home.comparing import compare
+from hermes_backup.home.databases.copying import discard
 from hermes_backup.home.selection import Rules
 from hermes_backup.pipeline.agent import Options
 from hermes_backup.pipeline.handover import Handover, Wanted, read_head, write_head
 from hermes_backup.pipeline.restoring import Restored
 from hermes_backup.pipeline.status import Status
 from hermes_backup.snapshots.differences import compare_databases
+from hermes_backup.snapshots.index import to_lines
+from hermes_backup.snapshots.manifest import Database
 from hermes_backup.snapshots.names import RESTORE_TEXT
+from hermes_backup.snapshots.remaking import to_lines as remakings_to_lines
 from hermes_backup.stages.check import Check
-from hermes_backup.stages.checks.databases import databases
+from hermes_backup.stages.checks.databases import contents, databases
+from hermes_backup.stages.checks.patience import patience
 from hermes_backup.stages.checks.remaking import remade
+from hermes_backup.stages.remaking import remakings
 from hermes_backup.stages.things import Finding, Tree
 from tests.home.full_text import CARRYING, SCRIPTS, change, hits, make, tables_of
+from tests.home.lean_copies import copy_lean
 from tests.pipeline.checking import checked
-from tests.pipeline.forge import FOLDER, bring_back
+from tests.pipeline.forge import FOLDER, Forge, bring_back, entry, members_of, refused, tar_of
 from tests.pipeline.handing import sent
 from tests.pipeline.test_restore_text import Meet, meet, name_of
 from tests.site import Site
@@ -38,6 +45,7 @@ from tests.site import Site
 __all__ = ["meet"]
 
 TERM = "lighthouse"
+UNMADE = "CREATE VIRTUAL TABLE fts USING fts5(content, tokenize='nosuch')"
 
 
 def stages(site: Site, how: str = "", archive: Any = None) -> list[Any]:
@@ -202,7 +210,7 @@ def test_some_paths_bring_theirs(lean: Site) -> None:
 def test_an_index_that_cannot_be_made_is_told_and_fails_a_drill(lean: Site, full: bool) -> None:
     tree = placed(lean, "tree")
     (told,) = tree.remakings
-    broken = replace(tree, remakings=(told.model_copy(update={"create": "CREATE VIRTUAL TABLE fts USING nosuch(a)"}),))
+    broken = replace(tree, remakings=(told.model_copy(update={"create": UNMADE}),))
     (finding,) = remade(broken, full=full, told=quiet)
     assert finding.verdict == ("failed" if full else "unproven")
     assert ("Hermes makes them" in finding.evidence) != full
@@ -244,6 +252,99 @@ def test_a_row_that_reads_otherwise_is_not_what_was_saved(lean: Site) -> None:
     assert (asked().verdict, asked().evidence) == ("failed", "other content than was saved: messages")
 
 
+def hostile(forge: Forge, **spoilt: Any) -> None:
+    """Publish a home whose list of files says otherwise how its search index is made, signed by its host's key."""
+    home = make(forge.site.root / "made.db", CARRYING)
+    copy = forge.site.root / "lean.db"
+    done = copy_lean(home, copy, deadline=30, name="state.db")
+    (told,) = remakings(done)
+    archive = tar_of(entry("state.db", copy.read_bytes()))
+    listing = b"".join((*to_lines(members_of(archive)), *remakings_to_lines([told.model_copy(update=spoilt)])))
+    database = Database(
+        path="state.db", page_size=done.facts.page_size, pages=done.facts.pages, tables=dict(done.facts.tables),
+        contents={name: it.sha256 for name, it in done.contents.items()}, left_out=("fts",),
+    )  # fmt: skip
+    forge.publish(archive, listing=listing, databases=(database,))
+    for it in (home, copy):
+        discard(it)
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "said"),
+    [
+        ({"settings": ("DELETE FROM messages",)}, "DELETE messages"),
+        ({"triggers": ("DELETE FROM messages",)}, "a trigger that does more"),
+        ({"insert": "INSERT INTO messages (id) SELECT 77"}, "INSERT messages"),
+    ],
+)
+def test_a_restore_refuses_statements_that_do_anything_but_make_an_index(
+    forge: Forge, spoilt: dict[str, Any], said: str
+) -> None:
+    key = forge.key.public()
+    hostile(forge)
+    assert found(bring_back(forge.site, key=key).target / "state.db")
+    shutil.rmtree(forge.site.root / "back")
+    shutil.rmtree(forge.site.store)
+    hostile(forge, **spoilt)
+    refused(forge.site, "HB-RESTORE-REFUSED", key=key, match=said)
+    bring_back(forge.site, key=key, leave_indexes=True)
+
+
+def test_a_statement_that_never_ends_is_given_up_and_hermes_makes_the_index(
+    forge: Forge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hermes_backup.stages.checks.remaking.patience", lambda size: 1.0 if size < 1 << 20 else 3600.0)
+    endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)"
+    hostile(forge, insert=f"INSERT INTO fts (content) {endless} SELECT 'x' FROM n")
+    done = bring_back(forge.site, key=forge.key.public())
+    told = {it.what: (it.verdict, it.evidence) for it in done.report.findings}
+    assert told["state.db: search indexes"] == (
+        "unproven",
+        "it was not done by its deadline; Hermes makes them at its first start",
+    )
+    assert told["state.db: contents"][0] == "ok"
+    assert tables(done.target / "state.db") == {"messages"}
+
+
+def test_there_is_time_in_proportion_and_never_little() -> None:
+    assert patience(0) == 300
+    assert 3200 < patience(1 << 30) < 3600
+
+
+def test_contents_are_compared_after_the_last_statement(lean: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever changed a table while the index was made again."""
+
+    def made_and_spoilt(path: Path, *_: Any, **__: Any) -> None:
+        with contextlib.closing(sqlite3.connect(path)) as connection:
+            connection.execute("UPDATE messages SET content = 'other' WHERE id = 1")
+            connection.commit()
+
+    monkeypatch.setattr("hermes_backup.stages.checks.remaking.rebuild", made_and_spoilt)
+    refused(lean, "HB-RESTORE-CHECK", match="state.db: contents: other content than was saved: messages")
+    back(lean, leave_indexes=True)
+
+
+def test_a_table_that_nobody_saved_is_not_what_was_saved(lean: Site) -> None:
+    tree = placed(lean, "tree")
+    assert [it.ok for it in contents(tree, {"state.db"})] == [True]
+    change(tree.root / "state.db", "CREATE TABLE fts_content (a); CREATE TABLE more (a)")
+    (finding,) = contents(tree, {"state.db"})
+    assert (finding.verdict, finding.evidence) == ("failed", "other content than was saved: more")
+    change(tree.root / "state.db", "DROP TABLE messages")
+    (finding,) = contents(tree, {"state.db"})
+    assert finding.evidence == "other content than was saved: messages, more"
+
+
+def test_without_room_for_them_nothing_is_written(lean: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    tree = placed(lean, "tree")
+    before = (tree.root / "state.db").read_bytes()
+    monkeypatch.setattr("hermes_backup.stages.checks.remaking.free_in", lambda _: 5)
+    (finding,) = remade(tree, full=False, told=quiet)
+    assert finding.verdict == "unproven"
+    assert f"they need about {4 * len(before)} bytes, 5 are free" in finding.evidence
+    assert (tree.root / "state.db").read_bytes() == before
+
+
 def test_what_goes_to_a_host_tells_it_how(lean: Site) -> None:
     tree = placed(lean, "tree")
     config = lean.config(lean.usual())
@@ -263,6 +364,26 @@ def test_homes_are_compared_without_how_an_index_is_cut(lean: Site) -> None:
     assert (seen.rows, [it for it in seen.changed if it.endswith(".db")]) == ((), [])
 
 
+@pytest.mark.parametrize("crashed", [False, True])
+def test_a_comparison_leaves_nothing_in_the_home(site: Site, crashed: bool) -> None:
+    run(site, "auto")
+    tree = back(site).report.tree
+    counts = {it.path: it.tables for it in tree.manifest.databases}
+    with contextlib.closing(sqlite3.connect(site.home / "state.db")) as connection:
+        connection.execute("INSERT INTO messages (content) VALUES ('later')")
+        connection.commit()
+        if crashed:  # its log lies there, and nobody has it open
+            for side in ("", "-wal"):
+                shutil.copyfile(f"{site.home}/state.db{side}", f"{site.root}/crashed{side}")
+    if crashed:
+        for side in ("", "-wal"):
+            shutil.copyfile(f"{site.root}/crashed{side}", f"{site.home}/state.db{side}")
+    before = {it: (it.lstat().st_mtime_ns, it.lstat().st_size) for it in site.home.rglob("*")}
+    seen = against(site.home, Rules(), tree.members, counts)
+    assert [(it.live, it.then) for it in seen.rows] == [(201, 200)]
+    assert {it: (it.lstat().st_mtime_ns, it.lstat().st_size) for it in site.home.rglob("*")} == before
+
+
 def test_a_database_that_may_not_lack_anything_is_whole(site: Site) -> None:
     with contextlib.closing(sqlite3.connect(site.home / "state.db")) as connection:
         connection.execute("CREATE VIRTUAL TABLE own USING fts5(text)")
@@ -277,7 +398,8 @@ def test_a_database_that_may_not_lack_anything_is_whole(site: Site) -> None:
 
 def test_a_drill_makes_them_again_and_lets_fts5_compare(lean: Site) -> None:
     findings = checked(lean, Check(depth="full"))
-    assert findings["state.db"].evidence.endswith("each with the content that was saved")
+    assert findings["state.db: contents"].evidence == "1 tables, each with the content that was saved"
+    assert findings["state.db: contents"].ok
     assert findings["state.db: search indexes"].ok
     assert {it.verdict for it in findings.values()} <= {"ok", "unproven"}
 

@@ -175,6 +175,30 @@ def listed(*entries: Any) -> tuple[Member, ...]:
     return members_of(tar_of(*entries))
 
 
+def test_holes_beyond_all_measure_are_refused_before_they_are_hashed(
+    forge: Forge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hermes_backup.home.holes.MOST_HOLES", 1 << 20)
+
+    def make(tree: Path) -> None:
+        with (tree / "hole").open("wb") as file:
+            file.truncate(3 << 20)
+
+    forge.publish(image(tmp_path, make), members=listed(SOUL, entry("hole", bytes(3 << 20))), image=True)
+    refused(forge.site, "HB-RESTORE-REFUSED", key=forge.key.public(), match="'hole': it has 3145728 bytes of holes")
+
+
+def test_what_does_not_fit_is_said_before_it_is_unpacked(
+    forge: Forge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = image(tmp_path, nothing)
+    forge.publish(data, members=listed(SOUL), image=True)
+    needed = len(data) + len(SOUL[1])
+    monkeypatch.setattr("hermes_backup.stages.room.free_in", lambda _: needed - 1)
+    said = f"it needs {needed} bytes, {needed - 1} are free"
+    refused(forge.site, "HB-DISK-FULL", code=5, key=forge.key.public(), match=said)
+
+
 def nothing(tree: Path) -> None:
     del tree
 

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from hermes_backup.home import timekeeping
-from hermes_backup.home.marks import take
-from hermes_backup.home.selection import Rules, select
+from hermes_backup.home.selection import Rules
 from hermes_backup.pipeline import marked
 from hermes_backup.pipeline.agent import Options
 from hermes_backup.stages.sqlite import Sqlite
 from hermes_backup.stages.things import Home
+from tests.held import select, take
 from tests.home.making import next_line, running
 from tests.pipeline.calm import QUICK, calm, compared, quick_to_settle, settle
 from tests.site import Site

@@ -4,19 +4,36 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from hermes_backup.errors import REMOTE_UNREACHABLE, Fault
+from hermes_backup.pipeline.config import pipeline_of
+from hermes_backup.pipeline.rollback import Record
+from hermes_backup.pipeline.surveying import survey
+from hermes_backup.pipeline.verifying import verify
+from hermes_backup.snapshots.catalog import read_catalog
 from hermes_backup.snapshots.folder import FolderPlace
 from hermes_backup.streams.coder import Chunks, Coder
 from hermes_backup.streams.gpg import EncryptTo, EncryptWith
 from tests.keys import KeyMaker, Recipient, gpg
-from tests.pipeline.forge import BEGUN, FOLDER, Forge, bring_back, entry, faults, refused, tar_of, verified
+from tests.pipeline.forge import (
+    BEGUN,
+    FOLDER,
+    Forge,
+    bring_back,
+    entry,
+    faults,
+    pinned,
+    refused,
+    tar_of,
+    verified,
+)
 from tests.site import Site
+from tests.snapshots.places import Cold
 
 ARCHIVE = tar_of(entry("SOUL.md", b"I am.\n"))
 
@@ -128,7 +145,7 @@ def test_what_an_ended_run_left_is_told_once_signed_ones_follow_each_other_past_
     assert faults(found) == []
     assert [it.name.sequence for it in found.verdicts] == [*range(1, number + 1)]
     (said,) = found.warnings
-    assert said.startswith(f"{left} is not finished, and those after it go on without it: ")
+    assert said == f"{left} is left of a run that was killed; you can delete its files"
 
 
 def test_what_an_ended_run_left_is_known_by_its_number_when_retention_takes_its_neighbour(forge: Forge) -> None:
@@ -150,9 +167,47 @@ def test_a_manifest_that_was_taken_away_is_missed_by_its_successor(forge: Forge)
     assert (faults(found), found.warnings) == (["HB-MANIFEST-BAD"], ())
 
 
+def test_a_gap_among_the_newest_is_told_where_no_rule_explains_it(forge: Forge) -> None:
+    chain(forge, (1, 2, 3, 4))
+    for path in (forge.site.store / FOLDER).glob("000003-*"):
+        path.unlink()
+    found = verified(forge.site, forge.key.public())
+    assert faults(found) == []
+    assert ["no rule of prune explains it" in it for it in found.warnings] == [True]
+    assert verified(forge.site, forge.key.public(), "4").warnings == ()
+
+
+@pytest.mark.parametrize("lost", ["newest", "all", "another manifest"])
+def test_a_newest_that_somebody_knows_to_have_been_there_is_missed(forge: Forge, lost: str) -> None:
+    hashes = chain(forge)
+    config = forge.site.config(forge.site.usual())
+    catalog = read_catalog(forge.place, "vps1", "nightly")
+    sha256 = "0" * 64 if lost == "another manifest" else hashes[-1]
+    records = (Record(catalog.listed[-1].name, "a drill", sha256),)
+    whose = (config, pipeline_of(config, "nightly"), forge.place)
+    with pinned(forge.site, forge.key.public()) as pin:
+        if lost != "another manifest":
+            assert verify(*whose, catalog, pin, records=records, progress=lambda *_: None).chain == ()
+            for path in (forge.site.store / FOLDER).glob("000003-*" if lost == "newest" else "0*"):
+                path.unlink()
+        catalog = read_catalog(forge.place, "vps1", "nightly")
+        found = verify(*whose, catalog, pin, records=records, progress=lambda *_: None)
+    assert faults(found) == ["HB-ROLLBACK"]
+    assert str(records[0].name) in found.chain[0].what
+
+
+def test_a_manifest_that_is_not_given_is_named_and_all_others_are_verified(forge: Forge) -> None:
+    chain(forge)
+    place = Cold(forge.site.store)
+    place.cold = ("000002-",)
+    found = verified(forge.site, forge.key.public(), place=place)
+    assert [it.fault and it.fault.kind.name for it in found.verdicts] == [None, "HB-SNAPSHOT-UNREADABLE", None]
+    assert (found.chain, found.warnings) == ((), ())
+
+
 def test_a_clock_that_went_back_is_a_warning(forge: Forge) -> None:
-    chain(forge, (1, 2))
-    forge.publish(ARCHIVE, number=4, begun=BEGUN - timedelta(days=9))
+    hashes = chain(forge, (1, 2))
+    forge.publish(ARCHIVE, number=4, begun=BEGUN - timedelta(days=9), previous=hashes[-1])
     found = verified(forge.site, forge.key.public())
     assert faults(found) == []
     assert len(found.warnings) == 1
@@ -272,10 +327,23 @@ class Failing(FolderPlace):
     def read(self, path: str) -> Chunks:
         raise Fault(REMOTE_UNREACHABLE, "the line is cut", where=path)
 
-    def fetch_many(self, folder: str, names: Sequence[str], target: Path) -> None:
-        FolderPlace(self.root).fetch_many(folder, names, target)
+    def fetch_many(self, folder: str, names: Sequence[str], target: Path) -> Mapping[str, Fault]:
+        return FolderPlace(self.root).fetch_many(folder, names, target)
 
 
 def test_a_place_that_cannot_be_read_to_the_end_proves_nothing(site: Site) -> None:
     site.run()
     assert faults(verified(site, place=Failing(site.store))) == ["HB-REMOTE-UNREACHABLE"]
+
+
+@pytest.mark.parametrize(("cold", "verdict"), [("000001-", "unproven"), ("000003-", "failed")])
+def test_a_drill_is_failed_by_a_newest_that_is_not_given_and_by_no_older_one(
+    forge: Forge, cold: str, verdict: str
+) -> None:
+    chain(forge)
+    place = Cold(forge.site.store)
+    place.cold = (cold,)
+    pipeline = pipeline_of(forge.site.config(forge.site.usual()), "nightly")
+    with pinned(forge.site, forge.key.public()) as pin:
+        found = [it for it in survey(place, "vps1", "nightly", pin).findings(pipeline, pin) if it.what.startswith(cold)]
+    assert [it.verdict for it in found] == [verdict]

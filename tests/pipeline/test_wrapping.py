@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hermes_backup.errors import Fault
 from hermes_backup.pipeline.roaming.supervising import fits, patience
 from tests.coming import Cloud, Machine
+from tests.processes import descendants, processes
 from tests.site import messages_in
 from tests.waiting import until
 
@@ -198,6 +202,17 @@ def test_a_snapshot_that_fits_has_its_time_after_the_patience(grace: float, meas
         assert grace - left >= measured
 
 
+def test_the_command_has_the_limit_of_core_dumps_that_the_wrapper_was_given(cloud: Cloud) -> None:
+    machine = cloud.machine()
+    out = machine.folder / "limit"
+    under = ("sh", "-c", 'ulimit -S -c 8; exec "$@"', "sh")
+    process = machine.start(command=("sh", "-c", f"ulimit -c > {out}; sleep 1"), before=under)
+    until(out.exists)
+    assert resource.prlimit(process.pid, resource.RLIMIT_CORE)[0] == 1
+    ended(process)
+    assert out.read_text() == "8\n"
+
+
 def test_nobody_who_listens(cloud: Cloud) -> None:
     machine = cloud.machine()
     process = machine.start(command=("sh", "-c", f"sleep 2; echo x > {machine.home}/x"))
@@ -209,3 +224,100 @@ def test_nobody_who_listens(cloud: Cloud) -> None:
     other = cloud.machine()
     other.come()
     assert (other.home / "x").exists()
+
+
+FAMILY = "echo x > {home}/x; sleep {mark} & (setsid sleep {mark} &); echo up > {up}; exec sleep {mark}"
+
+
+def alive(mark: str) -> set[int]:
+    """The processes of a command that sleeps for so many seconds."""
+    return {it.pid for it in processes() if it.program == "sleep" and it.words.endswith(f"\0{mark}\0".encode())}
+
+
+@pytest.fixture
+def mark() -> Iterator[str]:
+    """For how many seconds a command sleeps; what still does in the end is ended."""
+    yield "311.125"
+    for pid in alive("311.125"):
+        os.kill(pid, signal.SIGKILL)
+
+
+def test_after_kill_9_nothing_of_the_command_lives_on_and_the_next_wrapper_starts_it_again(
+    cloud: Cloud, mark: str
+) -> None:
+    machine = cloud.machine()
+    up = machine.folder / "up"
+    command = ("sh", "-c", FAMILY.format(home=machine.home, up=up, mark=mark))
+    process = machine.start(command=command)
+    until(up.exists)
+    until(lambda: len(alive(mark)) == 3)
+    below = {it.pid for it in descendants(process.pid) if "fuse" not in it.program}
+    assert alive(mark) < below
+    process.kill()
+    process.wait()
+    until(lambda: not below & {it.pid for it in processes()}, 30)
+    process.communicate()
+    up.unlink()
+    again = machine.start(command=command)
+    until(up.exists)
+    until(lambda: len(alive(mark)) == 3)
+    again.send_signal(signal.SIGTERM)
+    code, said = ended(again)
+    assert code == 128 + signal.SIGTERM, said
+    assert not alive(mark)
+
+
+def test_a_guardian_that_is_killed_ends_the_command_and_the_last_snapshot_is_taken(cloud: Cloud, mark: str) -> None:
+    machine = cloud.machine()
+    up = machine.folder / "up"
+    process = machine.start(command=("sh", "-c", FAMILY.format(home=machine.home, up=up, mark=mark)))
+    until(lambda: up.exists() and len(alive(mark)) == 3)
+    (guardian,) = [it.pid for it in descendants(process.pid) if b"guardian.py" in it.words]
+    os.kill(guardian, signal.SIGKILL)
+    code, said = ended(process)
+    assert code == 128 + signal.SIGKILL, said
+    assert not alive(mark)
+    assert cloud.images()
+
+
+def test_a_home_that_a_stranger_writes_gets_no_second_agent(begun: Cloud) -> None:
+    machine = begun.machine()
+    machine.come(way="unpack")
+    up, told = machine.folder / "up", machine.folder / "told"
+    script = "import sqlite3, sys, time; db = sqlite3.connect(sys.argv[1]); db.execute('SELECT * FROM messages');"
+    script += "open(sys.argv[2], 'w').close(); time.sleep(600)"
+    argv = [sys.executable, "-c", script, str(machine.home / "state.db"), str(told)]
+    with subprocess.Popen(argv) as stranger:
+        try:
+            until(told.exists)
+            code, said = ended(machine.start(command=("touch", str(up))))
+            assert code == 7, said
+            assert "HB-HOME-IN-USE" in said
+            assert f"({stranger.pid}) has {machine.home}/state.db open" in said
+            assert f"kill {stranger.pid}" in said
+            with pytest.raises(Fault, match=rf"\({stranger.pid}\) has .*HB-HOME-IN-USE"):
+                machine.come()
+            assert not up.exists()
+            sidecar = machine.start()
+            until(lambda: "goes on" in (sidecar.stderr.readline() if sidecar.stderr else ""))
+            sidecar.send_signal(signal.SIGTERM)
+            assert ended(sidecar)[0] == 0
+        finally:
+            stranger.kill()
+    code, said = ended(machine.start(command=("touch", str(up))))
+    assert code == 0, said
+    assert up.exists()
+
+
+def test_nothing_is_imported_from_the_home(cloud: Cloud) -> None:
+    machine = cloud.machine()
+    told = machine.folder / "told"
+    for name in ("hermes_backup", "typer"):
+        (machine.home / name).mkdir(parents=True)
+        (machine.home / name / "__init__.py").write_text(f"open({str(told)!r}, 'w').close()\n")
+    status = machine.save()
+    assert status.state == "done", status
+    code, said = ended(machine.start("--keep-home", command=("sh", "-c", "sleep 1"), inside=True))
+    assert code == 0, said
+    assert "snapshot" in said
+    assert not told.exists()

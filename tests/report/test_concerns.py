@@ -14,7 +14,7 @@ from hermes_backup.report.concerns import Concern, concerns, grouped
 from hermes_backup.report.drills import Drill
 from hermes_backup.report.keys import KeyEnd
 from hermes_backup.report.rows import HostReport
-from tests.report.made import NOW, RECIPIENT, config, fleet, held, holding, report, status, word
+from tests.report.made import NOW, RECIPIENT, config, fleet, held, holding, name, report, status, word
 
 DOWN = Fault(HOST_UNREACHABLE, "no route")
 TROUBLE = Trouble(name="HB-PUSH-FAILED", what="403 Forbidden", mend="Check.")
@@ -51,6 +51,9 @@ def with_problem(text: str) -> HostWord:
          "it lacks 000003-20261121T040000Z of vps1/nightly; its newest is 000002-20261120T040000Z", False),
         (report((holding("a", held(3, 6)), holding("b"))), "HB-ROLLBACK", "b",
          "it lacks 000003-20261121T040000Z of vps1/nightly; it holds none", False),
+        (report((holding("a", held(3, 6)),), word(LastRun(status(snapshot=str(name(4, 6)), places=("a",))))),
+         "HB-ROLLBACK", "a", "000004-20261121T040000Z was there, says the last run of vps1, and is gone: "
+         "the newest now is 000003-20261121T040000Z", True),
         (report((holding("a", held(3, 6)), holding("b", fault=Fault(REMOTE_UNREACHABLE, "gone")))),
          "HB-REMOTE-UNREACHABLE", "b", "gone", True),
         (report((holding("a", held(3, 6), doubt=Fault(UNPROVEN, "forged")),)), "HB-UNPROVEN", "a", "forged", False),

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import random
 import shutil
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from hermes_backup.errors import SNAPSHOT_UNREADABLE, Fault
 from hermes_backup.pipeline.config import HostConfig, pipeline_of
+from hermes_backup.pipeline.places import pinned_key
+from hermes_backup.pipeline.remembering import Memory, memory_file, whose
+from hermes_backup.pipeline.rollback import Records
+from hermes_backup.pipeline.surveying import survey
 from hermes_backup.report.holdings import Holding, look
+from hermes_backup.snapshots.folder import FolderPlace
 from hermes_backup.snapshots.names import SnapshotName
 from tests.keys import KeyMaker
 from tests.site import Site, fill
@@ -40,8 +47,10 @@ class Kept:
 
     def look(self) -> tuple[Holding, Holding]:
         config = self.config
+        targets = [(config, pipeline_of(config, "nightly"))]
+        history = self.site.root / "history"
         store, remote = look(
-            [(config, pipeline_of(config, "nightly"))], self.pins, self.site.root, datetime.now(timezone.utc)
+            targets, self.pins, self.site.root / "drills", history, datetime.now(timezone.utc)
         ).results()
         return store, remote
 
@@ -172,3 +181,51 @@ def test_a_place_that_cannot_be_read_says_why_and_stops_no_other(kept: Kept) -> 
     store, remote = kept.look()
     assert newest(store) == kept.names[1]
     assert (remote.newest, remote.fault is not None and remote.fault.kind.name) == (None, "HB-REMOTE-UNREACHABLE")
+
+
+def test_what_a_drill_saw_and_is_gone_is_lost_and_what_retention_took_is_not(kept: Kept) -> None:
+    pipeline = pipeline_of(kept.config, "nightly")
+    with pinned_key(kept.pins, "vps1") as pinned:
+        seen = survey(FolderPlace(kept.site.store), "vps1", "nightly", pinned)
+        memory = Memory().having_seen(whose("nightly", str(kept.site.store)), pinned.fingerprint, seen.known)
+    file = memory_file(kept.site.root / "drills", "vps1", "drill")
+    file.parent.mkdir(parents=True)
+    memory.write(file)
+    drill = {"stages": [{"fetch": {"from": str(kept.site.store)}}, "decrypt", "extract", "check"]}
+    both = {"nightly": {"stages": kept.stages}, "drill": {"runs_on": "controller", **drill}}
+    config = kept.site.config((), own_controller=False, pipelines=both)
+    records = Records(config, pipeline, kept.pins, kept.site.root / "drills")
+    known = records.of(str(kept.site.store))
+    assert [(str(it.name), it.said_by) for it in known] == [(kept.names[1], "drill drill of this machine")]
+    assert records.of(str(kept.site.remote)) == ()
+
+
+def test_the_newest_that_the_ledger_knows_is_lost_only_where_nothing_newer_is(kept: Kept) -> None:
+    assert [it.lost() for it in kept.look()] == [None, None]
+    for file in kept.files(kept.names[0]):
+        file.unlink()
+    assert [it.lost() for it in kept.look()] == [None, None], "retention takes old ones"
+    for file in kept.files(kept.names[1]):
+        file.unlink()
+    store, remote = (it.lost() for it in kept.look())
+    assert store is not None
+    assert (store.kind.name, kept.names[1] in store.what, remote) == ("HB-ROLLBACK", True, None)
+    shutil.rmtree(kept.site.remote)
+    assert all(it.lost() is not None for it in kept.look()), "nor is an empty place one that never held anything"
+
+
+def test_a_newest_that_is_not_given_leaves_nobody_knowing_its_age(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    fetch_many = FolderPlace.fetch_many
+
+    def cold(place: FolderPlace, folder: str, names: Sequence[str], target: Path) -> Mapping[str, Fault]:
+        refused = [it for it in names if it.startswith(kept.names[number])]
+        given = fetch_many(place, folder, [it for it in names if it not in refused], target)
+        return {**given, **{it: Fault(SNAPSHOT_UNREADABLE, "403") for it in refused}}
+
+    monkeypatch.setattr(FolderPlace, "fetch_many", cold)
+    number = 0
+    assert (newest(kept.look()[0]), kept.look()[0].fault) == (kept.names[1], None)
+    number = 1
+    store, _ = kept.look()
+    assert store.fault is not None
+    assert (store.fault.kind, store.newest) == (SNAPSHOT_UNREADABLE, None)

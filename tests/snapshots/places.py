@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import secrets
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from hermes_backup.errors import SNAPSHOT_UNREADABLE, Fault
 from hermes_backup.snapshots.folder import FolderPlace
 from hermes_backup.snapshots.place import Place
 from hermes_backup.snapshots.remote import RclonePlace
@@ -17,6 +18,17 @@ from tests.servers import RCLONE, S3Server, SftpServer, write_config
 
 KINDS = ("folder", "local", "sftp", "s3")
 FOLDER = "web-1/nightly"
+
+
+class Cold(FolderPlace):
+    """A folder that does not give some files, as a remote in cold storage."""
+
+    cold: tuple[str, ...] = ()
+
+    def fetch_many(self, folder: str, names: Sequence[str], target: Path) -> Mapping[str, Fault]:
+        refused = [it for it in names if it.startswith(self.cold)] if self.cold else []
+        given = FolderPlace(self.root).fetch_many(folder, [it for it in names if it not in refused], target)
+        return {**given, **{it: Fault(SNAPSHOT_UNREADABLE, "Object in GLACIER", where=it) for it in refused}}
 
 
 @dataclass(frozen=True)

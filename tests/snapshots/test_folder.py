@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hermes_backup.errors import DISK_FULL, STAGE_FAILED, Fault
+from hermes_backup.errors import DISK_FULL, SNAPSHOT_UNREADABLE, STAGE_FAILED, Fault
 from hermes_backup.snapshots.folder import FolderPlace
 from tests.snapshots.places import FOLDER
 
@@ -157,3 +158,25 @@ def test_a_killed_run_is_swept_by_the_next(tmp_path: Path) -> None:
     assert len(place.sweep(FOLDER)) == 1
     assert list((tmp_path / FOLDER).iterdir()) == []
     assert place.sweep("no/such") == ()
+
+
+def test_a_file_that_the_disk_does_not_give_keeps_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = FolderPlace(tmp_path / "store")
+    names = [f"{number:06d}-20261121T033000Z.manifest.asc" for number in (1, 2, 3)]
+    for name in names:
+        place.put(f"{FOLDER}/{name}", name.encode())
+    opened = os.open
+
+    def spoilt(path: str, *words: int, **more: int) -> int:
+        if path == names[1]:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+        return opened(path, *words, **more)
+
+    monkeypatch.setattr(os, "open", spoilt)
+    target = tmp_path / "target"
+    target.mkdir()
+    refused = place.fetch_many(FOLDER, names, target)
+    assert sorted(it.name for it in target.iterdir()) == [names[0], names[2]]
+    assert [(name, it.kind, names[1] in it.where) for name, it in refused.items()] == [
+        (names[1], SNAPSHOT_UNREADABLE, True)
+    ]

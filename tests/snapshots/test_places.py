@@ -7,6 +7,7 @@ import os
 import random
 import threading
 import time
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -143,6 +144,15 @@ def test_folders_and_foreign_files_are_left_alone(made: Made) -> None:
     assert made.place.sweep(FOLDER) == ()
 
 
+def test_when_files_were_written_is_what_the_place_says(made: Made) -> None:
+    assert made.place.modified(FOLDER) == {}
+    before = datetime.now(timezone.utc) - timedelta(seconds=2)  # some places know whole seconds only
+    made.place.put(DATA, b"x")
+    ((name, written),) = made.place.modified(FOLDER).items()
+    assert name == DATA.rpartition("/")[2]
+    assert before <= written <= datetime.now(timezone.utc) + timedelta(seconds=2)
+
+
 def test_sweep_takes_what_a_dead_run_left(made: Made) -> None:
     if made.kind == "s3":
         pytest.skip("half an upload does not show on S3")
@@ -153,6 +163,8 @@ def test_sweep_takes_what_a_dead_run_left(made: Made) -> None:
     with made.place.sink(DATA) as live:
         live.write(b"live")
         time.sleep(0.3)
+        assert made.place.sweep(FOLDER, dry_run=True) == (left.rpartition("/")[2],)
+        assert left.rpartition("/")[2] in made.under()
         assert made.place.sweep(FOLDER) == (left.rpartition("/")[2],)
         live.commit()
     assert made.under() == [DATA.rpartition("/")[2]]

@@ -13,10 +13,17 @@ from typing import Any
 
 import pytest
 
-from hermes_backup.errors import DISK_FULL, PUSH_FAILED, REMOTE_REFUSED, REMOTE_UNREACHABLE, Fault
+from hermes_backup.errors import (
+    DISK_FULL,
+    PUSH_FAILED,
+    REMOTE_REFUSED,
+    REMOTE_UNREACHABLE,
+    SNAPSHOT_UNREADABLE,
+    Fault,
+)
 from hermes_backup.snapshots.place import Sink
 from hermes_backup.snapshots.remote import RclonePlace
-from tests.servers import PutOnlyFront, S3Server, Server, SftpServer, write_config
+from tests.servers import ColdFront, PutOnlyFront, S3Server, Server, SftpServer, write_config
 from tests.snapshots.places import FOLDER, Made, Maker
 from tests.snapshots.test_folder import mounted
 
@@ -62,6 +69,37 @@ def test_a_wrong_key_is_refused_with_words(s3_server: S3Server, tmp_path: Path) 
             act()
         assert caught.value.kind is kind
         assert secret not in str(caught.value)
+
+
+@pytest.mark.parametrize("described", [True, False], ids=["as cold storage does", "as a policy does"])
+def test_a_file_that_is_refused_is_named_and_keeps_no_other(
+    s3_server: S3Server, tmp_path: Path, described: bool
+) -> None:
+    names = [f"{number:06d}-20261121T033000Z.manifest.asc" for number in range(1, 5)]
+    front = ColdFront(s3_server)
+    front.methods = {"GET"} if described else {"GET", "HEAD"}
+    with front:
+        place = RclonePlace(f"r2:{s3_server.bucket}/{tmp_path.name}", write_config(tmp_path / "c", front.section))
+        for name in names:
+            place.put(f"{FOLDER}/{name}", name.encode())
+        front.cold = (names[1],)
+        target = tmp_path / "target"
+        target.mkdir()
+        refused = place.fetch_many(FOLDER, [*names, "000009-20261121T033000Z.manifest.asc"], target)
+        assert {it.name: it.read_text() for it in target.iterdir()} == {it: it for it in names if it != names[1]}
+        assert list(refused) == [names[1]]
+        fault = refused[names[1]]
+        assert (fault.kind, fault.where) == (SNAPSHOT_UNREADABLE, f"{place.label}/{FOLDER}/{names[1]}")
+        assert ("GLACIER" if described else "403") in fault.what
+        with pytest.raises(Fault) as caught:
+            list(place.read(f"{FOLDER}/{names[1]}"))
+        assert caught.value.kind is SNAPSHOT_UNREADABLE
+        front.cold = (FOLDER,)
+        (tmp_path / "none").mkdir()
+        assert set(place.fetch_many(FOLDER, names, tmp_path / "none")) == set(names)
+    with pytest.raises(Fault) as caught:
+        place.fetch_many(FOLDER, names, target)
+    assert caught.value.kind is REMOTE_UNREACHABLE
 
 
 def test_no_secret_is_ever_in_the_words(tmp_path: Path) -> None:

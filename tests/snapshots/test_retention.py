@@ -10,14 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hermes_backup.errors import REMOTE_UNREACHABLE, Fault
-from hermes_backup.snapshots.catalog import Known, load_manifests, read_catalog
+from hermes_backup.snapshots.catalog import Known, Listed, load_manifests, read_catalog
 from hermes_backup.snapshots.folder import FolderPlace
 from hermes_backup.snapshots.names import SnapshotName
+from hermes_backup.snapshots.place import StoredFile
 from hermes_backup.snapshots.prune import prune
 from hermes_backup.snapshots.retention import Candidate, Decision, Rules, decide, parse_within
 from hermes_backup.snapshots.signing import HostKey, Pinned
-from tests.snapshots.made import HOST, PIPELINE, START, name_of, store
-from tests.snapshots.places import FOLDER, Made
+from hermes_backup.stages.expire import bound_by_unread
+from tests.snapshots.made import HOST, PIPELINE, START, manifest_of, name_of, store
+from tests.snapshots.places import FOLDER, Cold, Made
+from tests.thinning import thin
 
 LATER = datetime(2040, 1, 1, tzinfo=timezone.utc)
 hours = st.integers(0, 24 * 800)
@@ -261,3 +264,58 @@ def test_the_manifest_goes_first(tmp_path: Path, host_key: HostKey, pinned: Pinn
     with pytest.raises(Fault, match="403"):
         prune(place, HOST, PIPELINE, go(name_of(1)), known_in(place, pinned))
     assert [one.state for one in read_catalog(place, HOST, PIPELINE).listed] == ["incomplete", "complete"]
+
+
+KNOWN = st.lists(st.tuples(st.integers(1, 9), st.booleans()), max_size=6, unique_by=lambda it: it[0])
+
+
+@given(KNOWN, st.sets(st.integers(1, 9), max_size=3), st.booleans())
+def test_what_an_unread_one_may_need_and_what_needs_it_stays(
+    numbers: list[tuple[int, bool]], unread: set[int], delta: bool
+) -> None:
+    """Deltas of numbers are made against the full one before, whether it can be read or not."""
+    there = sorted(numbers)
+    known: list[Known] = []
+    for number, is_delta in there:
+        before = [n for n in sorted({it for it, later in there if not later} | unread) if n < number]
+        if number not in unread:
+            base = str(name_of(before[-1])) if is_delta and before else None
+            known.append(known_of(number, base))
+    hidden = [Listed(name_of(it), listed_files(it, delta=delta)) for it in sorted(unread)]
+    bound = bound_by_unread(known, hidden)
+    for it in known:
+        if it.base is not None and it.base.sequence in unread:
+            assert it.name in bound
+    for it in hidden:
+        fulls = [one.name for one in known if one.base is None and one.name < it.name]
+        if delta and fulls:
+            assert max(fulls) in bound
+    candidates = [Candidate(it.name, False, it.base, bound.get(it.name, "")) for it in known]
+    kept = {it.name for it in decide(candidates, Rules(keep_last=1), LATER) if it.keep}
+    assert kept >= set(bound)
+    assert not bound_by_unread(known, [])
+
+
+def known_of(number: int, base: str | None) -> Known:
+    kind = {} if base is None else {"kind": "delta", "base": base}
+    return Known(Listed(name_of(number), ()), manifest_of(name_of(number), **kind), "0" * 64)
+
+
+def listed_files(number: int, *, delta: bool) -> tuple[StoredFile, ...]:
+    suffix = ".tar.delta.zst.gpg" if delta else ".tar.zst.gpg"
+    return tuple(StoredFile(f"{name_of(number)}{it}", 1) for it in (suffix, ".manifest.asc"))
+
+
+def test_prune_leaves_what_is_not_given_and_what_needs_it_and_takes_the_rest(
+    tmp_path: Path, host_key: HostKey, pinned: Pinned
+) -> None:
+    place = Cold(tmp_path)
+    previous = store(place, host_key, name_of(1))
+    previous = store(place, host_key, name_of(2), previous, kind="delta", base=str(name_of(1)))
+    for number in (3, 4, 5):
+        previous = store(place, host_key, name_of(number), previous)
+    place.cold = (str(name_of(1)),)
+    done = thin(place, (HOST, PIPELINE), Rules(keep_last=1), pinned, LATER, proven=name_of(5))
+    assert done.pruned.deleted == (name_of(3), name_of(4))
+    assert [(it.kind.name, str(name_of(1)) in it.where) for it in done.unread] == [("HB-SNAPSHOT-UNREADABLE", True)]
+    assert [str(it.name) for it in read_catalog(place, HOST, PIPELINE).listed] == [str(name_of(it)) for it in (1, 2, 5)]

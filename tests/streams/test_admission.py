@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hermes_backup.errors import Fault
-from hermes_backup.streams.admission import Doorkeeper
+from hermes_backup.streams.admission import MOST_HOLES, Doorkeeper
 from hermes_backup.streams.members import Member, MemberKind
 
 
@@ -69,6 +69,37 @@ def test_nothing_goes_through_a_link(name: bytes, kind: MemberKind) -> None:
     assert "through a link" in reason(*links, member(name, kind, target))
 
 
+@pytest.mark.parametrize("name", [b"f/x", b"f/x/y", b"d/h/x"])
+@pytest.mark.parametrize("kind", ["file", "dir", "link", "hardlink"])
+def test_nothing_goes_through_a_file(name: bytes, kind: MemberKind) -> None:
+    before = (member(b"f"), member(b"d", "dir"), member(b"d/h", "hardlink", b"f"))
+    target = b"f" if kind in ("link", "hardlink") else None
+    assert "through a file" in reason(*before, member(name, kind, target))
+
+
+@pytest.mark.parametrize("name", [b"d", b"d/e", b"d/e/f"])
+@pytest.mark.parametrize("kind", ["file", "link", "hardlink"])
+def test_nothing_but_a_folder_has_something_below_it(name: bytes, kind: MemberKind) -> None:
+    target = b"f" if kind in ("link", "hardlink") else None
+    assert "lies below it" in reason(member(b"f"), member(b"d/e/f/g"), member(name, kind, target))
+    keeper = Doorkeeper()
+    for it in (member(b"d/e/f/g"), member(b"d/e", "dir"), member(b"d", "dir"), member(b"d/e/h")):
+        keeper.admit(it)
+
+
+def test_folders_that_are_told_of_by_what_is_in_them_alone_are_bounded() -> None:
+    """Each name of 4 kB may tell of 2,000 folders: a short list would take all memory."""
+    assert "too many folders" in reason(*(member(b"%d" % number + b"/d" * 1500) for number in range(30)))
+
+
+def test_holes_of_all_members_together_are_bounded() -> None:
+    keeper = Doorkeeper()
+    keeper.admit(member(b"a"), MOST_HOLES - 1)
+    keeper.admit(member(b"b"), 1)
+    with pytest.raises(Fault, match="bytes of holes"):
+        keeper.admit(member(b"c"), 1)
+
+
 @pytest.mark.parametrize("second", ["file", "dir", "link", "hardlink"])
 @pytest.mark.parametrize("first", ["file", "dir", "link"])
 def test_nothing_stands_there_twice(first: MemberKind, second: MemberKind) -> None:
@@ -112,10 +143,11 @@ PIECES = st.lists(st.sampled_from([b"a", b"b", b"..", b".", b"", b"l"]), min_siz
 
 @given(members=st.lists(st.tuples(PIECES, st.sampled_from(["file", "dir", "link", "hardlink"]), PIECES), max_size=8))
 def test_whatever_comes_nobody_gets_out(members: list[tuple[bytes, MemberKind, bytes]]) -> None:
-    """Follow the rules of a file system: no admitted member is made outside, or through a link."""
+    """Follow the rules of a file system: no admitted member is made outside, or through what is no folder."""
     keeper = Doorkeeper()
     links: set[bytes] = set()
     names: set[bytes] = set()
+    kinds: dict[bytes, str] = {}
     for name, kind, target in members:
         try:
             keeper.admit(member(name, kind, target if kind in ("link", "hardlink") else None))
@@ -126,6 +158,9 @@ def test_whatever_comes_nobody_gets_out(members: list[tuple[bytes, MemberKind, b
         assert name not in names
         assert not any(b"/".join(steps[:end]) in links for end in range(1, len(steps)))
         assert kind != "hardlink" or target in names - links
+        above = [b"/".join(steps[:end]) for end in range(1, len(steps))]
+        assert all(kinds.setdefault(it, "dir") == "dir" for it in above)
+        assert kinds.setdefault(name, kind) == kind
         names.add(name)
         if kind == "link":
             links.add(name)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from hermes_backup.streams.scratch import scratch, sweep
+from hermes_backup.streams.scratch import findable_folder, scratch, sweep
 
 _MAKER = """
 import sys
@@ -123,6 +123,55 @@ def test_what_cannot_be_removed_is_not_forgotten(
     os.close(holder)
     sweep()
     assert (made.exists(), remembered(state)) == (False, [])
+
+
+_FINDABLE = """
+import sys
+from pathlib import Path
+from hermes_backup.streams.scratch import findable_folder
+with findable_folder(Path(sys.argv[1]), ".hermes-restore-") as folder:
+    (folder / "tree").mkdir()
+    print(folder, flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_folder_anywhere_is_found_when_its_maker_was_killed_and_not_before(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory, state: Path
+) -> None:
+    argv = [sys.executable, "-c", _FINDABLE, str(tmp_path_factory.mktemp("beside"))]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as maker:
+        assert maker.stdout is not None
+        made = Path(maker.stdout.readline().strip())
+        sweep()
+        assert (made / "tree").is_dir()
+        maker.kill()
+        maker.communicate()
+    assert (made / "tree").is_dir()
+    sweep()
+    assert (made.exists(), remembered(state)) == (False, [])
+    with findable_folder(made.parent, ".hermes-restore-") as ours:
+        assert remembered(state) == [str(ours)]
+    assert (list(made.parent.iterdir()), remembered(state)) == ([], [])
+
+
+def test_a_link_of_another_user_or_name_leads_nowhere(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory, state: Path
+) -> None:
+    """Under sudo the state may be that of a user who may not choose what root removes."""
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    links = state / "hermes-backup" / "scratch"
+    links.mkdir(parents=True)
+    for name, target in (("notes", "notes"), ("one-aaaaaaaa", "two-bbbbbbbb"), ("foreign-cccccccc",) * 2):
+        (elsewhere / target).mkdir()
+        (elsewhere / target / "file").write_text("x")
+        (links / name).symlink_to(elsewhere / target)
+    if os.geteuid() == 0:
+        os.chown(links / "foreign-cccccccc", 65534, 65534, follow_symlinks=False)
+    else:
+        (links / "foreign-cccccccc").unlink()
+    sweep()
+    assert len(list(elsewhere.rglob("file"))) == 3
 
 
 @pytest.mark.parametrize("spoil", ["no folder", "not absolute", "read-only"])

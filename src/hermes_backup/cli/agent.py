@@ -125,16 +125,13 @@ def notify(
 ) -> None:
     """Tell those whom hermes_backup_notify names how the last run of a pipeline ended."""
     from hermes_backup.pipeline import notifying
-    from hermes_backup.pipeline.config import NOTIFY_CREDENTIAL
     from hermes_backup.pipeline.hosts import config_folder, configured, credentials_folder
     from hermes_backup.pipeline.preparing import status_path
     from hermes_backup.pipeline.status import Status
-    from hermes_backup.stages.credentials import credential, use_credentials_of
+    from hermes_backup.stages.credentials import use_credentials_of
 
     chosen = configured(config, host)
     use_credentials_of(credentials_folder(config or config_folder(), chosen.host))
-    file = credential(NOTIFY_CREDENTIAL)
-    addresses = file.read_text(encoding="utf-8").split() if file.is_file() else []
     path = status_path(chosen, pipeline)
     status = Status.read(path) if path.is_file() else None
-    notifying.notify(addresses, *notifying.message(chosen.host, pipeline, status))
+    notifying.notify(notifying.addresses(), *notifying.message(chosen.host, pipeline, status))

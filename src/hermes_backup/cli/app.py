@@ -40,6 +40,7 @@ from hermes_backup.cli import (
 )
 from hermes_backup.cli.screen import tell
 from hermes_backup.errors import BUG, INTERRUPTED, MEANINGS, NO_ROOM, Fault, from_system
+from hermes_backup.streams import core_dumps
 
 _OBJECTS_BETWEEN_COLLECTIONS = 50_000
 _EPILOG = "Exit codes:\n\n" + "\n\n".join(f"{int(code)}: {meaning}" for code, meaning in MEANINGS.items())
@@ -79,11 +80,15 @@ def _options(
         bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_version)
     ] = False,
 ) -> None:
+    from hermes_backup.streams import scratch
+
     del version
+    scratch.sweep()  # a decrypted tree that a killed command left must not wait for the next of its kind
 
 
 def main() -> None:
     """Run the program; its exit code says how it went."""
+    core_dumps.forbid()
     _prepare_environment()
     _occupy_standard_streams()
     _collect_rarely()

@@ -44,19 +44,20 @@ def diff(
 ) -> None:
     """Compare two snapshots: memories and skills as text, databases by their rows, the rest by its hashes."""
     from hermes_backup.cli.differing import shown
-    from hermes_backup.cli.screen import console, print_json
+    from hermes_backup.cli.screen import console, print_json, warn
     from hermes_backup.pipeline.learning import lessons, told
     from hermes_backup.snapshots.differences import compare, compare_databases
 
     with open_shelf(inventory, host, pipeline, source) as shelf, progress_bar(quiet=as_json) as tell:
         narrator = Narrator(tell)
-        newer = shelf.choose(b)
-        older = shelf.choose(a) if a else shelf.before(newer[1].name)
+        newer = shelf.choose(b, narrator)
+        older = shelf.choose(a, narrator) if a else shelf.before(newer[1].name, narrator)
         before, after = shelf.look([older, newer], narrator)
         files = compare(before.members, after.members)
         rows = compare_databases(before.manifest.databases, after.manifest.databases)
         learned = lessons(files)
         texts = told(learned, shelf.source(before), shelf.source(after), narrator) if content else None
+    warn(narrator.warnings)
     seen = Differing(before, after, files, rows, texts)
     if as_json:
         print_json(_as_data(seen))

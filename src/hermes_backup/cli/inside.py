@@ -38,13 +38,15 @@ def ls(
     """List what a snapshot holds: mode, owner, size, time (UTC), name. Only its list of files is fetched."""
     from hermes_backup.cli.columns import columns
     from hermes_backup.cli.entries import entry, show_mode, show_name, show_time
-    from hermes_backup.cli.screen import console, print_json
+    from hermes_backup.cli.screen import console, print_json, warn
     from hermes_backup.pipeline.amounts import show_size
     from hermes_backup.snapshots.searching import within
     from hermes_backup.stages.selecting import select
 
+    narrator = Narrator(lambda *_: None)
     with open_shelf(inventory, host, pipeline, source) as shelf:
-        (look,) = shelf.look([shelf.choose(snapshot)], Narrator(lambda *_: None))
+        (look,) = shelf.look([shelf.choose(snapshot, narrator)], narrator)
+    warn(narrator.warnings)
     found = within(look.members, path, deep=recursive)
     if not found and path != ".":
         select(look.members, [path])
@@ -73,15 +75,16 @@ def find(
     """Find files in all snapshots of a host: each version of each, and which snapshots hold it."""
     from hermes_backup.cli.columns import columns
     from hermes_backup.cli.entries import entry, show_hash, show_name
-    from hermes_backup.cli.screen import console, described, print_json
+    from hermes_backup.cli.screen import console, described, print_json, warn
     from hermes_backup.pipeline.amounts import show_size
     from hermes_backup.pipeline.looking import Everything
     from hermes_backup.snapshots.searching import ranges, search
 
     narrator = Narrator(lambda *_: None)
     with open_shelf(inventory, host, pipeline, source) as shelf:
-        one = shelf.look([shelf.choose(snapshot)], narrator) if snapshot else None
+        one = shelf.look([shelf.choose(snapshot, narrator)], narrator) if snapshot else None
         everything = Everything(one, ()) if one else shelf.everything(narrator)
+    warn(narrator.warnings)
     names = _names(everything)
     found = search([(it.name, it.members) for it in everything.looks], pattern)
     if not found and not everything.faults:
@@ -147,14 +150,16 @@ def cat(
     source: Annotated[str, SOURCE] = "",
 ) -> None:
     """Write one file of a snapshot to standard output: its bytes, or on a terminal its text with odd ones escaped."""
+    from hermes_backup.cli.screen import warn
     from hermes_backup.pipeline.content import brought, require_file
 
     with open_shelf(inventory, host, pipeline, source) as shelf, ExitStack() as stack:
         with progress_bar(quiet=False) as tell:
             narrator = Narrator(tell)
-            (look,) = shelf.look([shelf.choose(snapshot)], narrator)
+            (look,) = shelf.look([shelf.choose(snapshot, narrator)], narrator)
             member = require_file(look.members, path)
             files = stack.enter_context(brought(shelf.source(look), [member.name], narrator))
+        warn(narrator.warnings)
         try:
             _write(files[member.name])
         except BrokenPipeError:  # who reads has enough, as head does

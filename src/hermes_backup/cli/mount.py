@@ -33,7 +33,7 @@ def mount(
     import platformdirs
 
     from hermes_backup import APP
-    from hermes_backup.cli.screen import console, print_json
+    from hermes_backup.cli.screen import console, print_json, warn
     from hermes_backup.pipeline.looking import Shelf
     from hermes_backup.pipeline.mounting import shown, until_stopped
     from hermes_backup.pipeline.unpacking import Source
@@ -44,10 +44,12 @@ def mount(
     with ExitStack() as stack:
         shelf: Shelf = stack.enter_context(open_shelf(inventory, host, pipeline, source))
         with progress_bar(quiet=as_json) as tell:
-            chosen = shelf.choose(wanted)
+            narrator = Narrator(tell)
+            chosen = shelf.choose(wanted, narrator)
             opened = Source(shelf.config, shelf.pipeline, chosen, shelf.pinned)
             records = platformdirs.user_state_path(APP) / "mounts"
-            report = stack.enter_context(shown(opened, Path(target), records, Narrator(tell)))
+            report = stack.enter_context(shown(opened, Path(target), records, narrator))
+        warn(narrator.warnings)
         try:
             name = report.tree.manifest.name
             if as_json:

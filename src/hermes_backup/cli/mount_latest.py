@@ -66,9 +66,11 @@ def mount_latest(
         attached = attach(chosen, pipeline, wanted, Speaker())
     if as_json:
         said = str(attached.snapshot) if attached.snapshot else None
-        print_json({"at": str(attached.at), "snapshot": said, "way": attached.way, "resumed": attached.resumed})
+        told = {"at": str(attached.at), "snapshot": said, "way": attached.way, "resumed": attached.resumed}
+        print_json({**told, "passed_over": list(attached.passed)})
     else:
         say(sentence(attached))
+    tell_passed(chosen, pipeline, attached)
 
 
 def here(config: Path | None, host: str) -> HostConfig:
@@ -82,6 +84,22 @@ def here(config: Path | None, host: str) -> HostConfig:
     chosen = configured(config, host)
     use_credentials_of(credentials_folder(config or config_folder(), chosen.host))
     return chosen
+
+
+def tell_passed(config: HostConfig, pipeline: str, attached: Attached) -> None:
+    """Tell whom hermes_backup_notify names that the home is older than its newest snapshot; it is there anyway."""
+    from hermes_backup.errors import Fault
+    from hermes_backup.pipeline import notifying
+
+    if not attached.passed:
+        return
+    say(f"warning: what is newer than {attached.snapshot} is damaged: what the agent learned since is missing")
+    try:
+        message = notifying.passed_over(config.host, pipeline, str(attached.snapshot), attached.passed)
+        if addresses := notifying.addresses():
+            notifying.notify(addresses, *message)
+    except (Fault, OSError, ValueError) as error:
+        say(f"warning: nobody was told of it: {error}")
 
 
 def sentence(attached: Attached) -> str:

@@ -12,10 +12,12 @@ from hermes_backup.cli.opening import INVENTORY, JSON, LIMIT, PIPELINE, SOURCE, 
 from hermes_backup.errors import INTERRUPTED, Fault
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from hermes_backup.pipeline.config import HostConfig
     from hermes_backup.pipeline.model import Pipeline
+    from hermes_backup.snapshots.prune_journal import PruneJournal
     from hermes_backup.snapshots.retention import Rules
     from hermes_backup.snapshots.signing import Pinned
     from hermes_backup.stages.expire import Thinned
@@ -27,6 +29,7 @@ class _Done:
 
     inventory: str
     dry_run: bool
+    tell: Callable[[str], None]
     places: list[tuple[str, str, Thinned]] = field(default_factory=list)
     unruled: list[str] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
@@ -55,7 +58,7 @@ def prune(
     ] = False,
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
-    """Delete snapshots that no rule keeps: only ours, only with a valid manifest, never the last verified one.
+    """Delete snapshots that no rule keeps, once the newest was read back whole, and what killed runs left.
 
     This machine keeps in mind what it has seen, so that none that appears later makes an older one go. Exit 9 when
     there are snapshots that do not count: hermes-backup quarantine moves them aside.
@@ -64,8 +67,9 @@ def prune(
     from hermes_backup.pipeline.places import backups, pinned_key
     from hermes_backup.stages.prune import rules_of
 
+    say = _silent if as_json else _say
     hosts, opened = open_hosts(inventory, limit or ())
-    done = _Done(inventory, dry_run)
+    done = _Done(inventory, dry_run, say)
     for config in hosts:
         for one in backups(config, pipeline):
             rules = rules_of(one.stages)
@@ -92,6 +96,7 @@ def _prune(
     from hermes_backup.pipeline.observation import observed
     from hermes_backup.stages.expire import thin
 
+    journal = _journal(config.host, one.name)
     now = datetime.now(timezone.utc)
     try:
         with observed(config, one, pinned, history, now, source=source, dry_run=done.dry_run) as it:
@@ -100,12 +105,13 @@ def _prune(
                 done.notices.append(f"{config.host}/{one.name}: {it.notice}")
             for stock in it.stocks:
                 try:
-                    thinned = thin(stock, it.seen, rules, now, dry_run=done.dry_run)
+                    thinned = thin(stock, it.seen, rules, now, journal, dry_run=done.dry_run, tell=done.tell)
                 except Fault as fault:
                     _demand_going_on(fault)
                     done.faults.append(Fault(fault.kind, fault.what, where=stock.place.label, mend=fault.mend))
                 else:
                     done.places.append((config.host, one.name, thinned))
+                    done.faults += thinned.unread
     except Fault as fault:
         _demand_going_on(fault)
         where = fault.where or f"{config.host}/{one.name}"
@@ -117,6 +123,25 @@ def _demand_going_on(fault: Fault) -> None:
         raise fault
 
 
+def _journal(host: str, pipeline: str) -> PruneJournal:
+    import platformdirs
+
+    from hermes_backup import APP
+    from hermes_backup.snapshots.prune_journal import PruneJournal
+
+    return PruneJournal(platformdirs.user_state_path(APP) / "prune" / host / f"{pipeline}.json")
+
+
+def _say(text: str) -> None:
+    from hermes_backup.cli.screen import console
+
+    console().print(text, markup=False, soft_wrap=True)
+
+
+def _silent(text: str) -> None:
+    del text
+
+
 def _data(item: tuple[str, str, Thinned]) -> dict[str, object]:
     host, pipeline, it = item
     decisions = [
@@ -124,8 +149,9 @@ def _data(item: tuple[str, str, Thinned]) -> dict[str, object]:
         for one in it.decisions
     ]
     deleted = [str(name) for name in it.pruned.deleted]
+    unproven = [f"{one.where}: {one.what}" for one in it.unproven]
     return {"host": host, "pipeline": pipeline, "place": it.place, "decisions": decisions, "deleted": deleted,
-            "freed": it.pruned.freed, "unproven": [f"{one.where}: {one.what}" for one in it.unproven]}  # fmt: skip
+            "leftovers": list(it.leftovers), "freed": it.pruned.freed, "unproven": unproven}  # fmt: skip
 
 
 def _print(done: _Done) -> None:

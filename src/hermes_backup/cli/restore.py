@@ -115,7 +115,7 @@ def _onto(asked: _Asked, host: str, target: str, *, start: bool, dry_run: bool) 
     name, seconds = str(opened.chosen[1].name), time.monotonic() - started
     told = Onto(where.name, name, asked.paths, elsewhere=host != target)
     if seen is not None:
-        show_compared(told, seen, as_json=asked.as_json)
+        show_compared(told, seen, narrator.warnings, as_json=asked.as_json)
     elif done is not None:
         show_replaced(told, done, narrator.warnings, seconds, as_json=asked.as_json)
 
@@ -132,5 +132,6 @@ def _opened(asked: _Asked, config: HostConfig, pins: Path) -> Iterator[tuple[Sou
     if not made:
         raise Fault(PIPELINE_MISSING, f"no pipeline of host {config.host} makes snapshots")
     with pinned_key(pins, config.host) as pinned, progress_bar(quiet=asked.as_json) as tell:
-        chosen = choose(config, made[0], asked.snapshot, asked.source, pinned)
-        yield Source(config, made[0], chosen, pinned), Narrator(tell)
+        narrator = Narrator(tell)
+        chosen = choose(config, made[0], asked.snapshot, asked.source, pinned, narrator)
+        yield Source(config, made[0], chosen, pinned), narrator

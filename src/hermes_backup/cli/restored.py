@@ -95,12 +95,12 @@ def show_replaced(onto: Onto, done: Replaced, warnings: Sequence[str], seconds: 
             screen.print(f"  {harmless(it)}", markup=False)
 
 
-def show_compared(onto: Onto, seen: Compared, *, as_json: bool) -> None:
+def show_compared(onto: Onto, seen: Compared, warnings: Sequence[str], *, as_json: bool) -> None:
     """Say what a restore would change."""
     from hermes_backup.pipeline.amounts import harmless
 
     if as_json:
-        print_json({**onto.as_json(), **seen.model_dump(mode="json")})
+        print_json({**onto.as_json(), "warnings": list(warnings), **seen.model_dump(mode="json")})
         return
     screen = console()
     screen.print(f"restoring {onto.said(seen.home)} would change:", style="bold", markup=False)
@@ -115,7 +115,7 @@ def show_compared(onto: Onto, seen: Compared, *, as_json: bool) -> None:
         gained = "gained" if then > now else "lost"
         where = harmless(f"{it.database}: {it.table}")
         screen.print(f"  {where}: {abs(then - now)} rows {gained} ({now} now, {then} then)", markup=False)
-    _warn([*(f"cannot be compared: {it}" for it in seen.unknown), *_partial(seen.partial)])
+    _warn([*warnings, *(f"cannot be compared: {it}" for it in seen.unknown), *_partial(seen.partial)])
 
 
 def _partial(files: Sequence[PartialFile]) -> list[str]:

@@ -55,6 +55,15 @@ def _taken(stream: TextIO, say: Callable[[], None]) -> bool:
     return True
 
 
+def warn(warnings: Sequence[str]) -> None:
+    """Print warnings on standard error, where they are in no program's way."""
+    from hermes_backup.pipeline.amounts import harmless
+
+    screen = console(stderr=True)
+    for warning in warnings:
+        screen.print(f"warning: {harmless(warning)}", style="yellow", markup=False)
+
+
 def fault_text(fault: Fault) -> Text:
     """Return what happened and where, its name, and what mends it."""
     from rich.text import Text

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Annotated
@@ -33,28 +33,28 @@ def list_snapshots(
 ) -> None:
     """List the snapshots of every host and who holds them. It trusts names; verify proves them."""
     from hermes_backup.cli.screen import console, described, print_json, tell
-    from hermes_backup.pipeline.places import backups, catalogs
+    from hermes_backup.pipeline.overview import overview
+    from hermes_backup.pipeline.places import backups
+    from hermes_backup.pipeline.rollback import Records
 
-    hosts, _ = open_hosts(inventory, limit or ())
+    hosts, opened = open_hosts(inventory, limit or ())
     groups = []
     faults: list[Fault] = []
+    warnings: list[Fault] = []
     for config in hosts:
         for one in backups(config, pipeline):
-            held: dict[str, tuple[Listed, ...]] = {}
-            for place, catalog in catalogs(config, one, source):
-                if isinstance(catalog, Fault):
-                    faults.append(Fault(catalog.kind, catalog.what, where=place.label, mend=catalog.mend))
-                else:
-                    held[place.label] = catalog.listed
-            groups.append(_Group(config.host, one.name, held, last))
+            seen = overview(Records(config, one, opened.pins, opened.drills), source, last)
+            groups.append(_Group(config.host, one.name, seen.held, frozenset(seen.unread), last))
+            faults += seen.unreachable
+            warnings += (*seen.unread.values(), *seen.lost)
     if as_json:
-        print_json(
-            {"snapshots": [row for it in groups for row in it.rows()], "errors": [described(it) for it in faults]}
-        )
+        rows = [row for it in groups for row in it.rows()]
+        told = {"errors": [described(it) for it in faults], "warnings": [described(it) for it in warnings]}
+        print_json({"snapshots": rows, **told})
     else:
         for it in groups:
             console().print(it.table())
-        for fault in faults:
+        for fault in (*warnings, *faults):
             tell(fault)
     raise typer.Exit(int(faults[0].kind.exit_code) if faults else 0)
 
@@ -66,6 +66,7 @@ class _Group:
     host: str
     pipeline: str
     held: Mapping[str, tuple[Listed, ...]]
+    unread: Set[tuple[str, SnapshotName]]
     last: int
 
     def names(self) -> list[SnapshotName]:
@@ -79,8 +80,18 @@ class _Group:
             for one in listed:
                 if one.name in wanted:
                     yield {"host": self.host, "pipeline": self.pipeline, "snapshot": str(one.name), "place": place,
-                           "time": one.name.time.isoformat(), "state": one.state, "size": one.size,
+                           "time": one.name.time.isoformat(), "state": self._state(place, one), "size": one.size,
                            "kind": "delta" if one.delta else "full", "encrypted": one.encrypted}  # fmt: skip
+
+    def _state(self, place: str, one: Listed) -> str:
+        return "unreadable" if (place, one.name) in self.unread else one.state
+
+    def _shown(self, place: str, one: Listed | None) -> str:
+        if one is None:
+            return "-"
+        state = self._state(place, one)
+        said = ("delta" if one.delta else "yes") if state == "complete" else state
+        return said if one.encrypted else f"{said}, {_PLAIN}"
 
     def table(self) -> RenderableType:
         """A row for each snapshot, and a column for each place, which the lines below name."""
@@ -95,24 +106,18 @@ class _Group:
         if not names:
             return Group(head, "  no snapshots yet", "")
         headings = ("snapshot", ">age", ">stored", *map(str, range(1, len(self.held) + 1)))
-        by_place = [{one.name: one for one in listed} for listed in self.held.values()]
+        by_place = {place: {one.name: one for one in listed} for place, listed in self.held.items()}
         rows = []
         now = datetime.now(timezone.utc)
         for name in names:
-            found = [shown.get(name) for shown in by_place]
-            size = max(one.size for one in found if one is not None)
-            rows.append((str(name), show_age(now - name.time), show_size(size), *(_state(one) for one in found)))
+            found = {place: listed.get(name) for place, listed in by_place.items()}
+            size = max(one.size for one in found.values() if one is not None)
+            states = (self._shown(place, one) for place, one in found.items())
+            rows.append((str(name), show_age(now - name.time), show_size(size), *states))
         legend = [Text(f"  {number}: {place}", style="dim") for number, place in enumerate(self.held, 1)]
         table = columns(headings, rows)
-        table.highlight_words(("incomplete", "broken", _PLAIN), "red")
+        table.highlight_words(("incomplete", "broken", "unreadable", _PLAIN), "red")
         return Group(head, table, *legend, "")
-
-
-def _state(one: Listed | None) -> str:
-    if one is None:
-        return "-"
-    said = ("delta" if one.delta else "yes") if one.complete else one.state
-    return said if one.encrypted else f"{said}, {_PLAIN}"
 
 
 def verify(
@@ -125,7 +130,8 @@ def verify(
 ) -> None:
     """Prove snapshots as far as no private key is needed: signature, chain, size, hash, packets. Reads every byte."""
     from hermes_backup.cli.screen import print_json
-    from hermes_backup.pipeline.places import backups, catalogs, pinned_key
+    from hermes_backup.pipeline.places import backups, catalogs, pinned_key, places_of
+    from hermes_backup.pipeline.rollback import Records
     from hermes_backup.pipeline.verifying import behind
     from hermes_backup.pipeline.verifying import verify as verify_place
 
@@ -136,12 +142,17 @@ def verify(
         for config in hosts:
             for one in backups(config, pipeline):
                 try:
+                    records = Records(config, one, opened.pins, opened.drills)
+                    known = {it.label: records.of(it.label) for it in places_of(config, one, source)}
                     with pinned_key(opened.pins, config.host) as pinned:
                         for place, catalog in catalogs(config, one, source):
                             if isinstance(catalog, Fault):
                                 faults.append(Fault(catalog.kind, catalog.what, where=place.label, mend=catalog.mend))
                                 continue
-                            done = verify_place(config, one, place, catalog, pinned, wanted=snapshot, progress=progress)
+                            done = verify_place(
+                                config, one, place, catalog, pinned,
+                                wanted=snapshot, records=known[place.label], progress=progress,
+                            )  # fmt: skip
                             results.append((config.host, one.name, done))
                 except Fault as fault:
                     faults.append(fault)

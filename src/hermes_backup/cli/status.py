@@ -69,13 +69,11 @@ def _look(fleet: Fleet, hosts: Sequence[FleetHost], inventory: str, pipeline: st
     from hermes_backup.report.holdings import look
     from hermes_backup.report.keys import key_ends
     from hermes_backup.report.rows import FleetReport, Subject, host_report
-    from hermes_backup.streams import scratch
 
-    scratch.sweep()  # what a killed look left
     now = datetime.now(timezone.utc)
     configs = [it.config for it in hosts if it.config is not None]
     targets = [(it, one) for it in configs for one in backups(it, pipeline)]
-    with look(targets, fleet.inventory.pins, fleet.inventory.history, now) as looking:
+    with look(targets, fleet.inventory.pins, fleet.inventory.drills, fleet.inventory.history, now) as looking:
         keys = read_keys(fleet.inventory.keys, examine=True).by_fingerprint
         names, drills = [it.name for it in fleet.hosts], fleet.inventory.drills
         subjects = [

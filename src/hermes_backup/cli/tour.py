@@ -35,11 +35,12 @@ def tour(config: HostConfig, pipeline: str, pins: Path, screen: Console) -> None
     declared = pipeline_of(config, pipeline)
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="hb-demo-") as scratch, pinned_key(pins, config.host) as pinned:
-        chosen = choose(config, declared, "latest", config.remotes[0], pinned)
+        narrator = Narrator(lambda *_: None)
+        chosen = choose(config, declared, "latest", config.remotes[0], pinned, narrator)
         screen.print(f"\n{chosen[0].label}/{config.host}/{pipeline}/", style="bold", markup=False)
         for file in chosen[1].files:
             screen.print(f"  {file.name:<48} {show_size(file.size):>8}", markup=False)
-        done = restore(Source(config, declared, chosen, pinned), Path(scratch) / "home", Narrator(lambda *_: None))
+        done = restore(Source(config, declared, chosen, pinned), Path(scratch) / "home", narrator)
         seconds = time.monotonic() - started
         seen = compare(declared_home(config), done.target, rules_of(config))
     if seen.differing:

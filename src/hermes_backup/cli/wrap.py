@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -22,6 +21,7 @@ from hermes_backup.cli.mount_latest import (
     here,
     seconds,
     sentence,
+    tell_passed,
 )
 from hermes_backup.cli.speaking import Speaker, say
 from hermes_backup.errors import ExitCode, Fault
@@ -65,13 +65,15 @@ def wrap(
     chosen = here(config, host)
     times = (every(chosen, pipeline), lease, grace)
     found = [find(command[0], "wrap"), *command[1:]] if command else []
-    with locked(supervised(chosen, pipeline)):
-        wanted = Wanted(method.value, lease, start_empty, keep_home, hold_signals)
-        say(sentence(attach(chosen, pipeline, wanted, Speaker())))
+    with locked(supervised(chosen, pipeline)) as lock:
+        wanted = Wanted(method.value, lease, start_empty, keep_home, hold_signals, beside=not command)
+        attached = attach(chosen, pipeline, wanted, Speaker())
+        say(sentence(attached))
+        tell_passed(chosen, pipeline, attached)
         with suppress(OSError):
             os.chdir(os.getcwd())  # noqa: PTH109 - what is mounted there now, if that is the home
         in_time = True
-        ended = _run(chosen, pipeline, _work(found, umask, chosen.host, config, pipeline, times))
+        ended = _run(chosen, pipeline, _work(found, umask, lock, chosen.host, config, pipeline, times))
         os.chdir("/")
         try:
             saved = saved_until(chosen, pipeline, ended.last)
@@ -100,18 +102,27 @@ def _run(config: HostConfig, pipeline: str, work: Work) -> Ended:
 
 
 def _work(
-    command: list[str], umask: int, host: str, config: Path | None, pipeline: str, times: tuple[float, float, float]
+    command: list[str],
+    umask: int,
+    lock: int,
+    host: str,
+    config: Path | None,
+    pipeline: str,
+    times: tuple[float, float, float],
 ) -> Work:
-    from hermes_backup.pipeline.roaming.supervising import Work, original_environment
+    from hermes_backup.pipeline.roaming.supervising import Work
+    from hermes_backup.streams.guardian import original_environment
+    from hermes_backup.streams.process import bound, python
 
     every, lease, grace = times
     where = ["--host", host, *(["--config", str(config)] if config else [])]
-    agent = [sys.executable, "-m", "hermes_backup", "agent"]
+    # they clean up when this process is killed: SIGTERM
+    agent = [*bound("TERM"), *python(), "-m", "hermes_backup", "agent"]
     run = [*agent, "run", pipeline, *where]
     renew = [*agent, "renew", pipeline, *where]
     # an agent runs what it thinks of: it is not shown the way to the passphrase and the signing key
-    environment = {name: it for name, it in original_environment().items() if name != "CREDENTIALS_DIRECTORY"}
-    return Work(command, environment, umask, run, [*run, "--keep"], renew, every, lease / 3, grace)
+    environment = {name: it for name, it in original_environment().items() if name != b"CREDENTIALS_DIRECTORY"}
+    return Work(command, environment, umask, lock, run, [*run, "--keep"], renew, every, lease / 3, grace)
 
 
 def _not_started(error: OSError) -> None:

@@ -30,8 +30,6 @@ class Coming:
 
     agent_unit: str
     pipeline: str
-    home: str
-    owner: str
     lease: int
     start_timeout: int
 
@@ -43,7 +41,7 @@ def coming(config: HostConfig, means: Means) -> Coming | None:
         return None
     between = schedule.every + (schedule.randomized_delay or timedelta())
     lease = max(_SHORTEST, int(between.total_seconds() * 8 / 3))  # renewed by each snapshot; one may fail
-    return Coming(means.agent_unit, PIPELINE, config.home, config.owner, lease, lease + _BRINGING)
+    return Coming(means.agent_unit, PIPELINE, lease, lease + _BRINGING)
 
 
 def unfit(config: HostConfig, means: Means) -> Iterator[Problem]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import sys
 import tarfile
 import tempfile
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ import platformdirs
 
 from hermes_backup import APP, __version__
 from hermes_backup.errors import PACKAGES_MISSING, Fault
-from hermes_backup.streams.process import Argument, run
+from hermes_backup.streams.process import Argument, python, run
 
 _GLIBC = (17, 24, 26, 28, 31, 34)
 _PYTHON = re.compile(r"3\.[0-9]{1,2}", re.ASCII)
@@ -93,7 +92,7 @@ def _fetch(folder: Path, wheel: Path, sort: Sort) -> None:
 
 def _pip(*words: Argument) -> None:
     # the user's own settings of pip (an index, certificates) are in the environment, so all of it is handed on
-    done = run([sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", *words], stage="deploy",
+    done = run([*python(), "-m", "pip", "--quiet", "--disable-pip-version-check", *words], stage="deploy",
                env=os.environ)  # fmt: skip
     if done.returncode != 0:
         raise Fault(PACKAGES_MISSING, f"pip {words[0]!s}: {done.stderr.strip()[-_SHOWN:]}", where="this machine")

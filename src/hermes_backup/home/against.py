@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from hermes_backup.home.databases.facts import DatabaseBroken, live_rows
+from hermes_backup.errors import Fault
+from hermes_backup.home.databases.access import live_rows
+from hermes_backup.home.databases.copying import readable
+from hermes_backup.home.databases.facts import DatabaseBroken
 from hermes_backup.home.databases.fulltext import besides_indexes
 from hermes_backup.home.printable import printable
 from hermes_backup.home.selection import Entry, Rules, select
-from hermes_backup.streams.hashing import sha256_of
+from hermes_backup.streams.directory import Directory, hold
+from hermes_backup.streams.hashing import sha256_from
 from hermes_backup.streams.members import Member
+from hermes_backup.streams.scratch import scratch
 
 
 @dataclass(frozen=True)
@@ -44,9 +50,20 @@ def against(
     A database is compared by its rows, everything else by kind, mode and content.
 
     Raises:
-        Fault: HOME_UNREADABLE; a home that is missing or empty counts as one without files.
+        Fault: HOME_UNREADABLE, HOME_LINK; a home that is missing or empty counts as one without files.
     """
-    live = {it.name: it for it in select(home, rules).entries} if home.is_dir() and any(home.iterdir()) else {}
+    with ExitStack() as held:
+        try:
+            root = held.enter_context(hold(home.absolute()))
+        except FileNotFoundError:
+            return Difference(tuple(printable(it) for it in sorted(it.name for it in members)), (), (), (), ())
+        return _differences(root, rules, members, databases)
+
+
+def _differences(
+    root: Directory, rules: Rules, members: Sequence[Member], databases: Mapping[str, Mapping[str, int]]
+) -> Difference:
+    live = {it.name: it for it in select(root, rules).entries} if any(root.path.iterdir()) else {}
     then = {it.name: it for it in members}
     rows: list[Rows] = []
     unknown: list[str] = []
@@ -55,15 +72,14 @@ def against(
         shown = printable(name)
         if shown in databases:
             try:
-                path = home / os.fsdecode(name)
-                differing = _rows(shown, *besides_indexes(path, live_rows(path), databases[shown]))
-            except DatabaseBroken as error:
-                unknown.append(f"{shown}: {error.reason}")
+                differing = _rows(shown, *_counted(root, name, databases[shown]))
+            except (DatabaseBroken, Fault) as error:
+                unknown.append(f"{shown}: {error.reason if isinstance(error, DatabaseBroken) else error.what}")
                 continue
             rows += differing
             if not differing:
                 continue
-        elif _equal(home, live[name], then[name]):
+        elif _equal(root, live[name], then[name]):
             continue
         changed.append(shown)
     return Difference(
@@ -75,23 +91,33 @@ def against(
     )
 
 
+def _counted(root: Directory, name: bytes, then: Mapping[str, int]) -> tuple[Mapping[str, int], ...]:
+    above, _, last = name.rpartition(b"/")
+    with scratch() as room, root.folder(above) as folder:
+        path = folder.path / os.fsdecode(last)
+        opened = readable(path, room / "copy.db")
+        private = opened != path
+        return besides_indexes(opened, live_rows(opened, private=private), then, private=private)
+
+
 def _rows(database: str, live: Mapping[str, int], then: Mapping[str, int]) -> list[Rows]:
     tables = sorted(live.keys() | then.keys())
     return [Rows(database, it, live.get(it), then.get(it)) for it in tables if live.get(it) != then.get(it)]
 
 
-def _equal(home: Path, live: Entry, then: Member) -> bool:
-    path = home / os.fsdecode(live.name)
+def _equal(root: Directory, live: Entry, then: Member) -> bool:
     kind = "file" if then.kind == "hardlink" else then.kind
     if live.kind != kind:
         return False
     try:
         if kind == "link":
-            return os.fsencode(path.readlink()) == then.link
+            above, _, last = live.name.rpartition(b"/")
+            with root.folder(above) as folder:
+                return os.readlink(last, dir_fd=folder.descriptor) == then.link
         if live.mode & 0o777 != then.mode & 0o777:
             return False
         if kind == "dir" or then.kind == "hardlink":
             return kind == "dir" or live.size == then.size
-        return live.size == then.size and sha256_of(path) == then.sha256
+        return live.size == then.size and sha256_from(root.open(live.name)) == then.sha256
     except OSError:
         return False

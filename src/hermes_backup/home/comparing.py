@@ -13,7 +13,9 @@ from hermes_backup.home.databases.facts import DatabaseBroken, facts
 from hermes_backup.home.databases.finding import find
 from hermes_backup.home.databases.fulltext import besides_indexes
 from hermes_backup.home.printable import printable
+from hermes_backup.home.root import open_home
 from hermes_backup.home.selection import Rules, select
+from hermes_backup.streams.directory import Directory
 from hermes_backup.streams.hashing import sha256_of
 
 _DEADLINE = 600.0  # seconds for one database
@@ -34,14 +36,19 @@ def compare(live: Path, restored: Path, rules: Rules) -> Comparison:
     Raises:
         Fault: HOME_MISSING, HOME_UNREADABLE, HOME_EMPTY.
     """
-    selection = select(live, rules)
-    databases = {it.name for it in find(live, selection) if it.kind == "live"}
+    with open_home(live) as root:
+        return _compared(root, restored, rules)
+
+
+def _compared(root: Directory, restored: Path, rules: Rules) -> Comparison:
+    selection = select(root, rules)
+    databases = {it.name for it in find(root, selection) if it.kind == "live"}
     equal = 0
     differing: list[str] = []
     rows: list[tuple[str, int]] = []
     for entry in selection.entries:
         name = os.fsdecode(entry.name)
-        ours, theirs = live / name, restored / name
+        ours, theirs = root.path / name, restored / name
         count = _rows(ours, theirs) if entry.name in databases else None
         if count is not None:
             rows.append((printable(entry.name), count))
@@ -71,7 +78,7 @@ def _rows(ours: Path, theirs: Path) -> int | None:
         with tempfile.TemporaryDirectory(prefix="hb-") as folder:
             staged = Path(folder) / "copy.db"
             mine = copy(ours, staged, deadline=_DEADLINE)
-            here, there = besides_indexes(staged, mine.tables, other.tables)
+            here, there = besides_indexes(staged, mine.tables, other.tables, private=True)
     except DatabaseBroken:
         return None
     return sum(here.values()) if here == there else None

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterator
-from pathlib import Path
 
 from hermes_backup.home.layout import VOLATILE
 from hermes_backup.home.patterns import Matcher, parse
 from hermes_backup.home.selection import Rules
+from hermes_backup.streams.directory import Directory
 
 
-def excluded(home: Path, rules: Rules, then: Collection[bytes]) -> Iterator[bytes]:
+def excluded(home: Directory, rules: Rules, then: Collection[bytes]) -> Iterator[bytes]:
     """Yield the topmost entries of a home that the rules leave out of backups, by their names relative to it.
 
     What a snapshot holds (``then``) is none of them, nor what is over with a restart, such as locks.
@@ -21,10 +21,9 @@ def excluded(home: Path, rules: Rules, then: Collection[bytes]) -> Iterator[byte
     while folders:
         prefix = folders.pop()
         above = prefix.decode("utf-8", "surrogateescape")
-        for child in _children(os.fsencode(home) + b"/" + prefix):
-            name = prefix + child.name
-            is_folder = child.is_dir(follow_symlinks=False)
-            spelled = os.fsdecode(child.name) + ("/" if is_folder else "")
+        for last, is_folder in _children(home, prefix.removesuffix(b"/")):
+            name = prefix + last
+            spelled = os.fsdecode(last) + ("/" if is_folder else "")
             if name in then:
                 folders += [name + b"/"] if is_folder else []
             elif left_out.excludes(above, spelled) and not over.excludes(above, spelled):
@@ -35,9 +34,10 @@ def _matcher(lines: tuple[str, ...]) -> Matcher:
     return Matcher.of(tuple(it for it in map(parse, lines) if it is not None))
 
 
-def _children(folder: bytes) -> list[os.DirEntry[bytes]]:
+def _children(home: Directory, name: bytes) -> list[tuple[bytes, bool]]:
+    """Return what lies in a folder, by name, and whether it is a folder itself."""
     try:
-        with os.scandir(folder) as children:
-            return sorted(children, key=lambda it: it.name)
+        with home.folder(name) as folder, os.scandir(folder.descriptor) as children:
+            return sorted((os.fsencode(it.name), it.is_dir(follow_symlinks=False)) for it in children)
     except OSError:
         return []

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from hermes_backup.errors import STAGE_FAILED, Fault
+from hermes_backup.home.mountpoint import Mountpoint
 from hermes_backup.home.mounts import mounted_at
 from hermes_backup.home.owners import owner_of
 from hermes_backup.streams.folders import remove, set_aside
@@ -47,11 +48,11 @@ class Layers:
     """Where the layers of a home lie.
 
     Attributes:
-        at: where the home is seen; a folder that is empty.
+        point: where the home is seen; a folder that is empty.
         folder: private (0700), on a disk of this machine: the image, and everything that is written to the home.
     """
 
-    at: Path
+    point: Mountpoint
     folder: Path
 
     @property
@@ -70,13 +71,14 @@ class Layers:
         return self.folder / "upper"
 
     @property
+    def merged(self) -> Path:
+        """Where both are mounted together, until they are shown where the home is seen."""
+        return self.folder / "merged"
+
+    @property
     def mounted(self) -> bool:
-        """Whether these layers are mounted where the home is seen; a volume that somebody mounted there is not."""
-        there = mounted_at(self.at)
-        if there is None:
-            return False
-        upper = b"upperdir=" + os.fsencode(self.upper)
-        return there.kind == b"fuse.fuse-overlayfs" or (there.kind == b"overlay" and upper in there.options.split(b","))
+        """Whether these layers are mounted where the home is seen."""
+        return layers_mounted(self.point.at, self.folder)
 
     def mount(self, method: Method) -> None:
         """Show the home; what an earlier mount of these layers wrote is there again.
@@ -84,17 +86,19 @@ class Layers:
         Raises:
             Fault: STAGE_FAILED where this machine or container does not allow it, TOOL_MISSING; nothing is shown then.
         """
-        self.lower.mkdir(exist_ok=True, mode=0o700)
-        (self.folder / "work").mkdir(exist_ok=True, mode=0o700)
+        for it in (self.lower, self.folder / "work", self.merged):
+            it.mkdir(exist_ok=True, mode=0o700)
         try:
             if method == "overlay":
                 _demand("mount", "-t", "squashfs", "-o", "loop,ro,nosuid,nodev", "--", self.image, self.lower)
                 self._make_upper()
-                _demand("mount", "-t", "overlay", "-o", f"{self._options()},{_KERNEL}", "--", "hermes-backup", self.at)
+                options = f"{self._options()},{_KERNEL}"
+                _demand("mount", "-t", "overlay", "-o", options, "--", "hermes-backup", self.merged)
             else:
                 _demand("squashfuse", "-o", "ro,nosuid,nodev,allow_other", self.image, self.lower)
                 self._make_upper()
-                _demand("fuse-overlayfs", "-o", self._options(), self.at)
+                _demand("fuse-overlayfs", "-o", self._options(), self.merged)
+            self.point.bind(self.merged)
         except Fault:
             self.unmount()
             raise
@@ -106,9 +110,10 @@ class Layers:
             Fault: STAGE_FAILED when somebody stands in it.
         """
         if self.mounted:
-            _demand("umount", "--", self.at)
-        while self.lower.is_dir() and mounted_at(self.lower) is not None:
-            _demand("umount", "--", self.lower)
+            self.point.unmount()
+        for it in (self.merged, self.lower):
+            while it.is_dir() and mounted_at(it) is not None:
+                _demand("umount", "--", it)
 
     def discard(self) -> Path | None:
         """Remove the layers; where something was written, they are moved aside instead, and where to is returned.
@@ -142,6 +147,15 @@ class Layers:
             if any(it in str(path) for it in ",:\\"):  # mount(8) and overlayfs take these for their own
                 raise Fault(STAGE_FAILED, "no layer can lie in a folder with , : or \\ in its name", where=str(path))
         return f"lowerdir={self.lower},upperdir={self.upper},workdir={self.folder / 'work'}"
+
+
+def layers_mounted(at: Path, folder: Path) -> bool:
+    """Say whether the layers in a folder are mounted at another; a volume that somebody mounted there is not."""
+    there = mounted_at(at)
+    if there is None:
+        return False
+    upper = b"upperdir=" + os.fsencode(folder / "upper")
+    return there.kind == b"fuse.fuse-overlayfs" or (there.kind == b"overlay" and upper in there.options.split(b","))
 
 
 def _demand(*argv: Argument) -> None:

@@ -19,10 +19,10 @@ import stat
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
-from hermes_backup.home.beginnings import beginning
+from hermes_backup.home.beginnings import beginning_below
 from hermes_backup.home.selection import Entry, Selection
+from hermes_backup.streams.directory import Directory
 
 _LOGS = (b"-wal", b"-journal")
 _DATABASE_HEADER, _LOG_HEADER, _INDEX_HEADER = 100, 32, 48  # bytes; the last is the first of its two copies
@@ -63,27 +63,21 @@ class Seen:
     attributes: tuple[tuple[str, bytes], ...] = ()
 
 
-def take(root: Path, selection: Selection, databases: Iterable[bytes]) -> Marks:
+def take(root: Directory, selection: Selection, databases: Iterable[bytes]) -> Marks:
     """Look at a home; ``databases`` are the names of those that are known, relative to the root.
 
     What cannot be looked at gets a mark that says so.
-
-    Raises:
-        OSError: the root is gone.
     """
-    real = os.fsencode(root.resolve(strict=True))
-    itself = os.lstat(real)
-    logs = tuple(_logs(real, selection))
+    itself = root.status()
+    logs = tuple(_logs(root, selection))
     logged = {name for name, _, _ in logs}
     times = [it.ctime_ns for it in selection.entries if it.kind != "dir"]
     times += [status.st_mtime_ns for _, status, _ in logs]
     return Marks(
-        root=digest([(real, itself.st_dev, itself.st_ino)]),
-        entries=digest(told(_seen(real, it)) for it in selection.entries),
+        root=digest([(os.fsencode(root.shown), itself.st_dev, itself.st_ino)]),
+        entries=digest(told(_seen(root, it)) for it in selection.entries),
         logs=digest((name, _inode(status), start) for name, status, start in sorted(logs, key=lambda it: it[0])),
-        databases=tuple(
-            DatabaseMark(it, _state(real + b"/" + it, logged=it + b"-wal" in logged)) for it in sorted(databases)
-        ),
+        databases=tuple(DatabaseMark(it, _state(root, it, logged=it + b"-wal" in logged)) for it in sorted(databases)),
         newest=max(times, default=0),
     )
 
@@ -114,30 +108,33 @@ def digest(facts: Iterable[tuple[object, ...]]) -> str:
     return whole.hexdigest()
 
 
-def _seen(base: bytes, entry: Entry) -> Seen:
-    path = base + b"/" + entry.name
+def _seen(root: Directory, entry: Entry) -> Seen:
     try:
         if entry.kind == "link":
-            return Seen(entry, link=os.readlink(path))  # noqa: PTH115 - bytes
-        return Seen(entry, attributes=_attributes(path) if entry.kind == "dir" else ())
+            above, _, last = entry.name.rpartition(b"/")
+            with root.folder(above) as folder:
+                return Seen(entry, link=os.readlink(last, dir_fd=folder.descriptor))
+        return Seen(entry, attributes=_attributes(root, entry.name) if entry.kind == "dir" else ())
     except OSError as error:
         return Seen(entry, attributes=(("cannot be looked at", str(error.errno).encode()),))
 
 
-def _attributes(path: bytes) -> tuple[tuple[str, bytes], ...]:
-    names = os.listxattr(path, follow_symlinks=False)
-    return tuple((name, os.getxattr(path, name, follow_symlinks=False)) for name in sorted(names))
+def _attributes(root: Directory, name: bytes) -> tuple[tuple[str, bytes], ...]:
+    with root.folder(name) as folder:
+        names = os.listxattr(folder.descriptor)
+        return tuple((it, os.getxattr(folder.descriptor, it)) for it in sorted(names))
 
 
-def _logs(base: bytes, selection: Selection) -> Iterator[tuple[bytes, os.stat_result, bytes]]:
+def _logs(root: Directory, selection: Selection) -> Iterator[tuple[bytes, os.stat_result, bytes]]:
     """Yield the logs with content in every chosen folder: they are left out of the selection, being volatile."""
-    for folder in (b"", *(it.name + b"/" for it in selection.entries if it.kind == "dir")):
-        with suppress(OSError), os.scandir(base + b"/" + folder) as children:
+    for above in (b"", *(it.name for it in selection.entries if it.kind == "dir")):
+        with suppress(OSError), root.folder(above) as folder, os.scandir(folder.descriptor) as children:
             for child in children:
-                if child.name.endswith(_LOGS):
+                name = os.fsencode(child.name)
+                if name.endswith(_LOGS):
                     status = child.stat(follow_symlinks=False)
                     if stat.S_ISREG(status.st_mode) and status.st_size:
-                        yield folder + child.name, status, _start(child.path, _LOG_HEADER)
+                        yield (above + b"/" if above else b"") + name, status, _start(folder, name, _LOG_HEADER)
 
 
 def _inode(status: os.stat_result) -> tuple[int, ...]:
@@ -147,15 +144,15 @@ def _inode(status: os.stat_result) -> tuple[int, ...]:
     )  # fmt: skip
 
 
-def _state(path: bytes, *, logged: bool) -> str:
-    index = _start(path + b"-shm", _INDEX_HEADER) if logged else b""
-    return digest([(_start(path, _DATABASE_HEADER), index)])
+def _state(root: Directory, name: bytes, *, logged: bool) -> str:
+    index = _start(root, name + b"-shm", _INDEX_HEADER) if logged else b""
+    return digest([(_start(root, name, _DATABASE_HEADER), index)])
 
 
-def _start(path: bytes, most: int) -> bytes:
+def _start(folder: Directory, name: bytes, most: int) -> bytes:
     """Return a file's first bytes; what cannot be read is told apart from what is empty."""
     try:
-        start = beginning(path, most)
+        start = beginning_below(folder, name, most)
     except OSError as error:
         return f"cannot be read: {error.errno}".encode()
     return b"cannot be opened" if start is None else start

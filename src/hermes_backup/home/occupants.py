@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from hermes_backup.errors import HOME_HELD, Fault
-from hermes_backup.home.beginnings import beginning
+from hermes_backup.errors import HOME_HELD, HOME_IN_USE, Fault
+from hermes_backup.home.beginnings import beginning_below
 from hermes_backup.home.databases.facts import HEADER
 from hermes_backup.home.discovery.accounts import host_at
 from hermes_backup.home.discovery.units import services
@@ -17,6 +18,7 @@ from hermes_backup.home.layout import SIDECARS, is_known_database
 from hermes_backup.home.printable import printable
 from hermes_backup.home.processes import Identity, command, open_files, processes
 from hermes_backup.home.services import Unit, unit_of
+from hermes_backup.streams.directory import Directory
 
 _PATIENCE = 10.0  # seconds for a service's processes to be gone once systemd says that it has stopped
 _PAUSE = 0.2
@@ -97,33 +99,52 @@ def may_run(unit: Unit, home: Path) -> bool:
     return any(it.unit == unit for it in occupants(home))
 
 
-def holds_database(home: Path, name: str) -> bool:
+def require_unused(home: Path) -> None:
+    """Make sure that no other process has a file of a home open, before an agent is started in it.
+
+    Raises:
+        Fault: HOME_IN_USE, naming each process, and the commands that end them.
+    """
+    there = occupants(home)
+    if there:
+        units = sorted({it.unit for it in there if it.unit is not None}, key=str)
+        commands = [f"systemctl {'' if it.uid is None else '--user '}stop {it.name}" for it in units]
+        pids = [str(it.pid) for it in there if it.unit is None]
+        commands += [f"kill {' '.join(pids)}"] if pids else []
+        mend = f"End them, then start again: {'; '.join(commands)}"
+        raise Fault(HOME_IN_USE, _named(there), where=str(home), mend=mend)
+
+
+def holds_database(home: Directory, name: str) -> bool:
     """Say whether an entry of a home is a database, or holds one at any depth, or should: also one that is damaged.
 
     By its first bytes, by a log beside it, or by a name that hermes-agent keeps a database under.
     """
-    root = os.fsencode(home)
-    return any(_is_database(root, it) for it in _files(root, os.fsencode(name)))
+    return any(_is_database(home, it) for it in _files(home, os.fsencode(name)))
 
 
-def _files(root: bytes, name: bytes) -> Iterator[bytes]:
-    """Yield an entry, and the files below it, by their names relative to the root; no link is followed."""
+def _files(home: Directory, name: bytes) -> Iterator[bytes]:
+    """Yield an entry, and the files below it, by their names relative to the home; no link is followed."""
     yield name
-    if not os.path.islink(root + b"/" + name):  # noqa: PTH114 - bytes
-        for folder, _, names in os.walk(root + b"/" + name):
-            yield from (folder[len(root) + 1 :] + b"/" + it for it in names)
+    with suppress(OSError), home.folder(name) as top:
+        for folder, _, names, _ in os.fwalk(b".", dir_fd=top.descriptor):
+            yield from (os.path.normpath(b"/".join((name, folder, os.fsencode(it)))) for it in names)
 
 
-def _is_database(root: bytes, name: bytes) -> bool:
-    path = root + b"/" + name
-    logs = any(os.path.lexists(path + side) for side in SIDECARS)
-    return logs or (is_known_database(name) and os.path.lexists(path)) or beginning(path, len(HEADER)) == HEADER
+def _is_database(home: Directory, name: bytes) -> bool:
+    if any(home.has(name + side) for side in SIDECARS) or (is_known_database(name) and home.has(name)):
+        return True
+    return beginning_below(home, name, len(HEADER)) == HEADER
 
 
 def _refuse(left: Sequence[Occupant]) -> None:
     if left:
-        more = f" and {len(left) - _SHOWN} more" if len(left) > _SHOWN else ""
-        raise Fault(HOME_HELD, "; ".join(map(str, left[:_SHOWN])) + more)
+        raise Fault(HOME_HELD, _named(left))
+
+
+def _named(there: Sequence[Occupant]) -> str:
+    more = f" and {len(there) - _SHOWN} more" if len(there) > _SHOWN else ""
+    return "; ".join(map(str, there[:_SHOWN])) + more
 
 
 def _identities(home: Path) -> frozenset[Identity]:

@@ -18,6 +18,7 @@ from pathlib import Path
 from hermes_backup.errors import RESTORE_REFUSED, Fault
 from hermes_backup.home.owners import Owner
 from hermes_backup.home.printable import printable
+from hermes_backup.streams.directory import hold
 
 _AT_FDCWD = -100
 _NOREPLACE, _EXCHANGE = 1, 2  # linux/fs.h
@@ -50,13 +51,11 @@ def anchored(folder: Path) -> Iterator[Path]:
     """Give a path that leads to this very folder, whoever renames what lies above it meanwhile.
 
     Raises:
-        OSError: it is no folder, or a link.
+        Fault: HOME_LINK, a link on the way is neither root's nor this process's user's.
+        OSError: it is no folder.
     """
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        yield Path(f"/proc/{os.getpid()}/fd/{descriptor}")
-    finally:
-        os.close(descriptor)
+    with hold(folder) as held:
+        yield held.path
 
 
 def below(home: Path, path: str, owner: Owner | None, held: ExitStack, *, make: bool = True) -> Path:

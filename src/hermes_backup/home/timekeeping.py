@@ -9,6 +9,7 @@ from pathlib import Path
 
 from hermes_backup.home.processes import processes
 from hermes_backup.home.selection import Entry, Selection
+from hermes_backup.streams.directory import Directory
 
 SETTLED_NS = 2_000_000_000
 """Two writes closer than this can carry one time: ext3 keeps whole seconds, and a busy machine stamps late."""
@@ -26,24 +27,31 @@ def settled(newest_ns: int, now_ns: int) -> bool:
     return newest_ns < now_ns - SETTLED_NS
 
 
-def untold(root: Path, selection: Selection) -> str:
+def untold(root: Directory, selection: Selection) -> str:
     """Say why something could be written to the chosen files without a new time; empty where nothing could."""
     files = [it for it in selection.entries if it.kind != "dir"]
     # a file can be a mount of its own; a link cannot, and leads elsewhere
     on = {it.device: it.name if it.kind == "file" else os.path.dirname(it.name) for it in files}  # noqa: PTH120 - bytes
     for name in on.values():
-        kind = _file_system(os.fsencode(root) + b"/" + name)
+        kind = _file_system(root, name)
         if kind not in _KEEPING:
             return f"its file system, of type {kind:#x}, does not tell of every write"
     return "a process has a file of it mapped to write" if _mapped(files) else ""
 
 
-def _file_system(path: bytes) -> int:
-    """Return the type of the file system that a path is on; 0 where it cannot be known."""
+def _file_system(root: Directory, name: bytes) -> int:
+    """Return the type of the file system that something is on; 0 where it cannot be known."""
     libc = ctypes.CDLL(None, use_errno=True)
     found = ctypes.create_string_buffer(_STATFS_BYTES)
-    if libc.statfs(path, found) != 0:
+    try:
+        descriptor = root.open(name, os.O_PATH)
+    except OSError:
         return 0
+    try:
+        if libc.fstatfs(descriptor, found) != 0:
+            return 0
+    finally:
+        os.close(descriptor)
     return int(ctypes.c_long.from_buffer(found).value) & 0xFFFFFFFF
 
 

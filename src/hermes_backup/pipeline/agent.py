@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -14,13 +14,14 @@ from typing import Any
 from hermes_backup.errors import BUG, INTERRUPTED, PIPELINE_ORDER, STAGE_FAILED, ExitCode, Fault, from_system
 from hermes_backup.home.layout import DEFAULT_EXCLUDES
 from hermes_backup.home.printable import printable
+from hermes_backup.home.root import home_opener
 from hermes_backup.home.selection import Rules, select
 from hermes_backup.pipeline.apart import require_apart
 from hermes_backup.pipeline.config import KEY_FOLDER, HostConfig, pipeline_of
 from hermes_backup.pipeline.events import Recorder
 from hermes_backup.pipeline.executor import execute, preflight
 from hermes_backup.pipeline.glancing import with_glance
-from hermes_backup.pipeline.homes import home_of, named, remember_home, saved_home
+from hermes_backup.pipeline.homes import declared_owner, home_of, named, remember_home, saved_home
 from hermes_backup.pipeline.hosts import state_folder
 from hermes_backup.pipeline.interruption import interruptible
 from hermes_backup.pipeline.lock import locked
@@ -34,6 +35,7 @@ from hermes_backup.stages.context import Context
 from hermes_backup.stages.sqlite import Sqlite
 from hermes_backup.stages.stage import Stage
 from hermes_backup.stages.things import Home, Snapshot
+from hermes_backup.streams.ownership import require_own
 
 _UNCOPIED = "archived as it lies, for the stage sqlite was left out"
 
@@ -157,12 +159,17 @@ def _recorded(
     now = recorder.status.started
     left_out = [stage.name for stage in pipeline.stages if stage not in stages]
     declared = replace(pipeline, stages=tuple(it for it in pipeline.stages if it in stages))
-    root = _home(config, recorder, folder)
-    require_apart(root, state_folder(config), stages)
-    with prepared(config, declared, folder, now, recorder, if_changed=if_changed) as context:
+    path = _home(config, recorder, folder)
+    require_apart(path, state_folder(config), stages)
+    require_own(folder, "state")
+    with (
+        prepared(config, declared, folder, now, recorder, if_changed=if_changed) as context,
+        ExitStack() as held,
+    ):
         if context.host_key is not None:
             recorder.key(context.host_key.public())
-        home = Home(root, rules_of(config), uncopied=_UNCOPIED if Sqlite.name in left_out else "")
+        opened = home_opener(path, declared_owner(config), held)
+        home = Home(opened, rules_of(config), uncopied=_UNCOPIED if Sqlite.name in left_out else "")
         if options.dry_run:
             plan = _plan(stages, home, context)
             return recorder.finish("planned", ExitCode.OK, plan=plan)
@@ -180,7 +187,7 @@ def _recorded(
         if stages[0].takes and not isinstance(value, Snapshot):
             recorder.warn("run", "no snapshot was made")
         if isinstance(value, Snapshot):
-            remember_home(folder, home.root)
+            remember_home(folder, home.root.shown)
     return _conclude(value, recorder)
 
 

@@ -30,7 +30,7 @@ from hermes_backup.pipeline.interruption import interruptible
 from hermes_backup.pipeline.lock import locked
 from hermes_backup.pipeline.model import Pipeline
 from hermes_backup.pipeline.places import pinned_key, places_of
-from hermes_backup.pipeline.remembering import Memory
+from hermes_backup.pipeline.remembering import Memory, memory_file, whose
 from hermes_backup.pipeline.sampling import drills_a_year, sample
 from hermes_backup.pipeline.status import Status
 from hermes_backup.pipeline.surveying import Survey, largest_gap, survey
@@ -48,8 +48,6 @@ from hermes_backup.stages.stage import Stage
 from hermes_backup.stages.things import Finding
 from hermes_backup.streams import scratch
 from hermes_backup.streams.private import write_private
-
-_MEMORY = "seen.json"
 
 
 @dataclass(frozen=True)
@@ -110,6 +108,11 @@ class Job:
     def folder(self) -> Path:
         """What this machine keeps of this drill of the host."""
         return status_file(self.drills, self.config.host, self.drill).parent
+
+    @property
+    def memory(self) -> Path:
+        """Where it keeps what it saw."""
+        return memory_file(self.drills, self.config.host, self.drill)
 
     @property
     def own_folder(self) -> Path:
@@ -204,17 +207,17 @@ def _looked(job: Job, backup: Pipeline, now: datetime, both: _Both) -> Drilled:
 
 def _remember(job: Job, backup: Pipeline, pinned: Pinned, seen: Survey) -> tuple[Memory, Finding]:
     """Compare what there is with what was seen before, and keep in mind what is newer."""
-    whose = f"{backup.name} in {seen.place.label}"  # a place may lag behind another
+    what = whose(backup.name, seen.place.label)
     try:
-        memory = Memory.read(job.folder / _MEMORY)
+        memory = Memory.read(job.memory)
         if job.forgiving:
-            memory = memory.without(whose, pinned.fingerprint)
-        found = memory.compare(whose, pinned.fingerprint, seen.known)
+            memory = memory.without(what, pinned.fingerprint)
+        found = memory.compare(what, pinned.fingerprint, seen.known)
     except ValueError as error:
         memory, found = Memory(), Finding("rollback", "unproven", "what was seen before cannot be read", (str(error),))
     if found.verdict != "failed":
-        memory = memory.having_seen(whose, pinned.fingerprint, seen.known)
-        memory.write(job.folder / _MEMORY)
+        memory = memory.having_seen(what, pinned.fingerprint, seen.known)
+        memory.write(job.memory)
     return memory, found
 
 
@@ -229,7 +232,7 @@ def _tried(
         stages = [_with_passphrase(it, source) for it in pipeline.stages[1:]]
         trials.append(bring_back(source, one, stages, look, follower))
     if wanted == LATEST and not job.asked and trials and not any(it.failed for it in trials):
-        memory.model_copy(update={"turn": memory.turn + 1}).write(job.folder / _MEMORY)
+        memory.model_copy(update={"turn": memory.turn + 1}).write(job.memory)
     return trials
 
 

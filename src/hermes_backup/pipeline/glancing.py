@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any, ClassVar
 
 from hermes_backup.errors import Fault
@@ -27,6 +26,7 @@ from hermes_backup.stages.service import Service, left_stopped
 from hermes_backup.stages.sqlite import Sqlite
 from hermes_backup.stages.stage import Stage
 from hermes_backup.stages.things import Home, Snapshot
+from hermes_backup.streams.directory import Directory
 
 _KNOWN = (Command, Service, Sqlite, Archive, Encrypt)
 _READING = (Sqlite, Archive)
@@ -72,7 +72,7 @@ class Glance(Stage):
             self._remember(home.root, rules, seen, moment, context)
         return home
 
-    def _remember(self, root: Path, rules: Rules, seen: Selection, moment: Moment, context: Context) -> None:
+    def _remember(self, root: Directory, rules: Rules, seen: Selection, moment: Moment, context: Context) -> None:
         """Arrange that the marks are kept once there is a whole snapshot of what they are of."""
         try:
             marked.forget(context.ledger.folder)
@@ -88,7 +88,7 @@ class Glance(Stage):
         else:
             context.teardown.succeeded.append(partial(self._keep, root, rules, taken, moment, context))
 
-    def _keep(self, root: Path, rules: Rules, taken: Marks, moment: Moment, context: Context) -> None:
+    def _keep(self, root: Directory, rules: Rules, taken: Marks, moment: Moment, context: Context) -> None:
         """Keep marks that are still the home's: a file that came while it was read, and goes, is in the snapshot."""
         last = comparable(context)
         try:
@@ -126,7 +126,7 @@ def with_glance(stages: Sequence[Stage], *, trusting: bool) -> tuple[Stage, ...]
     return (*stages[:look], *looking, *stages[look:stopped], taking, *stages[stopped:])
 
 
-def _changed(root: Path, seen: Selection, last: Entry, now: Moment, context: Context) -> str:
+def _changed(root: Directory, seen: Selection, last: Entry, now: Moment, context: Context) -> str:
     """Say why a home may be another than its last snapshot; empty where it is the same."""
     known = marked.read(context.ledger.folder)
     if left_stopped(context.ledger.folder):
@@ -138,6 +138,6 @@ def _changed(root: Path, seen: Selection, last: Entry, now: Moment, context: Con
         why = known.doubt(last, now) or untold(root, seen) or difference(known.marks, take(root, seen, databases))
     except OSError as error:
         return str(error)
-    if not why and split_brain(*(root / os.fsdecode(it) for it in databases)):
+    if not why and split_brain(*(root.shown / os.fsdecode(it) for it in databases)):
         return "a process writes to a log that was deleted"
     return why

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from hermes_backup.errors import HOME_AMBIGUOUS, HOME_MISSING, Fault
+from hermes_backup.errors import HOME_AMBIGUOUS, HOME_MISSING, HOME_OWNER, Fault
 from hermes_backup.home.discovery import LOOKED_AT, FoundHome, discover
+from hermes_backup.home.owners import Owner, account
 from hermes_backup.home.printable import printable
 from hermes_backup.pipeline.config import HostConfig
 from hermes_backup.streams.private import write_private
@@ -47,6 +48,21 @@ def declared_home(config: HostConfig) -> Path:
         raise Fault(HOME_MISSING, "this host has no such user", where=home, mend=mend) from None
 
 
+def declared_owner(config: HostConfig) -> Owner | None:
+    """Return whom the home must belong to; None where nobody is declared.
+
+    Raises:
+        Fault: HOME_OWNER when this host has no such user.
+    """
+    if not config.owner:
+        return None
+    found = account(config.owner)
+    if found is None:
+        mend = "Set hermes_backup_owner to a user of this host, the one whom the home belongs to."
+        raise Fault(HOME_OWNER, f"this host has no user {config.owner}", where="hermes_backup_owner", mend=mend)
+    return found
+
+
 def home_of(config: HostConfig, saved: Path | None = None, root: Path = Path("/")) -> Chosen:
     """Choose the home of a run: the declared one, or where only the default is declared and not there, a found one.
 
@@ -81,9 +97,8 @@ def saved_home(folder: Path) -> Path | None:
 
 def remember_home(folder: Path, home: Path) -> None:
     """Remember in a pipeline's state folder which home its last snapshot is of."""
-    real = home.resolve()
-    if saved_home(folder) != real:
-        write_private(folder / _MEMORY, os.fsencode(real), durable=True)
+    if saved_home(folder) != home:
+        write_private(folder / _MEMORY, os.fsencode(home), durable=True)
 
 
 def named(homes: Sequence[FoundHome]) -> str:

@@ -12,8 +12,8 @@ from hermes_backup.errors import LOCKED, Fault
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold the lock at ``path``; a file that was left there by a dead run is no lock.
+def locked(path: Path) -> Iterator[int]:
+    """Hold the lock at ``path``; a file that was left there by a dead run is no lock. Yields its descriptor.
 
     Raises:
         Fault: LOCKED, naming the process that holds it.
@@ -27,6 +27,6 @@ def locked(path: Path) -> Iterator[None]:
             raise Fault(LOCKED, f"process {holder} runs it", where=str(path)) from None
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, str(os.getpid()).encode(), 0)
-        yield
+        yield descriptor
     finally:
         os.close(descriptor)

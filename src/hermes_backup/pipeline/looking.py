@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hermes_backup.errors import DATA_DAMAGED, INTERRUPTED, MANIFEST_BAD, SNAPSHOT_MISSING, Fault
-from hermes_backup.pipeline.choosing import Chosen, Seen, choose_among, newest_signed
+from hermes_backup.errors import DATA_DAMAGED, INTERRUPTED, MANIFEST_BAD, SNAPSHOT_MISSING, SNAPSHOT_UNREADABLE, Fault
+from hermes_backup.pipeline.choosing import Chosen, Seen, choose_among, newest, shown_by
 from hermes_backup.pipeline.config import HostConfig
 from hermes_backup.pipeline.executor import Follower
 from hermes_backup.pipeline.interruption import stoppable
@@ -75,28 +75,28 @@ class Shelf:
         self._lines = Lines()
         self._known: dict[tuple[str, SnapshotName], Known | Fault] = {}
 
-    def choose(self, wanted: str) -> Chosen:
+    def choose(self, wanted: str, follower: Follower) -> Chosen:
         """Find a snapshot, as :func:`hermes_backup.pipeline.choosing.choose`.
 
         Raises:
-            Fault: SNAPSHOT_MISSING, or why no place could be looked into.
+            Fault: SNAPSHOT_MISSING, why the newest cannot be restored, or why no place could be looked into.
         """
-        return choose_among(self._seen, self.pipeline.name, wanted, self._load)
+        return choose_among(self._seen, self.pipeline.name, wanted, self._load, follower)
 
-    def before(self, name: SnapshotName) -> Chosen:
-        """Find the newest proven snapshot before another.
+    def before(self, name: SnapshotName, follower: Follower) -> Chosen:
+        """Find the newest proven snapshot before another; those that are passed over are told.
 
         Raises:
             Fault: SNAPSHOT_MISSING, REMOTE_UNREACHABLE.
         """
-        having = []
-        for place, listed in self._complete():
+        shown = []
+        for place, listed in self._finished():
             older = sorted((it for it in listed if it.name < name), key=lambda it: it.name, reverse=True)
-            signed = newest_signed(place, older, listed, self._load)
-            having += [(place, signed)] if signed else []
-        if not having:
+            shown.append(shown_by(place, older, listed, self._load))
+        chosen = newest(shown, follower, strict=False)
+        if chosen is None:
             raise Fault(SNAPSHOT_MISSING, f"there is no snapshot before {name} to compare it with")
-        return max(having, key=lambda it: it[1].name)
+        return chosen
 
     def source(self, look: Look) -> Source:
         """Say how the data of a snapshot is opened."""
@@ -128,7 +128,7 @@ class Shelf:
         found: dict[SnapshotName, Look] = {}
         failed: dict[SnapshotName, Fault] = {}
         unseen = [Fault(it.kind, it.what, where=place.label) for place, it in self._seen if isinstance(it, Fault)]
-        for place, listed in self._complete():
+        for place, listed in self._finished():
             try:
                 read = self._read(place, [it for it in listed if it.name not in found], follower)
             except Fault as fault:
@@ -144,10 +144,10 @@ class Shelf:
         unread = [failed[name] for name in sorted(failed.keys() - found.keys())]
         return Everything(tuple(found[name] for name in sorted(found)), (*unseen, *unread))
 
-    def _complete(self) -> Iterator[tuple[Place, list[Listed]]]:
+    def _finished(self) -> Iterator[tuple[Place, list[Listed]]]:
         for place, catalog in self._seen:
             if not isinstance(catalog, Fault):
-                yield place, [it for it in catalog.listed if it.complete]
+                yield place, [it for it in catalog.listed if it.finished]
 
     def _read(self, place: Place, listed: Sequence[Listed], follower: Follower) -> dict[SnapshotName, Look | Fault]:
         if not listed:
@@ -157,7 +157,8 @@ class Shelf:
         with stoppable("list of files"), scratch.scratch() as folder:
             loaded = [_bounded(it) for it in self._load(place, listed)]
             parts = [it.manifest.index for it in loaded if isinstance(it, Known) and it.manifest.index]
-            place.fetch_many(folder_of(self.config.host, self.pipeline.name), [it.name for it in parts], folder)
+            names = [it.name for it in parts]
+            refused = place.fetch_many(folder_of(self.config.host, self.pipeline.name), names, folder)
             # what opens one list opens all: keys and passphrase are the pipeline's
             source = Source(self.config, self.pipeline, (place, listed[0]), self.pinned)
             context = source.context(folder, follower)
@@ -165,7 +166,7 @@ class Shelf:
                 try:
                     if isinstance(known, Fault):
                         raise known
-                    begun.append((known, source.decrypt.begin(known.manifest, _index(known, folder), context)))
+                    begun.append((known, source.decrypt.begin(known.manifest, _index(known, folder, refused), context)))
                 except Fault as fault:
                     read[one.name] = _placed(fault, place, one.name)
                 if len(begun) >= _AHEAD:
@@ -206,10 +207,12 @@ def _bounded(known: Known | Fault) -> Known | Fault:
     return known
 
 
-def _index(known: Known, folder: Path) -> Part:
+def _index(known: Known, folder: Path, refused: Mapping[str, Fault]) -> Part:
     part = known.manifest.index
     if part is None:
         raise Fault(MANIFEST_BAD, "it has no list of files")
+    if part.name in refused:
+        raise Fault(SNAPSHOT_UNREADABLE, f"its list of files is not given: {refused[part.name].what}")
     if not (folder / part.name).exists():
         raise Fault(DATA_DAMAGED, f"{part.name} is not there any more")
     return part

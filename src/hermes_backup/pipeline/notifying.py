@@ -1,4 +1,4 @@
-"""Telling people of a run that failed, through whatever apprise reaches."""
+"""Telling people of a run that failed, or a home that is older than it should be, through whatever apprise reaches."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from hermes_backup.errors import NOTIFY_FAILED, Fault
+from hermes_backup.pipeline.config import NOTIFY_CREDENTIAL
+from hermes_backup.stages.credentials import credential
 
 if TYPE_CHECKING:
     import apprise
@@ -26,6 +28,19 @@ def message(host: str, pipeline: str, status: Status | None) -> tuple[str, str]:
     if status.partial:
         lines += [f"{len(status.partial)} files are partial"]
     return f"{title} {status.state}", "\n".join(it for it in lines if it)
+
+
+def addresses() -> Sequence[str]:
+    """Return whom hermes_backup_notify names on this machine; nobody where its credential is not here."""
+    file = credential(NOTIFY_CREDENTIAL)
+    return file.read_text(encoding="utf-8").split() if file.is_file() else []
+
+
+def passed_over(host: str, pipeline: str, snapshot: str, damaged: Sequence[str]) -> tuple[str, str]:
+    """Return title and text about a home that was brought from an older snapshot, because newer ones are damaged."""
+    lines = [f"the home was brought from {snapshot}, for what is newer is damaged:", *damaged]
+    lines += [f"What the agent learned since is missing: hermes-backup verify INVENTORY {host} says more."]
+    return f"hermes-backup: {host}/{pipeline} began with an older snapshot", "\n".join(lines)
 
 
 def notify(addresses: Sequence[str], title: str, text: str) -> None:

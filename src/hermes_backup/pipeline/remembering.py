@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from hermes_backup.errors import ROLLBACK
+from hermes_backup.pipeline.drilled import status_file
 from hermes_backup.snapshots.catalog import Known
 from hermes_backup.snapshots.names import SnapshotName
 from hermes_backup.stages.things import Finding
@@ -51,10 +52,14 @@ class Memory(BaseModel):
         """Replace what was written."""
         write_private(path, self.model_dump_json().encode(), durable=True)
 
+    def newest(self, pipeline: str, fingerprint: str) -> Newest | None:
+        """Return the newest that was seen of a pipeline."""
+        return self.seen.get(_key(pipeline, fingerprint))
+
     def having_seen(self, pipeline: str, fingerprint: str, known: Sequence[Known]) -> Memory:
         """Return the memory after a look: the newest only ever gets newer."""
         newest = max(known, key=lambda it: it.name, default=None)
-        before = self.seen.get(_key(pipeline, fingerprint))
+        before = self.newest(pipeline, fingerprint)
         if newest is None or (before is not None and SnapshotName.parse(before.snapshot) >= newest.name):
             return self
         now = Newest(snapshot=str(newest.name), manifest_sha256=newest.manifest_sha256)
@@ -68,7 +73,7 @@ class Memory(BaseModel):
 
     def compare(self, pipeline: str, fingerprint: str, known: Sequence[Known]) -> Finding:
         """Say whether a place shows at least what was seen before, and under that name the same."""
-        before = self.seen.get(_key(pipeline, fingerprint))
+        before = self.newest(pipeline, fingerprint)
         if before is None:
             return Finding(_WHAT, "unproven", "no drill on this machine has seen this pipeline before")
         newest = max((it.name for it in known), default=None)
@@ -84,6 +89,16 @@ class Memory(BaseModel):
             said = f"{before.snapshot}, the newest that was seen before, is there no more; newer ones are"
             return Finding(_WHAT, "unproven", said)
         return Finding(_WHAT, "ok", f"not older than {before.snapshot}, which is there as it was seen before")
+
+
+def memory_file(drills: Path, host: str, drill: str) -> Path:
+    """Return where a drill of a host keeps what it saw."""
+    return status_file(drills, host, drill).with_name("seen.json")
+
+
+def whose(pipeline: str, place: str) -> str:
+    """Return under which name a memory keeps what it saw of a pipeline: a place may lag behind another."""
+    return f"{pipeline} in {place}"
 
 
 def _key(pipeline: str, fingerprint: str) -> str:

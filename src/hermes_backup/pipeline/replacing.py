@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import IO
 
 from hermes_backup.errors import (
-    DISK_FULL,
     HOME_MISSING,
     HOME_MOUNTED,
     INTERRUPTED,
@@ -47,15 +46,16 @@ from hermes_backup.pipeline.unpacking import QUARANTINE, bare_context
 from hermes_backup.stages.check import Check
 from hermes_backup.stages.decrypt import unpacked
 from hermes_backup.stages.extract import Extract
+from hermes_backup.stages.room import indexes_size, require_room, unpacked_size
 from hermes_backup.stages.selecting import is_within, outermost, select
 from hermes_backup.stages.things import Plaintext, Report
 from hermes_backup.streams.coder import read_chunks
+from hermes_backup.streams.directory import hold, hold_above
 from hermes_backup.streams.folders import held_folder, sweep
 
 NOTE = "restoring.json"
 """In a host's state: what a restore is about to exchange."""
 _MARGIN = 64 << 20
-_INDEXES = 4  # times what is kept: of a Hermes state.db four fifths are search indexes (measured)
 
 
 @dataclass(frozen=True)
@@ -99,18 +99,31 @@ def replace(handover: Handover, pipe: IO[bytes], follower: Follower) -> Replaced
     """
     config = handover.config
     state = state_folder(config) / config.host
-    home = home_to_restore(config, handover.manifest.pipeline)
-    home = home.resolve() if home.exists() else home.parent.resolve() / home.name
+    declared = home_to_restore(config, handover.manifest.pipeline)
     with interruptible():
         try:
             with _alone(config, state):
                 for told in settle(state / NOTE):
                     follower.warn("restore", told)
+                home = _located(declared)
                 return _replaced(handover, home, _ground(home, handover), pipe, follower)
         except KeyboardInterrupt:
             raise Fault(INTERRUPTED, "stopped by a signal; the home is as it was", where="restore") from None
         except OSError as error:
             raise from_system(error, "restore") from None
+
+
+def _located(home: Path) -> Path:
+    """Return where a home lies, links followed; only those of users that are trusted.
+
+    Raises:
+        Fault: HOME_LINK, HOME_MISSING.
+    """
+    try:
+        with hold_above(home.absolute()) as (above, name):
+            return above.shown / name
+    except FileNotFoundError:
+        raise Fault(HOME_MISSING, "there is no folder to put it in", where=printable(str(home.parent))) from None
 
 
 def _replaced(handover: Handover, home: Path, ground: Path, pipe: IO[bytes], follower: Follower) -> Replaced:
@@ -185,22 +198,19 @@ def _ground(home: Path, handover: Handover) -> Path:
 
 
 def _require_room(folder: Path, home: Path, handover: Handover) -> None:
-    only, members = handover.wanted.only, handover.members
+    manifest, only, members = handover.manifest, handover.wanted.only, handover.members
     wanted = select(members, only).members if only else members
-    free = os.statvfs(folder)
-    needed = sum(it.size for it in wanted if it.kind == "file") + _MARGIN
-    lean = {it.path for it in handover.manifest.databases if it.left_out}
-    needed += sum(it.size * _INDEXES for it in wanted if printable(it.name) in lean)
-    there = free.f_bavail * free.f_frsize
-    if needed > there:
-        raise Fault(DISK_FULL, f"it needs {needed} bytes, {there} are free", where=printable(str(home.parent)))
+    lean = {it.path for it in manifest.databases if it.left_out}
+    indexes = sum(indexes_size(it.size) for it in wanted if printable(it.name) in lean)
+    require_room(folder, unpacked_size(manifest, wanted) + indexes + _MARGIN, str(home.parent))
 
 
 def _owner(work: _Work) -> Owner | None:
     """Return to whom the home shall belong: who is declared, its owner, whose folder it lies in; None: as saved."""
     declared = account(work.handover.config.owner) if work.handover.config.owner else None
-    around = owner_of(work.home.parent)
-    return declared or owner_of(work.home) or (around if around is not None and around.uid else None)
+    status = work.parent.stat()
+    around = Owner(status.st_uid, status.st_gid)
+    return declared or owner_of(work.parent / work.home.name) or (around if around.uid else None)
 
 
 @contextmanager
@@ -236,10 +246,13 @@ def _exchange(work: _Work, tree: Path, swaps: Sequence[Swap]) -> Exchange:
 
 def _left_out(work: _Work) -> tuple[str, ...]:
     """Return what no backup holds and the new home gets from the old one; nothing where single files are wanted."""
-    if work.handover.wanted.only or not work.home.is_dir():
-        return ()
     then = {it.name for it in work.handover.members}
-    return tuple(map(os.fsdecode, excluded(work.home, rules_of(work.handover.config), then)))
+    try:
+        with hold(work.parent / work.home.name) as home:
+            rules = rules_of(work.handover.config)
+            return () if work.handover.wanted.only else tuple(map(os.fsdecode, excluded(home, rules, then)))
+    except OSError:  # there is no home yet
+        return ()
 
 
 def _needs_quiet(work: _Work, tree: Path) -> bool:
@@ -248,7 +261,11 @@ def _needs_quiet(work: _Work, tree: Path) -> bool:
     The manifest is not asked: it lists neither damaged ones nor, in a pipeline without ``sqlite``, any.
     """
     only = outermost(work.handover.wanted.only)
-    return not only or any(holds_database(home, it) for home in (tree, work.home) for it in only)
+    if not only:
+        return True
+    with ExitStack() as held:
+        homes = [held.enter_context(hold(it)) for it in (tree, work.parent / work.home.name) if it.is_dir()]
+        return any(holds_database(home, it) for home in homes for it in only)
 
 
 def _outcome(

@@ -7,10 +7,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from hermes_backup.errors import CHAIN_BROKEN, Fault
+from hermes_backup.errors import CHAIN_BROKEN, SNAPSHOT_UNREADABLE, Fault
 from hermes_backup.pipeline.model import Pipeline
 from hermes_backup.snapshots.catalog import Known, Listed, check_chain, load_manifests, read_catalog
+from hermes_backup.snapshots.names import SnapshotName
 from hermes_backup.snapshots.place import Place
+from hermes_backup.snapshots.retention import Rules
 from hermes_backup.snapshots.signing import Pinned
 from hermes_backup.stages.prune import rules_of
 from hermes_backup.stages.things import Finding
@@ -36,7 +38,7 @@ class Survey:
     def findings(self, pipeline: Pipeline, pinned: Pinned) -> Iterator[Finding]:
         """Say whether every manifest is signed by the pinned key, and whether they follow each other."""
         for fault in self.faults:
-            yield Finding(fault.where or "signatures", "failed", fault.what, name=fault.kind.name)
+            yield self._refused(fault)
         if self.known and not self.faults:
             yield Finding("signatures", "ok", f"all of {len(self.known)} by {pinned.fingerprint}")
         problems = check_chain(self.known)
@@ -47,11 +49,15 @@ class Survey:
         if self.known and not any(it.grave for it in problems):
             yield self._order(pipeline)
 
+    def _refused(self, fault: Fault) -> Finding:
+        """What a place does not give is not proven, as in cold storage; unless it is newer than all that is."""
+        newest = self.newest
+        if fault.kind is SNAPSHOT_UNREADABLE and newest is not None and SnapshotName.parse(fault.where) < newest.name:
+            return Finding(fault.where, "unproven", fault.what)
+        return Finding(fault.where or "signatures", "failed", fault.what, name=fault.kind.name)
+
     def _order(self, pipeline: Pipeline) -> Finding:
-        """Gaps are what prune makes; but it makes none among the newest that its rule keeps."""
-        rules = rules_of(pipeline.stages)
-        kept = len(self.known) if rules is None else rules.keep_last
-        early, late = gaps(self.known), gaps(self.known[-kept:] if kept else ())
+        early, late = gaps(self.known), unexplained(self.known, rules_of(pipeline.stages))
         if late:
             said = f"{late} of the newest snapshots are gone, which no rule of prune explains"
             return Finding("chain", "unproven", said)
@@ -69,6 +75,12 @@ def survey(place: Place, host: str, pipeline: str, pinned: Pinned) -> Survey:
     if not seen.faults:
         return seen
     return _survey(place, host, pipeline, pinned)  # what prune took away in between is no fault
+
+
+def unexplained(known: Sequence[Known], rules: Rules | None) -> int:
+    """Count the gaps that no rule explains: prune makes none among the newest that it keeps by their number."""
+    kept = len(known) if rules is None else rules.keep_last
+    return gaps(known[-kept:] if kept else ())
 
 
 def gaps(known: Sequence[Known]) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote_from_bytes, unquote_to_bytes
@@ -16,7 +16,7 @@ from hermes_backup.home.databases.facts import beside
 from hermes_backup.home.layout import SIDECARS
 from hermes_backup.home.printable import printable
 from hermes_backup.home.services import Unit
-from hermes_backup.home.swapping import Mark, carry, exchange, mark, move
+from hermes_backup.home.swapping import Mark, anchored, carry, exchange, mark, move
 from hermes_backup.streams.folders import remove
 from hermes_backup.streams.private import write_private
 
@@ -175,13 +175,25 @@ def settle(file: Path) -> tuple[str, ...]:
     except ValidationError:
         return (f"the note {file} of a restore that was killed cannot be read; look at it, and remove it",)
     names = [os.fsdecode(unquote_to_bytes(it)) for it in note.carried]
-    told = [said for it in note.swaps for said in _settle(it, names)]
-    renewed = all(_is(it.target, it.new) for it in note.swaps)
+    told: list[str] = []
+    renewed = True
+    for it in note.swaps:
+        with _entries(it) as (target, aside):
+            told += _settle(it, target, aside, names)
+            renewed = _is(target, it.new) and renewed
     if renewed and names:
         told += _carried(names, Path(note.swaps[0].aside), Path(note.swaps[0].target))
     told += [_started(Unit(it.name, it.uid)) for it in note.services if note.start or not renewed]
     file.unlink()
     return tuple(filter(None, told))
+
+
+@contextmanager
+def _entries(one: _Swapped) -> Iterator[tuple[Path, Path]]:
+    """Hold the folder in which a noted entry lies: what lies above may have changed since."""
+    target, aside = Path(one.target), Path(one.aside)
+    with anchored(target.parent) as parent:
+        yield parent / target.name, parent / aside.name
 
 
 def _started(unit: Unit) -> str:
@@ -208,47 +220,47 @@ def _carried(names: Sequence[str], old: Path, new: Path) -> Iterator[str]:
         yield f"carried over what no backup holds ({moved}), which a killed restore had left in {old}"
 
 
-def _settle(one: _Swapped, names: Sequence[str]) -> Iterator[str]:
-    target, aside = Path(one.target), Path(one.aside)
+def _settle(one: _Swapped, target: Path, aside: Path, names: Sequence[str]) -> Iterator[str]:
     if _is(target, one.new):
-        yield f"{target} is the new one already, put there by a restore that was killed"
+        yield f"{one.target} is the new one already, put there by a restore that was killed"
     elif _is(target, one.old) and _is(aside, one.new):
-        yield from _carried(names, aside, target)  # where it was killed on its way back
-        yield _removed(aside, names)
-        yield _logs_back(one)
+        yield from _carried(names, Path(one.aside), Path(one.target))  # where it was killed on its way back
+        yield _removed(one, aside, names)
+        yield _logs_back(one, target, aside)
     elif _is(aside, one.old) and not os.path.lexists(target):
         move(aside, target)
-        yield f"put the old {target} back, which a restore that was killed had moved"
-        yield _logs_back(one)
+        yield f"put the old {one.target} back, which a restore that was killed had moved"
+        yield _logs_back(one, target, aside)
     elif _is(target, one.old) or not os.path.lexists(aside):
-        yield _logs_back(one)
+        yield _logs_back(one, target, aside)
     else:
         why = "neither what a restore that was killed found there nor what it was to put there; nothing was changed"
-        yield f"{target} is {why}; look at it and at {aside}"
+        yield f"{one.target} is {why}; look at it and at {one.aside}"
 
 
-def _removed(aside: Path, names: Sequence[str]) -> str:
+def _removed(one: _Swapped, aside: Path, names: Sequence[str]) -> str:
     if any(os.path.lexists(aside / it) for it in names):
-        return f"{aside} is what a restore that was killed was to put in place; it is kept for what is in it"
+        return f"{one.aside} is what a restore that was killed was to put in place; it is kept for what is in it"
     remove(aside)
-    return f"removed {aside}, which a restore that was killed had not yet put in place"
+    return f"removed {one.aside}, which a restore that was killed had not yet put in place"
 
 
-def _logs_back(one: _Swapped) -> str:
+def _logs_back(one: _Swapped, target: Path, aside: Path) -> str:
     """Put back what lay beside the old entry; beside any other, or one written to since, it would corrupt that."""
-    target, aside = Path(one.target), Path(one.aside)
     if not _logs(aside):
         return ""
     if _lies_at(target) == one.old:
         with suppress(FileExistsError):  # where something lies there again, that is newer
             _carry_logs(aside, target)
-            return f"put back what lay beside the old {target}, which a restore that was killed had moved"
-    left = ", ".join(map(str, _logs(aside)))
-    return f"{target} is not as a restore that was killed found it; what lay beside it then stays where it is: {left}"
+            return f"put back what lay beside the old {one.target}, which a restore that was killed had moved"
+    left = ", ".join(str(Path(one.aside).with_name(it.name)) for it in _logs(aside))
+    return (
+        f"{one.target} is not as a restore that was killed found it; what lay beside it then stays where it is: {left}"
+    )
 
 
-def _is(path: str | Path, noted: Mark | None) -> bool:
-    there = _lies_at(Path(path))
+def _is(path: Path, noted: Mark | None) -> bool:
+    there = _lies_at(path)
     return there is not None and noted is not None and there.is_same(noted)
 
 

@@ -25,7 +25,7 @@ from hermes_backup.stages.fetch import Fetch, fetched
 from hermes_backup.stages.ledger import Ledger
 from hermes_backup.stages.things import Plaintext, Report, Snapshot
 from hermes_backup.streams import scratch
-from hermes_backup.streams.folders import private_folder, sweep
+from hermes_backup.streams.folders import sweep
 from hermes_backup.streams.keys import Keyring
 from hermes_backup.streams.members import Member
 
@@ -97,7 +97,7 @@ def opened(source: Source, follower: Follower, parent: Path | None = None) -> It
         if parent is not None:
             parent.mkdir(parents=True, exist_ok=True)
             sweep(parent, QUARANTINE)
-        with private_folder(parent, QUARANTINE) if parent is not None else scratch.scratch() as folder:
+        with scratch.findable_folder(parent, QUARANTINE) if parent is not None else scratch.scratch() as folder:
             context = source.context(folder, follower)
             snapshot = source.fetched(context, follower)
             yield execute((source.decrypt,), snapshot, context, follower), context

@@ -4,23 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timezone
 
 from hermes_backup.errors import CHAIN_BROKEN, DATA_DAMAGED, ROLLBACK, Fault
 from hermes_backup.pipeline.config import HostConfig
 from hermes_backup.pipeline.model import Pipeline
-from hermes_backup.snapshots.catalog import Catalog, Known, Listed, check_chain, find, left_behind, load_manifests
+from hermes_backup.pipeline.rollback import Record, rolled_back
+from hermes_backup.pipeline.surveying import unexplained
+from hermes_backup.snapshots.catalog import Catalog, Known, Listed, check_chain, find, load_manifests
 from hermes_backup.snapshots.founding import unfounded
+from hermes_backup.snapshots.leftovers import leftovers, may_be_under_way
 from hermes_backup.snapshots.manifest import Manifest, Part
 from hermes_backup.snapshots.names import SnapshotName, folder_of
 from hermes_backup.snapshots.place import Place
 from hermes_backup.snapshots.proving import matching
 from hermes_backup.snapshots.signing import Pinned
+from hermes_backup.stages.prune import rules_of
 from hermes_backup.streams.packets import Packets, inspect
 
-_LEFT = (
-    "is not finished, and those after it go on without it: its run was ended, and its files can be deleted, "
-    "unless two machines wrote here"
-)
+_LEFT = "is left of a run that was killed; prune removes its files once they are a day old"
+_LEFT_WITHOUT_PRUNE = "is left of a run that was killed; you can delete its files"
+_UNDER_WAY = "is not finished yet: its push may be under way"
+
+_GAPS = "{} of the newest snapshots are gone, or never came here; no rule of prune explains it"
 
 
 @dataclass(frozen=True)
@@ -53,9 +59,13 @@ def verify(
     pinned: Pinned,
     *,
     wanted: str = "",
+    records: Sequence[Record] = (),
     progress: Callable[[str, int, int], None],
 ) -> Verified:
     """Verify one snapshot, and what it needs as a delta, or all of a place: every byte is read.
+
+    What is not finished is a warning where a push may be at it, or where the chain shows that its run was killed.
+    ``records`` tell what was there before; they count where all of the place is verified.
 
     Raises:
         Fault: SNAPSHOT_MISSING, REMOTE_UNREACHABLE.
@@ -68,22 +78,30 @@ def verify(
     loaded = load(listed)
     while bases := [it for it in catalog.listed if it.name in _bases(loaded) - {one.name for one in listed}]:
         listed, loaded = [*bases, *listed], (*load(bases), *loaded)
-    left = left_behind(listed, (it for it in loaded if isinstance(it, Known)))
+    known = [it for it in loaded if isinstance(it, Known)]
+    unfinished = _unfinished(listed, known, pipeline)
     seen: dict[SnapshotName, Known | Fault] = {}
     verdicts = []
-    for one, known in zip(listed, loaded, strict=True):  # a base is older than its deltas
-        if one.name in left:
+    for one, it in zip(listed, loaded, strict=True):  # a base is older than its deltas
+        if one.name in unfinished:
             continue
-        fault = known if isinstance(known, Fault) else _bytes(place, config.host, pipeline.name, known, progress)
-        if fault is None and isinstance(known, Known):
-            fault = unfounded(known, seen)
+        fault = it if isinstance(it, Fault) else _bytes(place, config.host, pipeline.name, it, progress)
+        if fault is None and isinstance(it, Known):
+            fault = unfounded(it, seen)
         # a delta is no base, whatever else is wrong with it
-        seen[one.name] = known if isinstance(known, Known) and known.base else fault or known
+        seen[one.name] = it if isinstance(it, Known) and it.base else fault or it
         verdicts.append(Verdict(place.label, one.name, one.size, one.encrypted, fault))
-    problems = check_chain(it for it in loaded if isinstance(it, Known))
+    problems = check_chain(known)
     grave = tuple(Fault(CHAIN_BROKEN, it.text, where=place.label) for it in problems if it.grave)
     warnings = tuple(it.text for it in problems if not it.grave)
-    warnings += tuple(f"{name} {_LEFT}" for name in sorted(left))
+    if not wanted:
+        proven = sorted(known, key=lambda it: it.name)
+        lost = _lost(place, catalog, proven, records)
+        grave += (lost,) if lost else ()
+        # beside one that is not known, a gap says nothing
+        gone = unexplained(proven, rules_of(pipeline.stages)) if len(proven) == len(listed) else 0
+        warnings += (_GAPS.format(gone),) if gone else ()
+    warnings += tuple(f"{name} {said}" for name, said in sorted(unfinished.items()))
     return Verified(place.label, tuple(verdicts), grave, warnings, len(catalog.foreign))
 
 
@@ -96,6 +114,21 @@ def behind(verified: Sequence[Verified]) -> tuple[Fault, ...]:
         for one, name in zip(verified, newest, strict=True)
         if best is not None and name != best
     )
+
+
+def _unfinished(listed: Sequence[Listed], known: Sequence[Known], pipeline: Pipeline) -> dict[SnapshotName, str]:
+    """Return what is to be said of the snapshots that are not finished, where that is no fault."""
+    now = datetime.now(timezone.utc)
+    incomplete = [one.name for one in listed if one.state == "incomplete"]
+    said = {name: _UNDER_WAY for name in incomplete if may_be_under_way(name, known, now)}
+    left = _LEFT if rules_of(pipeline.stages) else _LEFT_WITHOUT_PRUNE
+    return said | {it.name: left for it in leftovers(listed, known)}
+
+
+def _lost(place: Place, catalog: Catalog, proven: Sequence[Known], records: Sequence[Record]) -> Fault | None:
+    """Say what the place lost since; one that is there and damaged has its own verdict."""
+    there = {it.name: "" for it in catalog.listed if it.finished} | {it.name: it.manifest_sha256 for it in proven}
+    return rolled_back(place.label, max((it.name for it in proven), default=None), there, records)
 
 
 def _bases(loaded: Iterable[Known | Fault]) -> set[SnapshotName]:

@@ -113,6 +113,9 @@ def _unread(place: str, fault: Fault) -> str:
 def _of_places(row: Row) -> Iterator[Concern]:
     newest = row.newest
     under_way = row.word is not None and row.word.last is not None and row.word.last.result == "running"
+    for lost in row.lost:
+        yield _from(row.host, lost.where, lost)
+    told = {it.where for it in row.lost}
     for it in row.holdings:
         if it.fault is not None and it.fault.kind is not AGE_UNKNOWN:
             yield _from(row.host, it.place, it.fault)
@@ -120,6 +123,7 @@ def _of_places(row: Row) -> Iterator[Concern]:
             it.fault is None
             and newest is not None
             and not under_way
+            and it.place not in told
             and (it.newest is None or it.newest.name != newest.name)
         ):
             there = "it holds none" if it.newest is None else f"its newest is {it.newest.name}"

@@ -51,19 +51,20 @@ def _row(row: Row, now: datetime) -> Mapping[str, Any]:
         "state": row.freshness,
         "allowed_age": _span(row.allowed),
         "newest": _held(row.newest, now),
-        "places": [_holding(it, now) for it in row.holdings],
+        "places": [_holding(row, it, now) for it in row.holdings],
         "last_run": _last_run(row),
         "next_run": None if row.word is None else _time(row.word.next_run),
     }
 
 
-def _holding(holding: Holding, now: datetime) -> Mapping[str, Any]:
+def _holding(row: Row, holding: Holding, now: datetime) -> Mapping[str, Any]:
     return {
         "place": holding.place,
         "newest": _held(holding.newest, now),
         "count": holding.count,
         "error": _fault(holding.fault),
         "doubt": _fault(holding.doubt),
+        "lost": _fault(next((it for it in row.lost if it.where == holding.place), None)),
     }
 
 

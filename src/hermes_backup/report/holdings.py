@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from hermes_backup.errors import HOST_KEY_MISSING, UNPROVEN, Fault
+from hermes_backup.errors import HOST_KEY_MISSING, SNAPSHOT_UNREADABLE, UNPROVEN, Fault
 from hermes_backup.pipeline.cadence import pace
 from hermes_backup.pipeline.observation import memory_file
 from hermes_backup.pipeline.places import pinned_key, places_of
+from hermes_backup.pipeline.rollback import Record, Records, rolled_back
 from hermes_backup.report.together import Together
 from hermes_backup.snapshots.catalog import Known, Listed, load_manifests, read_catalog
 from hermes_backup.snapshots.founding import load_founded
@@ -49,6 +50,8 @@ class Holding:
         fault: why the place cannot be read.
         doubt: why a later name there does not count, why nothing there is proven, or which snapshots do not count
             though the host's key signed them (SNAPSHOT_SUSPECT).
+        shown: every finished snapshot that is listed there.
+        records: what this machine knows to have been there.
     """
 
     host: str
@@ -58,40 +61,62 @@ class Holding:
     count: int = 0
     fault: Fault | None = None
     doubt: Fault | None = None
+    shown: frozenset[SnapshotName] = frozenset()
+    records: tuple[Record, ...] = ()
+
+    def lost(self, told: Sequence[Record] = ()) -> Fault | None:
+        """Return which newest snapshot the place lost, by what this machine knows and by what else is ``told``."""
+        if self.fault is not None:
+            return None
+        newest = None if self.newest is None else self.newest.name
+        return rolled_back(self.place, newest, dict.fromkeys(self.shown, ""), (*self.records, *told))
 
 
-def look(targets: Sequence[tuple[HostConfig, Pipeline]], pins: Path, history: Path, now: datetime) -> Together[Holding]:
+def look(
+    targets: Sequence[tuple[HostConfig, Pipeline]], pins: Path, drills: Path, history: Path, now: datetime
+) -> Together[Holding]:
     """Look into every place of these pipelines that this machine reaches, several at once.
 
-    ``pins`` is the folder of the hosts' pinned keys, ``history`` that of what was seen before.
+    ``pins`` is the folder of the hosts' pinned keys, ``drills`` and ``history`` those of what was seen before.
     """
     return Together(
         [
-            partial(_look, config, pipeline, place, pins, history, now)
+            partial(_look, Records(config, pipeline, pins, drills), place, history, now)
             for config, pipeline in targets
             for place in places_of(config, pipeline)
         ]
     )
 
 
-def _look(config: HostConfig, pipeline: Pipeline, place: Place, pins: Path, history: Path, now: datetime) -> Holding:
+def _look(records: Records, place: Place, history: Path, now: datetime) -> Holding:
+    config, pipeline, pins = records.config, records.pipeline, records.pins
     whose = (config.host, pipeline.name, place.label)
+    suspects: dict[SnapshotName, str] = {}
     try:
-        whole = [it for it in read_catalog(place, config.host, pipeline.name).listed if it.complete]
-        if not whole:
-            return Holding(*whose)
-        if not (pins / f"{config.host}.asc").exists():
-            chosen, doubt = _unpinned(config.host, place.label, whole, now)
+        known = records.of(place.label)
+        finished = [it for it in read_catalog(place, config.host, pipeline.name).listed if it.finished]
+        if not finished:
+            chosen, doubt = None, None
+        elif not (pins / f"{config.host}.asc").exists():
+            chosen, doubt = _unpinned(config.host, place.label, finished, now)
         else:
             with pinned_key(pins, config.host) as pinned:
                 load = partial(load_manifests, place, config.host, pipeline.name, pinned=pinned)
                 seen, _ = Sightings.recall(memory_file(history, config.host, pipeline.name), pinned.fingerprint)
-                suspects = _suspects(place.label, whole, load, seen, pace(pipeline.schedule), now)
-                chosen, doubt = _newest(place.label, [it for it in whole if it.name not in suspects], whole, load, now)
+                suspects = _suspects(place.label, finished, load, seen, pace(pipeline.schedule), now)
+                counted = [it for it in finished if it.name not in suspects]
+                chosen, doubt = _newest(place.label, counted, finished, load, now)
                 doubt = suspicion(place.label, suspects) or doubt
     except Fault as fault:
         return Holding(*whose, fault=fault)
-    return Holding(*whose, newest=None if chosen is None else _held(chosen, whole), count=len(whole), doubt=doubt)
+    return Holding(
+        *whose,
+        newest=None if chosen is None else _held(chosen, finished),
+        count=sum(it.complete for it in finished),
+        doubt=doubt,
+        shown=frozenset(it.name for it in finished),
+        records=known,
+    )
 
 
 def _suspects(
@@ -143,6 +168,8 @@ def _proven(place: str, newest_first: Sequence[Listed], load: _Load) -> tuple[Li
     (first,) = load(newest_first[:1])
     if isinstance(first, Known):
         return first.listed, None
+    if first.kind is SNAPSHOT_UNREADABLE:  # it may be whole: how old the newest is, nobody knows
+        raise first
     doubt = Fault(UNPROVEN, f"{newest_first[0].name} does not count: {first.what}", where=place)
     for it in load(newest_first[1:]):
         if isinstance(it, Known):

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Literal
 
 from hermes_backup.errors import AGE_UNKNOWN, SNAPSHOT_SUSPECT, ExitCode, Fault
 from hermes_backup.pipeline.places import backups
+from hermes_backup.pipeline.rollback import Record
 from hermes_backup.report.freshness import Freshness, allowed_age, judge, worst
 from hermes_backup.report.holdings import Held, Holding
 from hermes_backup.report.keys import KeyEnd
 from hermes_backup.snapshots.names import SnapshotName
+from hermes_backup.snapshots.retention import SKEW
 
 if TYPE_CHECKING:
     from hermes_backup.pipeline.config import HostConfig
@@ -34,6 +36,7 @@ class Row:
         allowed: how old its newest snapshot may be; None for one without a schedule, which nobody waits for.
         freshness: where no pipeline of the host has a schedule, that of the host.
         word: what the host says of it; None when it says nothing.
+        lost: of each place that does not show the newest snapshot any more that it held.
     """
 
     host: str
@@ -42,6 +45,7 @@ class Row:
     allowed: timedelta | None
     freshness: Freshness
     word: PipelineWord | None
+    lost: tuple[Fault, ...] = ()
 
     @property
     def newest(self) -> Held | None:
@@ -90,10 +94,12 @@ class FleetReport:
 
     @property
     def exit_code(self) -> ExitCode:
-        """STALE when any host is, its last drill failed or is too old, or snapshots do not count that its key signed.
+        """STALE when any host is, a place lost its newest snapshot, a drill failed or is too old, or some do not count.
 
         HOSTS when nobody knows of one; else OK.
         """
+        if any(row.lost for it in self.hosts for row in it.rows):
+            return ExitCode.STALE
         said = {it.freshness for it in self.hosts}
         drills = [(it.drill, it.max_drill_age) for it in self.hosts if it.drill is not None]
         overdue = any(drill.failed or drill.overdue(allowed, self.at) for drill, allowed in drills)
@@ -163,7 +169,20 @@ def _row(
     freshness: Freshness = "not judged"
     if allowed is not None:
         freshness = judge(_last_good(holdings, word), blind=_blind(holdings), allowed=allowed, now=now)
-    return Row(config.host, pipeline.name, holdings, allowed, freshness, word)
+    lost = tuple(it for it in (one.lost(_told(word, one.place, now)) for one in holdings) if it is not None)
+    return Row(config.host, pipeline.name, holdings, allowed, freshness, word, lost)
+
+
+def _told(word: PipelineWord | None, place: str, now: datetime) -> tuple[Record, ...]:
+    """Return what the host's last run left in a place; one that may have ended after the place was looked into, not."""
+    status = None if word is None or word.last is None else word.last.status
+    if status is None or status.snapshot is None or status.finished is None or place not in status.places:
+        return ()
+    if status.finished > now - SKEW:
+        return ()
+    with suppress(ValueError):  # what it says is no snapshot's name
+        return (Record(SnapshotName.parse(status.snapshot), f"the last run of {status.host}"),)
+    return ()
 
 
 def _freshness(rows: Sequence[Row], max_age: timedelta, now: datetime) -> Freshness:

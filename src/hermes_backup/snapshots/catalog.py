@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Literal
 
-from hermes_backup.errors import DATA_DAMAGED, MANIFEST_BAD, SNAPSHOT_MISSING, Fault
+from hermes_backup.errors import DATA_DAMAGED, MANIFEST_BAD, SNAPSHOT_MISSING, SNAPSHOT_UNREADABLE, Fault
 from hermes_backup.snapshots.manifest import LONGEST_MANIFEST, Manifest, check_belongs, from_json
 from hermes_backup.snapshots.moments import moment
 from hermes_backup.snapshots.names import (
@@ -61,6 +61,11 @@ class Listed:
     def complete(self) -> bool:
         """Whether manifest and data are there."""
         return self.state == "complete"
+
+    @property
+    def finished(self) -> bool:
+        """Whether a manifest is there, which is written last; the data may be gone since."""
+        return self.state != "incomplete"
 
     @property
     def suffix(self) -> str:
@@ -152,22 +157,24 @@ def load_manifests(
 ) -> tuple[Known | Fault, ...]:
     """Return for each listed snapshot, in the same order, what is known of it, or the Fault that keeps it unknown.
 
-    Such a Fault is SIGNATURE_BAD, MANIFEST_BAD or DATA_DAMAGED and names the snapshot.
+    Such a Fault is SNAPSHOT_UNREADABLE, SIGNATURE_BAD, MANIFEST_BAD or DATA_DAMAGED and names the snapshot.
 
     Raises:
-        Fault: REMOTE_UNREACHABLE, DISK_FULL: the manifests could not be fetched.
+        Fault: REMOTE_UNREACHABLE, REMOTE_REFUSED, DISK_FULL: no manifest could be fetched.
     """
     signed = [one.name for one in listed if (file := one.file("manifest")) and file.size <= LONGEST_MANIFEST]
     with scratch() as target:
-        place.fetch_many(folder_of(host, pipeline), [manifest_name(name) for name in signed], target)
+        unread = place.fetch_many(folder_of(host, pipeline), [manifest_name(name) for name in signed], target)
         contents = {name: (target / manifest_name(name)) for name in signed}
         read = {name: path.read_bytes() for name, path in contents.items() if path.exists()}
     texts = pinned.read_all(list(read.values()), [str(name) for name in read])
     read_texts = dict(zip(read, texts, strict=True))
     loaded: list[Known | Fault] = []
     for one in listed:
-        text = read_texts.get(one.name)
-        if text is None:
+        text, refused = read_texts.get(one.name), unread.get(manifest_name(one.name))
+        if refused is not None:
+            loaded.append(Fault(SNAPSHOT_UNREADABLE, f"its manifest is not given: {refused.what}", where=str(one.name)))
+        elif text is None:
             what = "it has no manifest that could be read: it was never finished"
             loaded.append(Fault(MANIFEST_BAD, what, where=str(one.name)))
         elif isinstance(text, Fault):
@@ -194,26 +201,6 @@ def check_chain(knowns: Iterable[Known]) -> tuple[ChainProblem, ...]:
         if step and newer.name.time < older.name.time:
             problems.append(ChainProblem(f"{newer.name} was begun before {older.name}", grave=False))
     return tuple(problems)
-
-
-def left_behind(listed: Iterable[Listed], knowns: Iterable[Known]) -> frozenset[SnapshotName]:
-    """Return the unfinished snapshots without which those after them go on: by all likelihood their runs were ended.
-
-    Signed neighbours follow each other past them, or a later one is signed under their number, which a host gives once
-    but after its state was lost. Else the manifest may as well have been taken away.
-    """
-    ordered = sorted(knowns, key=lambda known: known.name)
-    beginning = [it.name for it in ordered[:1] if it.manifest.previous is None]
-    linked: list[tuple[SnapshotName | None, SnapshotName]] = [(None, name) for name in beginning]
-    linked += [
-        (older.name, newer.name)
-        for older, newer in itertools.pairwise(ordered)
-        if newer.manifest.previous == older.manifest_sha256
-    ]
-    unfinished = [one.name for one in listed if one.state == "incomplete"]
-    passed = {it for it in unfinished if any((older is None or older < it) and it < newer for older, newer in linked)}
-    again = {it for it in unfinished if any(it.sequence == one.name.sequence and it < one.name for one in ordered)}
-    return frozenset(passed | again)
 
 
 def find(listed: Sequence[Listed], wanted: str) -> Listed:
@@ -247,11 +234,14 @@ def find(listed: Sequence[Listed], wanted: str) -> Listed:
 
 
 def candidates(listed: Sequence[Listed], wanted: str) -> Sequence[Listed] | None:
-    """Return the finished snapshots that ``latest`` or a time can mean, the newest first; None for a name or number."""
+    """Return the snapshots that ``latest`` or a time can mean, the newest first; None for a name or number.
+
+    One with a manifest and without data is among them: it was finished, and what is missing is for others to tell.
+    """
     until = moment(wanted, datetime.now(timezone.utc))
     if wanted != LATEST and until is None:
         return None
-    there = (one for one in listed if one.complete and (until is None or one.name.time <= until))
+    there = (one for one in listed if one.finished and (until is None or one.name.time <= until))
     return sorted(there, key=lambda one: one.name, reverse=True)
 
 

@@ -12,13 +12,14 @@ import errno
 import fcntl
 import os
 import stat
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from hermes_backup.errors import SNAPSHOT_MISSING, STAGE_FAILED, Fault, from_system
+from hermes_backup.errors import SNAPSHOT_MISSING, SNAPSHOT_UNREADABLE, STAGE_FAILED, Fault, from_system
 from hermes_backup.snapshots.place import CHUNK, StoredFile, check_path, is_temporary, temporary_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -100,23 +101,37 @@ class FolderPlace:
             finally:
                 os.close(there)
 
-    def fetch_many(self, folder: str, names: Sequence[str], target: Path) -> None:
+    def fetch_many(self, folder: str, names: Sequence[str], target: Path) -> Mapping[str, Fault]:
         """See Place."""
         there = {file.name for file in self.list(folder)}
+        refused: dict[str, Fault] = {}
         for name in names:
             if name not in there:
                 continue
+            try:
+                content = b"".join(self.read(f"{folder}/{name}"))
+            except Fault as fault:
+                if fault.kind is not SNAPSHOT_MISSING:  # it went since the folder was read
+                    refused[name] = Fault(SNAPSHOT_UNREADABLE, fault.what, where=fault.where)
+                continue
             with _faults(target / name), os.fdopen(os.open(target / name, _NEW_FILE, 0o600), "wb") as copy:
-                for chunk in self.read(f"{folder}/{name}"):
-                    copy.write(chunk)
+                copy.write(content)
+        return refused
 
-    def sweep(self, folder: str) -> tuple[str, ...]:
+    def modified(self, folder: str) -> Mapping[str, datetime]:
+        """See Place."""
+        with _faults(self.root / folder), contextlib.suppress(FileNotFoundError), self._opened(folder) as fd:
+            return {name: datetime.fromtimestamp(info.st_mtime, timezone.utc) for name, info in _regular_files(fd)}
+        return {}
+
+    def sweep(self, folder: str, *, dry_run: bool = False) -> tuple[str, ...]:
         """See Place. Whatever a live run is writing is locked, and stays."""
         swept: list[str] = []
         with _faults(self.root / folder), contextlib.suppress(FileNotFoundError), self._opened(folder) as fd:
             for name, _ in _regular_files(fd):
                 if is_temporary(name) and _nobody_writes(name, fd):
-                    os.unlink(name, dir_fd=fd)
+                    if not dry_run:
+                        os.unlink(name, dir_fd=fd)
                     swept.append(name)
         return tuple(sorted(swept))
 

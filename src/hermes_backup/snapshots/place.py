@@ -11,8 +11,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+    from datetime import datetime
     from pathlib import Path
+
+    from hermes_backup.errors import Fault
 
 CHUNK = 1024 * 1024
 UNPROVEN = "not verifiable with these credentials"
@@ -79,7 +82,8 @@ class Place(Protocol):
         """Return the bytes of a file, in chunks up to a MiB; take all of them in one thread, or close it.
 
         Raises:
-            Fault: SNAPSHOT_MISSING, REMOTE_UNREACHABLE; also at the end, when the file did not come whole.
+            Fault: SNAPSHOT_MISSING, SNAPSHOT_UNREADABLE, REMOTE_UNREACHABLE; also at the end, when the file did not
+                come whole.
         """
 
     def sink(self, path: str) -> Sink:
@@ -110,17 +114,25 @@ class Place(Protocol):
             Fault: REMOTE_UNREACHABLE, REMOTE_REFUSED, STAGE_FAILED.
         """
 
-    def fetch_many(self, folder: str, names: Sequence[str], target: Path) -> None:
+    def fetch_many(self, folder: str, names: Sequence[str], target: Path) -> Mapping[str, Fault]:
         """Bring many small files of a folder into ``target``, a private folder on this machine.
 
-        A file that is not there is not an error: it is not in ``target`` afterwards.
+        Returns a SNAPSHOT_UNREADABLE for each file that is there and is not given; the others come all the same. A
+        file that is not there is not an error: it is not in ``target`` afterwards.
 
         Raises:
-            Fault: REMOTE_UNREACHABLE, DISK_FULL.
+            Fault: REMOTE_UNREACHABLE, REMOTE_REFUSED where not even the folder is shown any more; DISK_FULL.
         """
 
-    def sweep(self, folder: str) -> tuple[str, ...]:
-        """Remove what dead runs left half written in a folder; return the names of what went.
+    def modified(self, folder: str) -> Mapping[str, datetime]:
+        """Return when each file of a folder was last written (UTC), as the place itself says; none without a folder.
+
+        Raises:
+            Fault: REMOTE_UNREACHABLE, STAGE_FAILED.
+        """
+
+    def sweep(self, folder: str, *, dry_run: bool = False) -> tuple[str, ...]:
+        """Remove what dead runs left half written in a folder; return the names of what went; ``dry_run``: would go.
 
         Raises:
             Fault: REMOTE_UNREACHABLE, STAGE_FAILED.

@@ -46,7 +46,9 @@ _LOG_LINE = re.compile(r"^[0-9/]{10} [0-9:]{8} (?P<level>[A-Z]+) *: (?P<text>.*)
 _FAILED = re.compile(r"^Failed to [a-z]+(?: with \d+ errors)?: (?:last error was: )?")
 _SECRET = re.compile(r"(?i)((?:secret|pass(?:word)?|token|signature|credential|key)[a-z_]*[=:] ?)[^\s&,\"]+")
 _SECRET_OPTION = re.compile(r"(?i)secret|pass|token|key|client_id|account|sas_url|credentials|auth")
-_REFUSED = re.compile(r"(?i)status ?code: 403|403 forbidden|access ?denied|permission denied|not authorized")
+_REFUSED = re.compile(
+    r"(?i)status ?code: 403|403 forbidden|access ?denied|permission denied|not authorized|object in glacier"
+)
 _SHORTEST_SECRET = 6
 
 
@@ -171,10 +173,18 @@ class Rclone:
 
     def error(self, stderr: str, status: int) -> RcloneError:
         """Return rclone's last meaningful words, without secrets."""
-        words = _last_words(stderr) or f"rclone ended with status {status}"
+        return RcloneError(self._without_secrets(_last_words(stderr) or f"rclone ended with status {status}"))
+
+    def errors_by_file(self, stderr: str) -> dict[str, RcloneError]:
+        """Return what rclone says of each file by its name, without secrets: ``ERROR : NAME: what`` (fs/log)."""
+        lines = (_LOG_LINE.match(line) for line in stderr.splitlines())
+        said = (it["text"].partition(": ") for it in lines if it and it["level"] == "ERROR")
+        return {name: RcloneError(self._without_secrets(_words_of(what))) for name, colon, what in said if colon}
+
+    def _without_secrets(self, words: str) -> str:
         for secret in self._secrets():
             words = words.replace(secret, "…")
-        return RcloneError(_SECRET.sub(r"\1…", words))
+        return _SECRET.sub(r"\1…", words)
 
     def _secrets(self) -> tuple[str, ...]:
         parser = configparser.RawConfigParser(strict=False)
@@ -194,7 +204,11 @@ def _last_words(stderr: str) -> str:
         told = level in ("ERROR", "CRITICAL") or text.startswith("Failed to")
         if text and (told or (not words and not level)):
             words = text
-    return _FAILED.sub("", words)[:600]
+    return _words_of(words)
+
+
+def _words_of(text: str) -> str:
+    return _FAILED.sub("", text)[:600]
 
 
 def _quiet_rclone_python() -> tuple[Any, type[Any]]:

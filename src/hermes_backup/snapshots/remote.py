@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import re
+from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -13,8 +15,10 @@ from hermes_backup.errors import (
     REMOTE_REFUSED,
     REMOTE_UNREACHABLE,
     SNAPSHOT_MISSING,
+    SNAPSHOT_UNREADABLE,
     STAGE_FAILED,
     Fault,
+    Kind,
 )
 from hermes_backup.snapshots import gate
 from hermes_backup.snapshots.names import is_image
@@ -34,13 +38,14 @@ from hermes_backup.streams import process
 from hermes_backup.streams.scratch import scratch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 _HASHES = ("sha256", "sha1", "md5")  # the best that a remote knows is compared
 _ABANDONED = "--min-age=24h"
 _NOTHING_OVER = ("--ignore-existing", "--error-on-no-transfer")
 _GRACE = 3.0
+_FRACTION = re.compile(r"\.[0-9]+")
 _NOT_READABLE = UNPROVEN
 
 
@@ -91,8 +96,7 @@ class RclonePlace:
             child.kill()
         if status:
             error = self.rclone.error(child.errors(), status)
-            kind = SNAPSHOT_MISSING if error.absent else REMOTE_UNREACHABLE
-            raise error.fault(f"{self.label}/{path}", kind)
+            raise error.fault(f"{self.label}/{path}", self._why_unread(error, path))
         if empty and self._stat(path) is None:  # cat of an absent object of S3 ends well
             raise Fault(SNAPSHOT_MISSING, "there is no such file", where=f"{self.label}/{path}")
 
@@ -127,29 +131,47 @@ class RclonePlace:
                 f"{self.label}/{path}", REMOTE_REFUSED if error.refused else REMOTE_UNREACHABLE
             ) from error
 
-    def fetch_many(self, folder: str, names: Sequence[str], target: Path) -> None:
+    def fetch_many(self, folder: str, names: Sequence[str], target: Path) -> Mapping[str, Fault]:
         """See Place."""
         if not names:
-            return
+            return {}
         with scratch() as private:
             listed = private / "names"
             listed.write_text("".join(f"{check_path(name)}\n" for name in names))
             flags = (f"--files-from-raw={listed}", "--no-traverse", "--transfers=16", "--checkers=16", *TRANSFER)
-            try:
-                self.rclone.run("copy", self._at(folder), str(target), flags=flags, stage="fetch")
-            except RcloneError as error:
-                if error.no_room:
-                    raise error.fault(str(target), DISK_FULL) from error
-                raise error.fault(self.label) from error
+            copied = process.run(self.rclone.argv("copy", self._at(folder), str(target), flags=flags), stage="fetch")
+        if not copied.returncode:
+            return {}
+        error = self.rclone.error(copied.stderr, copied.returncode)
+        if error.no_room:
+            raise error.fault(str(target), DISK_FULL)
+        there = {file.name for file in self.list(folder)}  # a remote that is gone says so here
+        said = self.rclone.errors_by_file(copied.stderr)
+        return {
+            name: said.get(name, error).fault(f"{self.label}/{folder}/{name}", SNAPSHOT_UNREADABLE)
+            for name in names
+            if name in there and not (target / name).exists()
+        }
 
-    def sweep(self, folder: str) -> tuple[str, ...]:
+    def modified(self, folder: str) -> Mapping[str, datetime]:
+        """See Place."""
+        try:
+            # what the server says: of S3, rclone would else ask for each object's own metadata
+            entries = self.rclone.ls(self._at(folder) + "/", "--files-only", "--no-mimetype", "--use-server-modtime")
+        except RcloneError as error:
+            if error.absent:
+                return {}
+            raise error.fault(self.label) from error
+        return {entry["Name"]: _time(entry["ModTime"]) for entry in entries}
+
+    def sweep(self, folder: str, *, dry_run: bool = False) -> tuple[str, ...]:
         """See Place. A remote has no locks: what has not grown for a day is taken for dead."""
         try:
             if self.append_only or not self.features.partial_uploads:
                 return ()
             entries = self.rclone.ls(self._at(folder), "--files-only", "--no-mimetype", _ABANDONED)
             swept = sorted(entry["Name"] for entry in entries if is_temporary(entry["Name"]))
-            for name in swept:
+            for name in swept if not dry_run else ():
                 self.rclone.run("deletefile", self._hidden(f"{folder}/{name}"), flags=LOOKUP, stage="prune")
         except RcloneError as error:
             if error.absent:
@@ -169,6 +191,16 @@ class RclonePlace:
     def _at(self, path: str) -> str:
         return gate.join(self.remote, check_path(path))
 
+    def _why_unread(self, error: RcloneError, path: str) -> Kind:
+        """Tell a file that is refused from a remote that refuses everything: that does not show the folder either."""
+        if error.absent:
+            return SNAPSHOT_MISSING
+        try:
+            shown = error.refused and self.list(path.rpartition("/")[0])
+        except Fault:
+            shown = False
+        return SNAPSHOT_UNREADABLE if shown else REMOTE_UNREACHABLE
+
     def _hidden(self, path: str) -> str:
         return gate.join(self.remote, path)
 
@@ -180,6 +212,11 @@ class RclonePlace:
                 return None
             raise error.fault(f"{self.label}/{path}") from error
         return None if told["IsDir"] else StoredFile(told["Name"], told["Size"])
+
+
+def _time(said: str) -> datetime:
+    """Read a time of rclone's listings, which has as many digits of a second as the remote knows."""
+    return datetime.fromisoformat(_FRACTION.sub("", said).replace("Z", "+00:00"))
 
 
 class RemoteSink:

@@ -66,11 +66,13 @@ class Candidate:
         first: when it was first seen; it counts as no newer than that. None where nobody keeps that in mind.
         regular: it came as the schedule makes them; the newest of these never give way to others.
         doubt: why it does not count; empty for one that does.
+        bound: why it stays, whatever the rules say.
     """
 
     name: SnapshotName
     verified: bool
     base: SnapshotName | None = None
+    bound: str = ""
     first: datetime | None = None
     regular: bool = True
     doubt: str = ""
@@ -105,6 +107,9 @@ def decide(snapshots: Sequence[Candidate], rules: Rules, now: datetime) -> tuple
         reasons = {one.name: ["no rule: everything is kept"] for one in counted} | suspects
     else:
         reasons = _kept(counted, [one for one in counted if one.regular], rules, suspects)
+        for one in ordered:
+            if one.bound:
+                reasons.setdefault(one.name, []).append(one.bound)
         _complete(ordered, counted, reasons, by_time=rules.by_time)
     return tuple(
         Decision(one.name, one.name in reasons, tuple(reasons.get(one.name, ())), bool(one.doubt)) for one in ordered

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from typing import Annotated, Any, ClassVar, Literal
@@ -15,7 +16,7 @@ from hermes_backup.errors import STAGE_FAILED, Fault
 from hermes_backup.home.databases.finding import find as find_databases
 from hermes_backup.home.layout import SIDECARS
 from hermes_backup.home.printable import printable
-from hermes_backup.home.selection import Partial, Rules, Selection, select
+from hermes_backup.home.selection import Partial, Rules, Selection, kind_of, select, why_foreign
 from hermes_backup.stages.context import Context
 from hermes_backup.stages.delta import Delta
 from hermes_backup.stages.stage import Stage
@@ -23,12 +24,14 @@ from hermes_backup.stages.stream import Archive as MadeArchive
 from hermes_backup.stages.stream import Contents, Outdated, Packing, Stream
 from hermes_backup.stages.things import Home
 from hermes_backup.stages.units import show_duration
+from hermes_backup.streams.admission import MOST_HOLES
 from hermes_backup.streams.coder import Chunks
 from hermes_backup.streams.compression import Compress
+from hermes_backup.streams.directory import hold
 from hermes_backup.streams.members import Follower, Member
 from hermes_backup.streams.process import find
 from hermes_backup.streams.squashfs import Algorithm, Root, Squash
-from hermes_backup.streams.tar import CHANGED, NameList, changed_while_read, make
+from hermes_backup.streams.tar import Source, make
 
 _LEVELS = {"zstd": 3, "lz4": 1, "gzip": 6}
 
@@ -81,8 +84,8 @@ class Archive(Stage):
     def preflight(self, context: Context) -> None:
         """Make sure that the tools are there."""
         del context
-        for tool in ("tar", "mksquashfs")[: 2 if self.format == "squashfs" else 1]:
-            find(tool, self.name)
+        if self.format == "squashfs":
+            find("mksquashfs", self.name)
 
     def plan(self, context: Context) -> tuple[str, ...]:
         """Say how."""
@@ -132,9 +135,9 @@ class _Making:
         chosen = select(home.root, rules)
         self._home = _with_logs(home, chosen, context) if home.staged is None else home
         self.selection = _without_sidecars(self._home, chosen)
-        self._lists = _write_lists(self._home, self.selection, context)
-        self._follower = Follower()
-        self._partial: tuple[Partial, ...] = ()
+        self._follower = Follower(self._admit)
+        self._holes = 0
+        self._partial: dict[str, Partial] = {}
 
     def archive(self) -> MadeArchive:
         """Describe it."""
@@ -149,12 +152,15 @@ class _Making:
 
     def chunks(self) -> Chunks:
         """Make the archive and follow it."""
-        self._follower = Follower()
+        self._follower = Follower(self._admit)
+        self._holes = 0
+        self._partial = {}
         total = self.selection.bytes
-        for chunk in make(self._lists, stage="archive", ended=self._ended, holes=self._kind == "tar"):
-            self._follower.feed(chunk)
-            self._context.listener.progress("archive", min(self._follower.size, total), total)
-            yield chunk
+        with ExitStack() as held:
+            for chunk in make(self._sources(held), self._tell, holes=self._kind == "tar"):
+                self._follower.feed(chunk)
+                self._context.listener.progress("archive", min(self._follower.size, total), total)
+                yield chunk
 
     def contents(self) -> Contents:
         """Compare what went in with what was chosen.
@@ -169,7 +175,7 @@ class _Making:
         there = {member.name for member in members}
         chosen = (it.name for it in self.selection.entries)
         missing = tuple(Partial(printable(it), "vanished or could not be read") for it in chosen if it not in there)
-        partial = (*self._home.partial, *self.selection.skipped, *missing, *self._partial)
+        partial = (*self._home.partial, *self.selection.skipped, *self._partial.values(), *missing)
         archived = {printable(it) for it in there}
         return Contents(
             members=members,
@@ -179,11 +185,38 @@ class _Making:
             partial=_once(partial),
         )
 
-    def _ended(self, code: int, said: str) -> None:
-        if code not in (0, CHANGED):
-            raise Fault(STAGE_FAILED, f"tar ended with {code}: {said}", where="archive")
-        changed = dict.fromkeys(changed_while_read(said))
-        self._partial = tuple(Partial(name, "changed while it was read") for name in changed)
+    def _admit(self, member: Member, holes: int) -> None:
+        """Refuse holes that a file got since it was chosen: to hash them may take for ever."""
+        self._holes += holes
+        if self._holes > MOST_HOLES:
+            what = (
+                f"{printable(member.name)}: with it, sparse files have {self._holes} bytes of holes, not {MOST_HOLES}"
+            )
+            raise Fault(STAGE_FAILED, what, where="archive")
+
+    def _sources(self, held: ExitStack) -> tuple[Source, ...]:
+        """Return what is archived, and from where: the home, and the copies of its databases."""
+        home, entries = self._home, self.selection.entries
+        chosen = [it.name for it in entries if it.name not in home.replaced]
+        extra = sorted(home.as_they_lie - {it.name for it in entries})
+        kinds = {it.name: it.kind for it in entries}
+        refuse = partial(_refused, kinds, home.root.status().st_uid)
+        sources = [Source(home.root, (*chosen, *extra), refuse)]
+        if home.staged is not None and home.replaced:
+            staged = held.enter_context(hold(home.staged))
+            sources.append(Source(staged, sorted(home.replaced & {it.name for it in entries})))
+        return tuple(sources)
+
+    def _tell(self, name: bytes, why: str) -> None:
+        self._partial.setdefault(printable(name), Partial(printable(name), why))
+
+
+def _refused(kinds: Mapping[bytes, str], owner: int, name: bytes, status: os.stat_result) -> str:
+    """Say why what was opened is not archived: something else may lie there now than what was listed."""
+    kind = kind_of(status)
+    if kind != kinds.get(name, "file"):
+        return "something else was put in its place while it was read"
+    return why_foreign(status, owner) if kind == "file" else ""
 
 
 def tell(selection: Selection, context: Context) -> None:
@@ -200,7 +233,7 @@ def _with_logs(home: Home, selection: Selection, context: Context) -> Home:
     if found:
         context.listener.note("archive", f"databases are archived as they lie, with their logs: {len(found)}")
     names = {it.name + side for it in found for side in (b"", b"-wal", b"-journal")}
-    there = {it for it in names if (home.root / os.fsdecode(it)).is_file()}
+    there = {it for it in names if home.root.has(it)}
     partial = tuple(Partial(printable(it.name), home.uncopied) for it in found) if home.uncopied else ()
     return replace(home, as_they_lie=home.as_they_lie | there, partial=(*home.partial, *partial))
 
@@ -209,21 +242,6 @@ def _without_sidecars(home: Home, selection: Selection) -> Selection:
     """Leave out the logs of databases that have a copy: beside the copy they would corrupt it."""
     logs = {name + side for name in home.replaced for side in SIDECARS}
     return replace(selection, entries=tuple(it for it in selection.entries if it.name not in logs))
-
-
-def _write_lists(home: Home, selection: Selection, context: Context) -> tuple[NameList, ...]:
-    chosen = [it.name for it in selection.entries if it.name not in home.replaced]
-    extra = sorted(home.as_they_lie - {it.name for it in selection.entries})
-    lists = [NameList(home.root, context.folder / "names")]
-    _write_names(lists[0], [*chosen, *extra])
-    if home.staged is not None and home.replaced:
-        lists.append(NameList(home.staged, context.folder / "staged-names"))
-        _write_names(lists[1], sorted(home.replaced & {it.name for it in selection.entries}))
-    return tuple(lists)
-
-
-def _write_names(names: NameList, wanted: Iterable[bytes]) -> None:
-    names.path.write_bytes(b"".join(it + b"\0" for it in wanted))
 
 
 def _once(partial: Sequence[Partial]) -> tuple[Partial, ...]:

@@ -9,9 +9,9 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
-from hermes_backup.errors import RESTORE_CHECK, Fault
+from hermes_backup.errors import RESTORE_CHECK, RESTORE_REFUSED, Fault
 from hermes_backup.stages.checks.commands import commands
-from hermes_backup.stages.checks.databases import databases
+from hermes_backup.stages.checks.databases import contents, databases
 from hermes_backup.stages.checks.files import files
 from hermes_backup.stages.checks.hermes import hermes, interpreter
 from hermes_backup.stages.checks.presence import presence
@@ -34,7 +34,8 @@ class CheckFailed(Fault):
     def __init__(self, report: Report) -> None:
         wrong = [it for it in report.findings if it.verdict == "failed"]
         said = "; ".join(f"{it.what}: {it.evidence}{_first(it)}" for it in wrong)
-        super().__init__(RESTORE_CHECK, said, where=Check.name)
+        unsafe = RESTORE_REFUSED.name in {it.name for it in wrong}
+        super().__init__(RESTORE_REFUSED if unsafe else RESTORE_CHECK, said, where=Check.name)
         self.report = report
 
 
@@ -80,9 +81,12 @@ class Check(Stage):
         yield from presence(tree, self.present)
         if full:
             yield from files(tree, told)
-        yield from databases(tree, counts=self.counts, full=full, told=told)
-        if self.search_indexes == "rebuild":
+        made = {it.database for it in tree.remakings} if self.search_indexes == "rebuild" else set()
+        yield from databases(tree, counts=self.counts, full=full, told=told, later=made)
+        if made:
             yield from remade(tree, full=full, told=told)
+        if self.counts == "manifest":  # after the last statement that is the snapshot's word
+            yield from contents(tree, made)
         if full:
             yield from recipients(tree.manifest, context.folder, context.gnupghome)
             yield from _partial(tree)

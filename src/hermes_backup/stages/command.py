@@ -15,7 +15,7 @@ from hermes_backup.stages.context import Context
 from hermes_backup.stages.stage import Stage
 from hermes_backup.stages.things import Home
 from hermes_backup.stages.units import Duration
-from hermes_backup.streams.process import find, run
+from hermes_backup.streams.process import find, run_guarded
 
 Argv = tuple[str, ...]
 _SHOWN = 500
@@ -78,7 +78,7 @@ class Command(Stage):
             except Fault as fault:  # whose words would repeat arguments that were written into the program's name
                 raise Fault(fault.kind, f"{shown(argv)} is not installed", where=self.name, mend=_MEND) from None
             try:
-                done = run(argv, stage=self.name, timeout=self.timeout.total_seconds())
+                done = run_guarded(argv, stage=self.name, timeout=self.timeout.total_seconds())
             except subprocess.TimeoutExpired:
                 raise Fault(COMMAND_FAILED, f"{shown(argv)}: not done in time", where=self.name) from None
             if done.returncode != 0:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import threading
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -19,7 +20,7 @@ from hermes_backup.home.databases.holders import Holder
 from hermes_backup.home.databases.lean import Copied, Made, copy_whole
 from hermes_backup.home.databases.taken import held_by_memory
 from hermes_backup.home.printable import printable
-from hermes_backup.home.selection import Partial
+from hermes_backup.home.selection import Partial, why_foreign
 from hermes_backup.stages.context import Context
 from hermes_backup.stages.things import Home
 
@@ -78,11 +79,12 @@ class Copies:
             self._broken(found.name, _WHY_NOT[found.kind])
             return
         shown = printable(found.name)
-        source, target = self._paths(found)
+        target = self._target(found)
         if found.journal == "rollback":
             self._context.listener.note("sqlite", f"{shown} keeps a rollback journal: its writers wait meanwhile")
         try:
-            made = self._copy(source, target, deadline=self._deadline, progress=self._progress, name=shown)
+            with self._source(found) as source:
+                made = self._copy(source, target, deadline=self._deadline, progress=self._progress, name=shown)
         except DatabaseBroken as error:
             self._broken(found.name, f"{error.reason}; archived as it lies")
         else:
@@ -125,16 +127,15 @@ class Copies:
         return self.home() if refused else tuple(self._settled[name] for name in sorted(self._settled))
 
     def _refuse(self, staged: _Staged, why: NotLean | DatabaseBroken) -> None:
-        source, target = self._paths(staged.found)
+        target = self._target(staged.found)
         shown = printable(staged.found.name)
         discard(target)
         try:
             if isinstance(why, DatabaseBroken):
                 raise why
-            self._settle(
-                staged.found,
-                copy_whole(source, target, why, deadline=self._deadline, progress=self._progress, name=shown),
-            )
+            with self._source(staged.found) as source:
+                copied = copy_whole(source, target, why, deadline=self._deadline, progress=self._progress, name=shown)
+            self._settle(staged.found, copied)
         except DatabaseBroken as error:
             self._broken(staged.found.name, f"{error.reason}; archived as it lies")
 
@@ -160,12 +161,30 @@ class Copies:
         self._partial.append(Partial(printable(name), why))
         self._context.listener.warn("sqlite", f"{printable(name)}: {why}")
         for side in (b"", b"-wal", b"-journal"):
-            if os.path.lexists(os.path.join(os.fsencode(self._home.root), name + side)):  # noqa: PTH118 - bytes
+            if self._home.root.has(name + side):
                 self._as_they_lie.add(name + side)
 
-    def _paths(self, found: Found) -> tuple[Path, Path]:
-        name = os.fsdecode(found.name)
-        return self._home.root / name, self._staged / name
+    @contextmanager
+    def _source(self, found: Found) -> Iterator[Path]:
+        """Hold the folder that a database lies in, and give its path there.
+
+        Raises:
+            DatabaseBroken: it is not there any more, or no file of the home's owner.
+        """
+        above, _, last = found.name.rpartition(b"/")
+        root = self._home.root
+        with ExitStack() as held:
+            try:
+                folder = held.enter_context(root.folder(above))
+                status = folder.lstat(last)
+            except OSError as error:
+                raise DatabaseBroken(f"it cannot be opened: {error.strerror}") from error
+            if why := why_foreign(status, root.status().st_uid):
+                raise DatabaseBroken(why)
+            yield folder.path / os.fsdecode(last)
+
+    def _target(self, found: Found) -> Path:
+        return self._staged / os.fsdecode(found.name)
 
     def _progress(self, done: int, total: int) -> None:
         del total
@@ -188,6 +207,6 @@ class Copies:
 
 def _size(home: Home, name: bytes) -> int:
     try:
-        return os.lstat(os.path.join(os.fsencode(home.root), name)).st_size  # noqa: PTH118 - bytes
+        return home.root.lstat(name).st_size
     except OSError:
         return 0

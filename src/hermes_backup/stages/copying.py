@@ -105,7 +105,7 @@ def remember(snapshot: Snapshot, failures: Sequence[Failure], context: Context) 
     last = context.ledger.last()
     labels = _labels(snapshot)
     if last is not None and last.manifest.name == snapshot.name:
-        context.ledger.record(last.model_copy(update={"places": labels}))
+        context.ledger.record(last.model_copy(update={"places": labels, "unsent": ""}))
     Bases(context.ledger.folder).lies_in(snapshot.name, labels)
     context.listener.published(snapshot.manifest, labels)
     if failures:

@@ -17,6 +17,7 @@ from hermes_backup.snapshots.remaking import from_bytes as remakings_from_bytes
 from hermes_backup.stages.context import Context
 from hermes_backup.stages.credentials import credential
 from hermes_backup.stages.fetch import base_of
+from hermes_backup.stages.room import require_room
 from hermes_backup.stages.stage import Stage
 from hermes_backup.stages.things import Plaintext, Snapshot
 from hermes_backup.streams.ahead import ahead
@@ -74,9 +75,11 @@ class Decrypt(Stage):
         Nobody may look at the file before this returns: only then are size and hash proven.
 
         Raises:
-            Fault: DATA_DAMAGED, KEY_PASSPHRASE, KEY_SECRET_MISSING, REMOTE_UNREACHABLE; the file is gone then.
+            Fault: DATA_DAMAGED, KEY_PASSPHRASE, KEY_SECRET_MISSING, REMOTE_UNREACHABLE, DISK_FULL; the file is gone
+                then.
         """
         part = snapshot.manifest.data
+        require_room(target.parent, part.plain_size)
         chunks = _arriving(snapshot, part, context)
         if part.name.endswith(".gpg"):
             chunks = _gpg(self._secret(snapshot.manifest), context).code(chunks)
@@ -161,6 +164,12 @@ def _packed_again(chunks: Callable[[], Chunks]) -> Chunks:
 
 
 def _fetch(snapshot: Snapshot, part: Part, context: Context) -> None:
+    """Bring a part into the run's folder.
+
+    Raises:
+        Fault: DISK_FULL, DATA_DAMAGED, REMOTE_UNREACHABLE.
+    """
+    require_room(context.folder, part.size)
     with (context.folder / part.name).open("wb") as file:
         for chunk in _arriving(snapshot, part, context):
             file.write(chunk)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
+from hermes_backup.snapshots.names import folder_of
 from hermes_backup.stages.context import Context
 from hermes_backup.stages.copying import Target, copy_to
 from hermes_backup.stages.publishing import publish
 from hermes_backup.stages.stage import Stage
 from hermes_backup.stages.stream import Stream
 from hermes_backup.stages.things import Snapshot
+from hermes_backup.streams.ownership import require_own
 
 
 class Destination(Stage):
@@ -24,6 +27,16 @@ class Destination(Stage):
     @abstractmethod
     def addresses(self) -> tuple[str, ...]:
         """The places of this stage as they are declared, each in one spelling; folders of this machine begin with /."""
+
+    def preflight(self, context: Context) -> None:
+        """Make sure that nobody else writes to the folders of this machine among the places.
+
+        Raises:
+            Fault: FOLDER_EXPOSED.
+        """
+        for address in self.addresses:
+            if address.startswith("/"):
+                require_own(Path(address) / folder_of(context.host, context.pipeline), self.name)
 
     @abstractmethod
     def targets(self, context: Context) -> tuple[Target, ...]:

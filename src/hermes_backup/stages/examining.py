@@ -23,12 +23,14 @@ _ENTER = 0o500
 def examine(root: Path, members: Sequence[Member]) -> tuple[bytes, ...]:
     """Compare a tree with the members that it should hold, and return what lost its setuid or setgid bit.
 
-    Folders that are no members of their own may lie above members.
+    Of files the size is compared, too: tar reads more into the map of a sparse file than we do. Folders that are no
+    members of their own may lie above members.
 
     Raises:
         Fault: RESTORE_CHECK.
     """
     wanted = {it.name: "file" if it.kind == "hardlink" else it.kind for it in members}
+    sizes = {it.name: it.size for it in members if it.kind == "file"}
     above = _above(wanted)
     seen: set[bytes] = set()
     wrong: list[bytes] = []
@@ -36,7 +38,7 @@ def examine(root: Path, members: Sequence[Member]) -> tuple[bytes, ...]:
     for name, info in _walk(os.fsencode(root)):
         kind = _KINDS.get(stat.S_IFMT(info.st_mode), "other")
         seen.add(name)
-        if kind != wanted.get(name, "dir" if name in above else None):
+        if kind != wanted.get(name, "dir" if name in above else None) or info.st_size != sizes.get(name, info.st_size):
             wrong.append(name)
         elif kind != "link" and info.st_mode & SPECIAL_BITS:
             os.chmod(_path(root, name), stat.S_IMODE(info.st_mode) & ~SPECIAL_BITS)  # noqa: PTH101 - bytes

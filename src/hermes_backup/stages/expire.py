@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import cache
 from pathlib import Path
 
-from hermes_backup.errors import CHAIN_BROKEN, DATA_DAMAGED, INTERRUPTED, SNAPSHOT_SUSPECT, Fault
+from hermes_backup.errors import CHAIN_BROKEN, INTERRUPTED, SNAPSHOT_SUSPECT, SNAPSHOT_UNREADABLE, ExitCode, Fault
 from hermes_backup.home.in_use import in_use
 from hermes_backup.snapshots.catalog import Known, Listed, check_chain, load_manifests, read_catalog
 from hermes_backup.snapshots.folder import FolderPlace
 from hermes_backup.snapshots.founding import unfounded
+from hermes_backup.snapshots.leftovers import Leftover, leftovers, removable
 from hermes_backup.snapshots.names import SnapshotName, folder_of
 from hermes_backup.snapshots.place import Place
-from hermes_backup.snapshots.proving import matching
-from hermes_backup.snapshots.prune import Pruned, prune
+from hermes_backup.snapshots.proving import read_back
+from hermes_backup.snapshots.prune import Pruned, prune, remove_leftovers
+from hermes_backup.snapshots.prune_journal import PruneJournal
 from hermes_backup.snapshots.retention import Candidate, Decision, Rules, decide
 from hermes_backup.snapshots.sightings import Pace, Shown, Sightings
 from hermes_backup.snapshots.signing import Pinned
@@ -25,11 +26,19 @@ from hermes_backup.streams.squashfs import SUFFIX as IMAGE
 
 _MOUNTED = "mounted"
 _NAMED = 3
+_WITNESS = "shows what a killed run left"
+_MEND = (
+    "Nothing was deleted. Back up again: prune goes on once the newest snapshot is whole. If that one is damaged too, "
+    "use another remote."
+)
 
 
 @dataclass(frozen=True)
 class Stock:
-    """What a place holds of a pipeline; ``known`` is proven to be the host's, ``unproven`` says why the rest is not."""
+    """What a place holds of a pipeline; ``known`` is proven to be the host's, ``unproven`` says why the rest is not.
+
+    ``unread`` are those whose manifests the place does not give.
+    """
 
     place: Place
     host: str
@@ -37,6 +46,7 @@ class Stock:
     listed: tuple[Listed, ...]
     known: tuple[Known, ...]
     unproven: tuple[Fault, ...]
+    unread: tuple[Listed, ...] = ()
 
     @property
     def shown(self) -> tuple[Shown, ...]:
@@ -51,10 +61,14 @@ class Stock:
 
 @dataclass(frozen=True)
 class Thinned:
-    """What was decided for one place, what went, and which snapshots nobody may touch because nothing proves them."""
+    """What was decided for one place, what went, and which snapshots nobody may touch because nothing proves them.
+
+    ``leftovers`` are the files of killed runs that went, or that would go.
+    """
 
     place: str
     decisions: tuple[Decision, ...]
+    leftovers: tuple[str, ...]
     pruned: Pruned
     unproven: tuple[Fault, ...]
 
@@ -62,6 +76,12 @@ class Thinned:
     def mounted(self) -> tuple[SnapshotName, ...]:
         """Those that no rule keeps, and that stay because their image is mounted."""
         return tuple(it.name for it in self.decisions if it.reasons == (_MOUNTED,))
+
+    @property
+    def unread(self) -> tuple[Fault, ...]:
+        """Those that the place did not give: nobody knows what they are, or what they need."""
+        unread = (it for it in self.unproven if _is_unread(it))
+        return tuple(Fault(it.kind, it.what, where=f"{self.place}: {it.where}", mend=it.mend) for it in unread)
 
     @property
     def suspects(self) -> Fault | None:
@@ -96,7 +116,8 @@ def read_all(
         else:
             known = tuple(it for it in loaded if isinstance(it, Known))
             unproven = tuple(it for it in loaded if isinstance(it, Fault))
-            stocks.append(Stock(place, host, pipeline, listed, known, unproven))
+            unread = (one for one, it in zip(listed, loaded, strict=True) if isinstance(it, Fault) and _is_unread(it))
+            stocks.append(Stock(place, host, pipeline, listed, known, unproven, tuple(unread)))
     return tuple(stocks), tuple(faults)
 
 
@@ -132,42 +153,53 @@ def thin(
     seen: Sightings,
     rules: Rules,
     now: datetime,
+    journal: PruneJournal,
     *,
-    proven: SnapshotName | None = None,
     dry_run: bool = False,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> Thinned:
-    """Decide for one place, and delete what is let go unless ``dry_run``.
+    """Decide for one place, and delete what is let go unless ``dry_run``, which reads no data.
 
-    ``seen`` has looked at the place. ``proven`` is a snapshot whose bytes were seen to be right there just now; without
-    one, the newest that is whole is looked for by reading before anything is deleted. An image that is mounted from
-    where it lies stays.
+    ``seen`` has looked at the place. Before a snapshot is deleted, the newest that stays is read back whole, and as a
+    delta its base, too: what the place tells of them is no proof. An image that is mounted stays, and so
+    does what a snapshot may need whose manifest the place does not give. What a killed run left goes, and what a
+    killed prune had begun to delete, by the ``journal``; ``tell`` hears of each file before.
 
     Raises:
-        Fault: REMOTE_UNREACHABLE; CHAIN_BROKEN or DATA_DAMAGED when there is reason to touch nothing.
+        Fault: REMOTE_UNREACHABLE; CHAIN_BROKEN, DATA_DAMAGED, BASE_MISSING when there is reason to touch nothing.
     """
-    label = stock.place.label
-    candidates = [_candidate(it, seen, now) for it in stock.known]
-    counted = [known for known, it in zip(stock.known, candidates, strict=True) if not it.doubt]
-    broken = next((it for it in check_chain(counted) if it.grave), None)
+    place, folder, known = stock.place, stock.folder, stock.known
+    bound = bound_by_unread(known, stock.unread)
+    candidates = [replace(_candidate(it, seen, now), bound=bound.get(it.name, "")) for it in known]
+    doubted = {it.name for it in candidates if it.doubt}
+    broken = next((it for it in check_chain(it for it in known if it.name not in doubted) if it.grave), None)
     if broken is not None:
-        raise Fault(CHAIN_BROKEN, f"{broken}; nothing is pruned", where=label)
-    whole = set() if proven is None else {proven}
-    decisions = decide(_verified(candidates, whole), rules, now)
-    if proven is None and not all(it.keep for it in decisions):
-        regular = {it.name for it in candidates if it.regular and not it.doubt}
-        whole = _newest_whole(stock, counted, regular)
-        if not whole:
-            raise Fault(DATA_DAMAGED, "no snapshot here is whole; nothing is pruned", where=label)
-        decisions = decide(_verified(candidates, whole), rules, now)
-    decisions = _sparing_mounted(stock, decisions)
-    pruned = Pruned((), 0) if dry_run else prune(stock.place, stock.host, stock.pipeline, decisions, stock.known)
-    return Thinned(label, decisions, pruned, stock.unproven)
+        raise Fault(CHAIN_BROKEN, f"{broken}; nothing is pruned", where=place.label)
+    left = leftovers(stock.listed, known)
+    old = removable(left, known, now, place.modified(folder) if left else {})
+
+    def decided(proven: Collection[SnapshotName] = ()) -> tuple[Decision, ...]:
+        made = decide(_verified(candidates, proven), rules, now)
+        return _sparing_mounted(stock, _sparing_witnesses(made, known, set(left) - set(old)))
+
+    decisions = decided()
+    if not dry_run and not all(it.keep for it in decisions):
+        decisions = decided(_read_back_newest(stock, decisions, candidates))
+    begun = set(journal.going(place.label))
+    ending = [one for one in stock.listed if one.state == "incomplete" and {file.name for file in one.files} <= begun]
+    going = [*(it.listed for it in old), *ending]
+    gone = remove_leftovers(place, folder, [file.name for it in going for file in it.files], tell, dry_run=dry_run)
+    pruned = Pruned((), 0) if dry_run else prune(place, folder, decisions, known, journal)
+    named = {str(it.name) for it in going}
+    return Thinned(place.label, decisions, gone, pruned, tuple(it for it in stock.unproven if it.where not in named))
 
 
 def _candidate(known: Known, seen: Sightings, now: datetime) -> Candidate:
     sighting = seen.of((known.name, known.manifest_sha256), now)
     regular = sighting.standing == "regular"
-    return Candidate(known.name, False, known.base, sighting.first, regular, sighting.why)
+    return Candidate(
+        known.name, verified=False, base=known.base, first=sighting.first, regular=regular, doubt=sighting.why
+    )
 
 
 def _verified(candidates: Sequence[Candidate], whole: Collection[SnapshotName]) -> list[Candidate]:
@@ -186,26 +218,64 @@ def _sparing_mounted(stock: Stock, decisions: tuple[Decision, ...]) -> tuple[Dec
     return tuple(replace(it, keep=True, reasons=(_MOUNTED,)) if it.name in spared else it for it in decisions)
 
 
-def _newest_whole(stock: Stock, counted: Sequence[Known], regular: Collection[SnapshotName]) -> set[SnapshotName]:
-    """Return the newest whose bytes are right, as those of its base are, and the newest such of the regular ones."""
+def _read_back_newest(
+    stock: Stock, decisions: Sequence[Decision], candidates: Sequence[Candidate]
+) -> set[SnapshotName]:
+    """Prove the newest that stays, and the newest of the schedule's: a restore takes them when others are gone.
+
+    Return their names.
+    """
+    kept = {it.name for it in decisions if it.keep and not it.suspect}
+    counted = [it for it in candidates if it.name in kept]
+    pools = (counted, [it for it in counted if it.regular])
+    newest = {max(it.name for it in pool) for pool in pools if pool}
+    for name in sorted(newest):
+        _read_back(stock, name)
+    return newest
+
+
+def _read_back(stock: Stock, name: SnapshotName) -> None:
     by_name = {it.name: it for it in stock.known}
-    read_whole = cache(lambda name: _whole(stock, by_name[name]))  # many deltas have one base
-    found: set[SnapshotName] = set()
-    for it in sorted(counted, key=lambda one: one.name, reverse=True):
-        if found and it.name not in regular:
-            continue
-        if unfounded(it, by_name) is None and all(read_whole(name) for name in (it.base, it.name) if name):
-            found.add(it.name)
-            if it.name in regular:
-                break
-    return found
-
-
-def _whole(stock: Stock, known: Known) -> bool:
+    fault = unfounded(by_name[name], by_name)
     try:
-        for part in known.manifest.parts:
-            for _ in matching(stock.place.read(f"{stock.folder}/{part.name}"), part):
-                pass
-    except Fault:
-        return False
-    return True
+        if fault is not None:
+            raise fault
+        for part in (by_name[name].base, name):
+            if part is not None:
+                read_back(stock.place, stock.folder, by_name[part].manifest)
+    except Fault as found:
+        what = f"{name}, the newest here, does not come back whole: {found.what}; nothing is pruned"
+        mend = _MEND if found.kind.exit_code is ExitCode.VERIFY else found.mend
+        raise Fault(found.kind, what, where=stock.place.label, mend=mend) from None
+
+
+def _sparing_witnesses(
+    decisions: tuple[Decision, ...], known: Sequence[Known], left: Collection[Leftover]
+) -> tuple[Decision, ...]:
+    """Keep what shows that a killed run's files are nobody's snapshot, until these are old enough to go."""
+    bases = {it.name: it.base for it in known}
+    shown = {name for it in left for name in it.witnesses}
+    spared = shown | {bases[name] for name in shown}
+    return tuple(
+        replace(it, keep=True, reasons=(_WITNESS,)) if not it.keep and it.name in spared else it for it in decisions
+    )
+
+
+def bound_by_unread(known: Sequence[Known], unread: Sequence[Listed]) -> Mapping[SnapshotName, str]:
+    """Return what must stay for the sake of snapshots that cannot be read, each with the reason: a pure decision.
+
+    A delta of one stays: it comes back when its base does. One that may be a delta, as far as its listing tells, was
+    made against the last full one before it.
+    """
+    names = {it.name for it in unread}
+    bound = {it.name: f"its base {it.base} cannot be read" for it in known if it.base in names}
+    for one in unread:
+        fulls = (it.name for it in known if it.base is None and it.name < one.name)
+        if not one.complete or one.delta:
+            base = max(fulls, default=None)
+            bound |= {} if base is None else {base: f"may be the base of {one.name}, which cannot be read"}
+    return bound
+
+
+def _is_unread(fault: Fault) -> bool:
+    return fault.kind is SNAPSHOT_UNREADABLE

@@ -14,10 +14,11 @@ from hermes_backup.home.printable import printable
 from hermes_backup.snapshots.manifest import Manifest
 from hermes_backup.stages.context import Context
 from hermes_backup.stages.examining import examine, shown
+from hermes_backup.stages.room import require_room, unpacked_size
 from hermes_backup.stages.selecting import Selected, narrowed, select
 from hermes_backup.stages.stage import Stage
 from hermes_backup.stages.things import Plaintext, Tree
-from hermes_backup.stages.unsquashing import date, narrow, require_alike, unsquashed
+from hermes_backup.stages.unsquashing import date, narrow, require_alike, require_few_holes, unsquashed
 from hermes_backup.streams.admission import Doorkeeper
 from hermes_backup.streams.coder import Chunks
 from hermes_backup.streams.members import BLOCK, Follower, Member
@@ -44,6 +45,7 @@ class Extract(Stage):
         wanted = select(plain.members, self.only) if self.only else Selected(plain.members)
         doorkeeper = Doorkeeper()
         _count(plain.members, manifest)
+        _require_room(plain, wanted, context)
         out_of = _out_of_image if manifest.format == "squashfs" else _out_of_tar
         special = out_of(plain, root, doorkeeper, context, wanted if self.only else None)
         _own(root, plain.members)
@@ -57,6 +59,16 @@ class Extract(Stage):
         there = {it.path for it in agreed.databases}
         remakings = tuple(it for it in plain.remakings if it.database in there)
         return Tree(root, agreed, wanted.members, tuple(warnings), remakings)
+
+
+def _require_room(plain: Plaintext, wanted: Selected, context: Context) -> None:
+    """Make sure that all fits that will be written: an image is unpacked whole, and lies beside what comes out."""
+    manifest, targets = plain.manifest, set(wanted.targets)
+    if manifest.format == "squashfs":
+        needed = unpacked_size(manifest, plain.members) + manifest.data.plain_size
+    else:
+        needed = unpacked_size(manifest, (*wanted.members, *(it for it in plain.members if it.name in targets)))
+    require_room(context.folder, needed)
 
 
 def _out_of_tar(
@@ -76,6 +88,7 @@ def _out_of_image(
     """Unpack a squashfs image; return what lost its setuid or setgid bit."""
     unsquashed(plain, root, doorkeeper, context)
     special = examine(root, plain.members)
+    require_few_holes(root, plain.members)
     require_alike(root, plain, context)
     if some is not None:
         narrow(root, plain.members, some.members)

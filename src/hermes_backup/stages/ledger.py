@@ -20,6 +20,7 @@ class Entry(BaseModel):
         content: a digest over everything archived (names, kinds, modes, owners, contents), for ``if_changed``.
         settings: a digest of the settings that shaped the snapshot.
         places: which places hold it.
+        unsent: the signed manifest, from right before the first place gets it until it is known which hold it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -29,6 +30,7 @@ class Entry(BaseModel):
     content: str
     settings: str
     places: tuple[str, ...]
+    unsent: str = ""
 
 
 class Ledger:

@@ -11,6 +11,7 @@ from hermes_backup.home.selection import Rules
 from hermes_backup.stages.context import Context
 from hermes_backup.stages.stage import Stage
 from hermes_backup.stages.things import Home, Report, Tree
+from hermes_backup.streams.directory import hold
 
 
 class PlaceTree(Stage):
@@ -30,7 +31,6 @@ class PlaceTree(Stage):
 
     def run(self, value: Any, context: Context) -> Home:
         """Rename the tree."""
-        del context
         tree: Tree = value.tree if isinstance(value, Report) else value
         require_vacant(self.to)
         try:
@@ -38,7 +38,8 @@ class PlaceTree(Stage):
             os.rename(tree.root, self.to)  # noqa: PTH104 - rename(2) replaces an empty folder, and nothing else
         except OSError as error:
             raise Fault(STAGE_FAILED, f"cannot move the tree: {error.strerror}", where=str(self.to)) from None
-        return Home(self.to, Rules())
+        home = context.teardown.always.enter_context(hold(self.to.absolute()))
+        return Home(lambda: home, Rules())
 
 
 def require_vacant(folder: Path) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 
 from hermes_backup.snapshots.folder import FolderPlace
 from hermes_backup.snapshots.names import SnapshotName
+from hermes_backup.snapshots.prune_journal import PruneJournal
 from hermes_backup.snapshots.retention import Rules, parse_within
 from hermes_backup.snapshots.sightings import Pace, Sightings
 from hermes_backup.snapshots.signing import Pinned
@@ -27,9 +29,12 @@ Within = Annotated[str, BeforeValidator(lambda text: parse_within(text) and text
 class Prune(Stage):
     """Thin out old snapshots. On a host this touches its local store; its remotes only where it is its own controller.
 
-    A snapshot that any rule keeps is kept, and so are the newest that is verified, what a delta that is kept was made
-    against, and an image that is mounted from where it lies. On the trusted machine the rules are also asked of the
-    first snapshot of each time in which the schedule makes one, so that none made besides lets those go.
+    A snapshot that any rule keeps is kept, and so are what a delta that is kept was made against, and an image that is
+    mounted from where it lies. Before anything goes, the newest is read back whole from its place. What a killed run
+    left without a manifest goes when it is a day old.
+
+    On the trusted machine the rules are also asked of the first snapshot of each time in which the schedule makes one,
+    so that none made besides lets those go.
     """
 
     name: ClassVar[str] = "prune"
@@ -85,10 +90,10 @@ class Prune(Stage):
         with Pinned.load(context.host_key.public(), context.folder) as pinned:
             stocks, faults = read_all(places, context.host, context.pipeline, pinned)
         seen = self._seen(stocks, pinned.fingerprint, context, snapshot.name)
-        # of a delta only the patch was seen: what it was made against may have rotted since
-        proven = None if snapshot.unchanged or snapshot.manifest.base is not None else snapshot.name
+        journal = PruneJournal(context.ledger.folder / "prune.json")
+        tell = partial(context.listener.note, self.name)
         for stock in stocks:
-            self._tell(thin(stock, seen, self.rules(), context.now, proven=proven), context)
+            self._tell(thin(stock, seen, self.rules(), context.now, journal, tell=tell), context)
         for fault in faults:
             raise fault
         return snapshot
@@ -109,6 +114,8 @@ class Prune(Stage):
         context.listener.note(self.name, f"{thinned.place}: {gone} deleted, {thinned.pruned.freed} bytes freed")
         for it in thinned.mounted:
             context.listener.note(self.name, f"{thinned.place}: {it} stays, for it is mounted")
+        for fault in thinned.unread:  # the new snapshot is sent and needs none of it: no failed run
+            context.listener.warn(self.name, f"{fault}: it stays, and what it may need")
         if thinned.suspects is not None:
             context.listener.warn(self.name, f"{thinned.place}: {thinned.suspects.what}")
 

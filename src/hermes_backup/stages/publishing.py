@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from hermes_backup.errors import Fault
+from hermes_backup.errors import SNAPSHOT_UNREADABLE, Fault
 from hermes_backup.snapshots.catalog import Known, load_manifests, read_catalog
 from hermes_backup.snapshots.manifest import Manifest
 from hermes_backup.snapshots.names import (
@@ -24,7 +24,7 @@ from hermes_backup.snapshots.signing import Pinned
 from hermes_backup.stages.context import Context
 from hermes_backup.stages.copying import Failure, Target, Unfinished, retry, summary
 from hermes_backup.stages.describing import Measured, index_of, manifest_of, restore_text_of, signed
-from hermes_backup.stages.holding import held_last
+from hermes_backup.stages.holding import held_last, stored_in
 from hermes_backup.stages.ledger import Entry
 from hermes_backup.stages.making import making
 from hermes_backup.stages.stream import Contents, Outdated, Stream
@@ -45,15 +45,6 @@ class _Meter:
 
     def measured(self) -> Measured:
         return Measured(self._size, self._hash.hexdigest())
-
-
-@dataclass(frozen=True)
-class _Small:
-    """The files beside the data, in the order in which they are written; the manifest is the last."""
-
-    restore_text: bytes
-    index: bytes
-    manifest: bytes
 
 
 @dataclass(frozen=True)
@@ -91,6 +82,7 @@ def _publish(stream: Stream, targets: Sequence[Target], context: Context) -> Sna
     for target in targets:
         with suppress(Fault):  # credentials that only put can neither list nor sweep
             target.place.sweep(folder)
+    _finish_last(targets, context)
     name = _next_name(targets, context)
     with Unfinished(folder, _names(stream, name)) as unfinished:
         written = _write_data(stream, f"{folder}/{_names(stream, name)[0]}", targets, unfinished, context)
@@ -98,22 +90,27 @@ def _publish(stream: Stream, targets: Sequence[Target], context: Context) -> Sna
         index, plain = index_of(stream, contents)
         digest = Measured(len(index), hashlib.sha256(index).hexdigest())
         manifest = manifest_of(stream, contents, name, written.data, digest, plain, context)
-        small = _Small(restore_text_of(manifest, context), index, signed(manifest, context))
-        # before the first manifest is out: a run killed in between must not leave two snapshots of one number
-        context.ledger.record(_entry(small, manifest, contents, context))
-        committed: list[Place] = []
-        for target in written.held:
-            try:
-                _put(small, _names(stream, name), target.place, folder)
-            except Fault as fault:
-                failures.append(Failure(target, fault))
-                unfinished.withdraw(target.place)
-            else:
-                unfinished.finish(target.place)
-                committed.append(target.place)
+        text, asc = restore_text_of(manifest, context), signed(manifest, context)
+        _, index_file, manifest_file = _names(stream, name)
+
+        def put_beside(place: Place) -> None:
+            place.put(f"{folder}/{RESTORE_TEXT}", text, replace=True)
+            place.put(f"{folder}/{index_file}", index)
+
+        def put_manifest(place: Place) -> None:
+            place.put(f"{folder}/{manifest_file}", asc)
+            unfinished.finish(place)
+
+        held = _where_it_goes_well(put_beside, written.held, unfinished, failures)
+        if not held:
+            raise summary(failures, ())
+        # right before the first manifest is out: a run killed in between must not leave two snapshots of one number,
+        # and one killed before leaves the chain as it was, which shows that its files are nobody's snapshot
+        context.ledger.record(_entry(asc, manifest, contents, context))
+        committed = _where_it_goes_well(put_manifest, held, unfinished, failures)
     if not committed:
         raise summary(failures, ())
-    snapshot = retry(Snapshot(name, manifest, tuple(committed)), failures, context)
+    snapshot = retry(Snapshot(name, manifest, tuple(it.place for it in committed)), failures, context)
     made.published(snapshot)
     return snapshot
 
@@ -123,14 +120,28 @@ def _names(stream: Stream, name: SnapshotName) -> tuple[str, str, str]:
     return data_name(name, stream.suffix), index_name(name, stream.index_suffix), manifest_name(name)
 
 
-def _entry(small: _Small, manifest: Manifest, contents: Contents, context: Context) -> Entry:
+def _entry(asc: bytes, manifest: Manifest, contents: Contents, context: Context) -> Entry:
     return Entry(
         manifest=manifest,
-        manifest_sha256=hashlib.sha256(small.manifest).hexdigest(),
+        manifest_sha256=hashlib.sha256(asc).hexdigest(),
         content=contents.content,
         settings=context.settings,
         places=(),
+        unsent=asc.decode("ascii"),
     )
+
+
+def _finish_last(targets: Sequence[Target], context: Context) -> None:
+    """Put the manifest of a run that was killed at its last step to where its data lie; their chain goes on with it."""
+    last = context.ledger.last()
+    if last is None or not last.unsent:
+        return
+    name = manifest_name(last.manifest.name)
+    for target in targets:
+        with suppress(Fault):  # one that takes and does not tell may have lost the data: it gets no manifest of theirs
+            stored = stored_in(target.place, context)
+            if name not in stored and all(stored.get(it.name) == it.size for it in last.manifest.parts):
+                target.place.put(f"{folder_of(context.host, context.pipeline)}/{name}", last.unsent.encode("ascii"))
 
 
 def _write_data(
@@ -173,11 +184,20 @@ def _write_data(
     return _Written(contents, meter.measured(), held, failures)
 
 
-def _put(small: _Small, names: tuple[str, str, str], place: Place, folder: str) -> None:
-    _, index, manifest = names
-    place.put(f"{folder}/{RESTORE_TEXT}", small.restore_text, replace=True)
-    place.put(f"{folder}/{index}", small.index)
-    place.put(f"{folder}/{manifest}", small.manifest)
+def _where_it_goes_well(
+    put: Callable[[Place], None], targets: Sequence[Target], unfinished: Unfinished, failures: list[Failure]
+) -> list[Target]:
+    """Put something into each place; where that fails, nothing of the snapshot stays. Return the others."""
+    done: list[Target] = []
+    for target in targets:
+        try:
+            put(target.place)
+        except Fault as fault:
+            failures.append(Failure(target, fault))
+            unfinished.withdraw(target.place)
+        else:
+            done.append(target)
+    return done
 
 
 def _unchanged(stream: Stream, targets: Sequence[Target], context: Context) -> Snapshot | None:
@@ -197,7 +217,12 @@ def _unchanged(stream: Stream, targets: Sequence[Target], context: Context) -> S
 
 
 def _next_name(targets: Sequence[Target], context: Context) -> SnapshotName:
-    """Count on from the ledger; where it is lost, from the newest that our own key signed anywhere."""
+    """Count on from the ledger; where it is lost, from the newest that our own key signed anywhere.
+
+    A number that a place shows, and does not let us read, is taken, too. The one after it stays free: a neighbour would
+    have to name its hash.
+    """
+    taken = 0
     if context.ledger.last() is None and context.host_key is not None:
         with Pinned.load(context.host_key.public(), context.folder) as own:
             for target in targets:
@@ -205,5 +230,12 @@ def _next_name(targets: Sequence[Target], context: Context) -> SnapshotName:
                     listed = read_catalog(target.place, context.host, context.pipeline).listed
                     loaded = load_manifests(target.place, context.host, context.pipeline, listed, own)
                     context.ledger.go_on([(it.manifest, it.manifest_sha256) for it in loaded if isinstance(it, Known)])
+                    unread = (one.name.sequence + 1 for one, it in zip(listed, loaded, strict=True) if _is_unread(it))
+                    taken = max(taken, *unread, 0)
     last = context.ledger.last()
-    return SnapshotName(1 if last is None else last.manifest.sequence + 1, context.now.replace(microsecond=0))
+    taken = max(taken, 0 if last is None else last.manifest.sequence)
+    return SnapshotName(taken + 1, context.now.replace(microsecond=0))
+
+
+def _is_unread(it: Known | Fault) -> bool:
+    return isinstance(it, Fault) and it.kind is SNAPSHOT_UNREADABLE

@@ -46,8 +46,8 @@ class Push(Destination):
         return self.to
 
     def preflight(self, context: Context) -> None:
-        """Make sure that rclone is there."""
-        del context
+        """Make sure that rclone is there, and that nobody else writes to the remotes that are folders."""
+        super().preflight(context)
         find("rclone", self.name)
 
     def targets(self, context: Context) -> tuple[Target, ...]:

@@ -50,7 +50,7 @@ class Sqlite(Stage):
         staged.mkdir(mode=0o700)
         found = find(home.root, select(home.root, home.rules))
         copies = Copies(home, context, self.deadline.total_seconds(), found, _COPYING[self.search_indexes])
-        for holder in split_brain(*(home.root / os.fsdecode(one.name) for one in found)):
+        for holder in split_brain(*(home.root.shown / os.fsdecode(one.name) for one in found)):
             copies.split(holder)
         for one in found:
             copies.take(one)

@@ -14,6 +14,7 @@ from hermes_backup.snapshots.names import SnapshotName
 from hermes_backup.snapshots.place import Place
 from hermes_backup.snapshots.remaking import Remaking
 from hermes_backup.streams.coder import Chunks
+from hermes_backup.streams.directory import Directory
 from hermes_backup.streams.members import Member
 
 
@@ -25,14 +26,16 @@ def _none() -> tuple[Copied, ...]:
 class Home:
     """A Hermes home to read, and what is known of it so far.
 
-    ``staged`` is a folder that mirrors the home's layout; a file of the home named in ``replaced`` is
-    archived from there instead. Names are relative to the root, as bytes, because file names need not be text.
+    ``opened`` gives its folder, which the first to ask opens, and which then stays the one: a ``command`` may mount it
+    before. ``staged`` is a folder that mirrors the home's layout; a file of the
+    home named in ``replaced`` is archived from there instead. Names are relative to the root, as bytes, because file
+    names need not be text.
     ``copies`` waits for the checks of these copies, and returns what each of them is; or another home, where one is not
     what it should be: an archive of this one is to be made again, of that. ``uncopied`` says why databases lack the
     copies that they were to have; empty where they have them, or were to have none.
     """
 
-    root: Path
+    opened: Callable[[], Directory]
     rules: Rules
     staged: Path | None = None
     replaced: frozenset[bytes] = frozenset()
@@ -40,6 +43,15 @@ class Home:
     copies: Callable[[], tuple[Copied, ...] | Home] = _none
     partial: tuple[Partial, ...] = ()
     uncopied: str = ""
+
+    @property
+    def root(self) -> Directory:
+        """The home's folder, held open.
+
+        Raises:
+            Fault: HOME_MISSING, HOME_UNREADABLE, HOME_LINK, HOME_OWNER.
+        """
+        return self.opened()
 
 
 @dataclass(frozen=True)

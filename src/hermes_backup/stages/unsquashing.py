@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from itertools import takewhile
 from pathlib import Path
 
-from hermes_backup.errors import RESTORE_CHECK, Fault
+from hermes_backup.errors import RESTORE_CHECK, RESTORE_REFUSED, Fault
+from hermes_backup.home.holes import holes_at_most, too_sparse
 from hermes_backup.stages.checks.files import files
 from hermes_backup.stages.context import Context
 from hermes_backup.stages.things import Plaintext, Tree
 from hermes_backup.streams.admission import Doorkeeper
+from hermes_backup.streams.directory import hold
 from hermes_backup.streams.members import Member
 from hermes_backup.streams.squashfs import SUFFIX, inodes_of, unsquash
 
@@ -35,6 +37,19 @@ def unsquashed(plain: Plaintext, root: Path, doorkeeper: Doorkeeper, context: Co
     finally:
         image.unlink(missing_ok=True)
     root.chmod(0o700)
+
+
+def require_few_holes(root: Path, members: Sequence[Member]) -> None:
+    """Refuse holes that would take for ever to be hashed: an image tells nothing of them before it is taken apart.
+
+    Raises:
+        Fault: RESTORE_REFUSED.
+    """
+    files = (it.name for it in members if it.kind == "file")
+    with hold(root.absolute()) as held:
+        found = too_sparse(held, {it: holes_at_most(held.lstat(it)) for it in files})
+    for name, size in found.items():
+        raise Fault(RESTORE_REFUSED, f"{name[:200]!r}: it has {size} bytes of holes", where="extract")
 
 
 def require_alike(root: Path, plain: Plaintext, context: Context) -> None:

@@ -115,7 +115,7 @@ def sweep(parent: Path, prefix: str, before: Callable[[Path], None] = lambda _: 
     with suppress(OSError):
         for path in parent.iterdir():
             if ours.fullmatch(path.name):
-                _sweep(path, before)
+                sweep_one(path, before)
 
 
 def remove(folder: Path) -> None:
@@ -169,7 +169,8 @@ def _require_own(folder: Path, descriptor: int) -> None:
         raise PermissionError(errno.EPERM, "somebody put another folder in its place", str(folder))
 
 
-def _sweep(path: Path, before: Callable[[Path], None]) -> None:
+def sweep_one(path: Path, before: Callable[[Path], None] = lambda _: None) -> None:
+    """Remove one private folder if a killed process of this user left it; ``before`` is called with it."""
     with suppress(OSError):
         descriptor = os.open(path, _DIRECTORY)
         try:

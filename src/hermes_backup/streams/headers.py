@@ -27,7 +27,7 @@ _OCTAL = re.compile(rb" *([0-7]*)[ \0]*")
 _TIME = re.compile(rb"-?[0-9]{1,20}(?:\.[0-9]{1,40})?")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Member:
     """One entry of a tar stream.
 

@@ -41,14 +41,15 @@ class _Body(Protocol):
 class Follower:
     """Notes the members of a tar stream; feed it every byte in order, then close it.
 
-    ``admit`` sees every member when its header is complete, before :meth:`feed` returns, and may raise to refuse it.
+    ``admit`` sees every member, and how many bytes of holes it has, when its header is complete, before :meth:`feed`
+    returns; it may raise to refuse it.
 
     Attributes:
         size: the bytes that were read.
         end: of those, the bytes up to where the last member ended that is complete; an end mark may follow there.
     """
 
-    def __init__(self, admit: Callable[[Member], None] | None = None) -> None:
+    def __init__(self, admit: Callable[[Member, int], None] | None = None) -> None:
         self._admit = admit
         self._members: list[Member] = []
         self._records: dict[bytes, bytes] = {}
@@ -128,7 +129,7 @@ class Follower:
         sparse = is_sparse(self._records)
         self._records = {}
         if self._admit is not None:
-            self._admit(member)
+            self._admit(member, max(0, member.size - size))
         if size and member.kind != "file":
             raise Fault(DATA_DAMAGED, f"{member.name[:200]!r} has content, and is no file")
         content = _Content(member, self._members) if member.kind == "file" else None

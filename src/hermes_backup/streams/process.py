@@ -3,6 +3,7 @@
 A child that feeds from us must not take our death for the end of its input: ``rclone rcat`` would publish
 what it has so far (seen with 1.75). So every child asks the kernel to be killed with us (prctl(2),
 PR_SET_PDEATHSIG, by setpriv of util-linux), and starts from the main thread, because the signal follows the thread.
+A command of somebody else has children of its own, which the kernel lets live: it gets a guardian.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import IO
 
 from hermes_backup.errors import TOOL_MISSING, Fault
+from hermes_backup.streams.guardian import END, PATIENCE, guarded
 
 PIPE = subprocess.PIPE
 _ERROR_LINES = 40
@@ -142,6 +144,16 @@ def find(program: str, stage: str = "") -> str:
     return found
 
 
+def bound(sign: str = "KILL") -> list[str]:
+    """Return the words before an argv whose process gets a signal when this one ends; start it from the main thread."""
+    return [find("setpriv"), "--pdeathsig", sign, "--"]
+
+
+def python() -> list[str]:
+    """Return the words that start this Python, which imports nothing from the current folder: it may be a home."""
+    return [sys.executable, "-P" if sys.version_info >= (3, 11) else "-I"]
+
+
 def spawn(
     argv: Sequence[Argument],
     *,
@@ -158,9 +170,8 @@ def spawn(
         Fault: TOOL_MISSING when the program is not installed.
     """
     name = str(argv[0])
-    command: list[Argument] = [find("setpriv"), "--pdeathsig", "KILL", "--", find(name, stage), *argv[1:]]
     popen = subprocess.Popen(
-        command,
+        [*bound(), find(name, stage), *argv[1:]],
         stdin=subprocess.DEVNULL if stdin is None else stdin,
         stdout=subprocess.DEVNULL if stdout is None else stdout,
         stderr=subprocess.PIPE,
@@ -191,7 +202,7 @@ def run(
     """
     name = str(argv[0])
     done = subprocess.run(
-        [find("setpriv"), "--pdeathsig", "KILL", "--", find(name, stage), *argv[1:]],
+        [*bound(), find(name, stage), *argv[1:]],
         input=input,
         capture_output=True,
         env=dict(clean_environment() if env is None else env),
@@ -200,3 +211,27 @@ def run(
         check=False,
     )
     return Completed(done.returncode, done.stdout, done.stderr.decode("utf-8", "replace"))
+
+
+def run_guarded(argv: Sequence[str], *, stage: str, timeout: float) -> Completed:
+    """Run somebody else's command to its end and return what it said, whatever its exit status.
+
+    What it leaves running then goes on; until then all that it started ends with us, and after ``timeout`` seconds.
+
+    Raises:
+        Fault: TOOL_MISSING; subprocess.TimeoutExpired after ``timeout`` seconds, all being ended.
+    """
+    command = guarded([find(argv[0], stage), *argv[1:]])
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=PIPE, stderr=PIPE, env=clean_environment()
+    ) as popen:
+        try:
+            out, err = popen.communicate(timeout=timeout)
+        except BaseException:
+            popen.send_signal(END)
+            try:
+                popen.communicate(timeout=3 * PATIENCE)
+            except subprocess.TimeoutExpired:
+                popen.kill()
+            raise
+    return Completed(popen.returncode, out, err.decode("utf-8", "replace"))

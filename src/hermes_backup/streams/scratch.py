@@ -1,12 +1,14 @@
-"""Private folders under a short path.
+"""Private folders that are found again where their maker was killed.
 
-They lie in the system's folder for temporaries because gpg-agent's sockets lie in some of them, and a socket's path
-has 107 bytes (unix(7)). As long as one is there, a link in this user's state leads to it: a run whose temporaries lie
-elsewhere finds by it what a killed one left.
+As long as one is there, a link in this user's state leads to it: the next command finds by it what a killed one left,
+wherever that lies. Most lie in the system's folder for temporaries because gpg-agent's sockets lie in some of them, and
+a socket's path has 107 bytes (unix(7)).
 """
 
 from __future__ import annotations
 
+import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,14 +20,22 @@ from hermes_backup import APP
 from hermes_backup.streams import folders
 
 _PREFIX = "hb-scratch-"
+_NAME = re.compile(r"[a-z.-]+-[0-9a-f]{8}", re.ASCII)
 
 
 @contextmanager
 def scratch() -> Iterator[Path]:
-    """Make a folder, 0700, and remove it afterwards."""
+    """Make a folder under a short path, 0700, and remove it afterwards."""
+    with findable_folder(Path(tempfile.gettempdir()), _PREFIX) as folder:
+        yield folder
+
+
+@contextmanager
+def findable_folder(parent: Path, prefix: str) -> Iterator[Path]:
+    """Make a private folder in ``parent``, and remove it afterwards; where this process is killed, ``sweep`` does."""
     link = None
     try:
-        with folders.private_folder(Path(tempfile.gettempdir()), _PREFIX) as folder:
+        with folders.private_folder(parent, prefix) as folder:
             link = _links() / folder.name
             _remember(link, folder)
             yield folder
@@ -35,12 +45,11 @@ def scratch() -> Iterator[Path]:
 
 
 def sweep() -> None:
-    """Remove the folders that killed processes of this user left, also where other folders for temporaries were."""
-    links = _known()
-    for parent in {Path(tempfile.gettempdir()), *(folder.parent for folder in links.values())}:
-        folders.sweep(parent, _PREFIX)
-    for link in links:
+    """Remove the folders that killed processes of this user left, wherever they lie; what a living one uses stays."""
+    for link, folder in _known().items():
+        folders.sweep_one(folder)
         _forget(link)
+    folders.sweep(Path(tempfile.gettempdir()), _PREFIX)
 
 
 def _links() -> Path:
@@ -56,12 +65,14 @@ def _remember(link: Path, folder: Path) -> None:
 
 
 def _known() -> dict[Path, Path]:
-    """Return the links, and where each leads."""
+    """Return the links that this user made, and where each leads: under sudo the state may be another user's."""
     found = {}
     with suppress(OSError):
-        for link in _links().glob(f"{_PREFIX}*"):
+        for link in _links().iterdir():
             with suppress(OSError):
-                found[link] = link.readlink()
+                folder = link.readlink()
+                if folder.name == link.name and _NAME.fullmatch(link.name) and link.lstat().st_uid == os.geteuid():
+                    found[link] = folder
     return found
 
 

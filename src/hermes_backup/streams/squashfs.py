@@ -19,6 +19,7 @@ from typing import Literal
 
 from hermes_backup.errors import DATA_DAMAGED, DISK_FULL, STAGE_FAILED, Fault
 from hermes_backup.streams.coder import Chunks, read_chunks
+from hermes_backup.streams.directory import Directory
 from hermes_backup.streams.process import PIPE, Argument, Process, clean_environment, find, spawn
 
 Algorithm = Literal["zstd", "lz4", "gzip", "xz", "none"]
@@ -46,9 +47,9 @@ class Root:
     newest: int
 
     @classmethod
-    def of(cls, folder: Path, newest: int) -> Root:
+    def of(cls, folder: Directory, newest: int) -> Root:
         """Read it off a folder."""
-        status = folder.stat()
+        status = folder.status()
         return cls(stat.S_IMODE(status.st_mode) & 0o777, status.st_uid, status.st_gid, newest)
 
 

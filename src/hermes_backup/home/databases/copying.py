@@ -20,6 +20,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from hermes_backup.errors import DISK_FULL, NO_ROOM, Fault
+from hermes_backup.home.beginnings import beginning
+from hermes_backup.home.databases.access import access
 from hermes_backup.home.databases.facts import (
     DatabaseBroken,
     DatabaseFacts,
@@ -133,15 +135,33 @@ def take(source: Path, target: Path, end: float, progress: Progress) -> None:
         ) from error
 
 
+def readable(source: Path, target: Path) -> Path:
+    """Return what SQLite may open to read a database: itself where it is in use, else a copy of its bytes.
+
+    SQLite would put ``-wal`` and ``-shm`` beside one that nobody has open. Whoever calls removes the copy.
+
+    Raises:
+        DatabaseBroken: it is missing, empty, damaged, or could not be copied.
+        Fault: DISK_FULL when the target's file system has no room.
+    """
+    require_database(source)
+    chosen = source
+    if not has_readers(source):
+        with contextlib.suppress(Moved):
+            with making(source, target):
+                copy_still(source, target, no_progress)
+            chosen = target
+    return chosen
+
+
 def has_readers(source: Path) -> bool:
     """Say whether someone seems to have the database open: in WAL mode they share a ``-shm``."""
-    return beside(source, "-shm").exists() or not is_wal(source)
+    return os.path.lexists(beside(source, "-shm")) or not is_wal(source)
 
 
 def is_wal(path: Path) -> bool:
     """Say whether a database is written to through a log."""
-    with path.open("rb") as file:
-        return file.read(20)[18:20] == b"\2\2"
+    return (beginning(path, 20) or b"")[18:20] == b"\2\2"
 
 
 def cannot_prepare(error: sqlite3.OperationalError) -> bool:
@@ -151,8 +171,9 @@ def cannot_prepare(error: sqlite3.OperationalError) -> bool:
 
 def _copy_live(source: Path, target: Path, end: float, progress: Progress) -> None:
     """Copy through SQLite, in one read transaction: the writer goes on, and the copy is of one moment."""
-    with reading(source) as connection, limited(connection, end):
-        connection.execute("BEGIN")
+    with access(source) as opened, limited(opened.connection, end):
+        connection = opened.connection
+        opened.begin()
         before = shape(connection)
         with contextlib.closing(_new(target)) as copied:
 

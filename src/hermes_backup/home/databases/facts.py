@@ -116,26 +116,11 @@ def facts(
 def read_facts(connection: sqlite3.Connection, name: str) -> DatabaseFacts:
     """Check and count over a connection; sqlite3.Error or DatabaseBroken when it is damaged."""
     seen = shape(connection)
-    tables = _tables(seen)
+    tables = tables_of(seen)
     unchecked = _check(connection, tables)
     counts = count_rows(connection, tables)
     unchecked += tuple(table for table in tables if table not in counts and table not in unchecked)
     return DatabaseFacts(name, seen.page_size, seen.pages, counts, unchecked)
-
-
-def live_rows(path: Path) -> Mapping[str, int]:
-    """Count the rows of every real table of a database that may be in use, in one read transaction.
-
-    Raises:
-        DatabaseBroken: it is missing, empty, locked or damaged.
-    """
-    require_database(path)
-    try:
-        with reading(path) as connection, limited(connection, float("inf")):
-            connection.execute("BEGIN")
-            return count_rows(connection, _tables(shape(connection)))
-    except sqlite3.Error as error:
-        raise broken(error) from error
 
 
 def count_rows(connection: sqlite3.Connection, tables: Iterable[str]) -> Mapping[str, int]:
@@ -143,7 +128,8 @@ def count_rows(connection: sqlite3.Connection, tables: Iterable[str]) -> Mapping
     return {table: count for table in tables if (count := _count(connection, table)) is not None}
 
 
-def _tables(seen: Shape) -> tuple[str, ...]:
+def tables_of(seen: Shape) -> tuple[str, ...]:
+    """Return the names of the real tables of a schema."""
     return tuple(table for kind, table, root, _ in seen.schema if kind == "table" and root)
 
 

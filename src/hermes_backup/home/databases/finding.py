@@ -7,14 +7,13 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from hermes_backup.home.beginnings import beginning
+from hermes_backup.home.beginnings import beginning_below
 from hermes_backup.home.databases.facts import HEADER
 from hermes_backup.home.layout import is_known_database
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from hermes_backup.home.selection import Selection
+    from hermes_backup.streams.directory import Directory
 
 Journal = Literal["wal", "rollback", "unknown"]
 _WAL_MAGIC = (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")
@@ -36,16 +35,15 @@ class Found:
     journal: Journal = "unknown"
 
 
-def find(root: Path, selection: Selection) -> tuple[Found, ...]:
+def find(root: Directory, selection: Selection) -> tuple[Found, ...]:
     """Look at every selected file's first bytes, and in every selected folder for logs without a database.
 
     Files that vanish or cannot be read meanwhile are left to those who archive them.
     """
-    base = os.fsencode(root.resolve())
-    logs = {log for folder in _folders(selection) for log in _logs(base, folder)}
-    found = [_orphan(base, log) for log in logs]
+    logs = {log for folder in _folders(selection) for log in _logs(root, folder)}
+    found = [_orphan(root, log) for log in logs]
     found += [
-        _classify(base, entry.name, has_log=entry.name + b"-wal" in logs)
+        _classify(root, entry.name, has_log=entry.name + b"-wal" in logs)
         for entry in selection.entries
         if entry.kind == "file" and (entry.size or is_known_database(entry.name) or entry.name + b"-wal" in logs)
     ]
@@ -53,33 +51,33 @@ def find(root: Path, selection: Selection) -> tuple[Found, ...]:
 
 
 def _folders(selection: Selection) -> list[bytes]:
-    return [b"", *(entry.name + b"/" for entry in selection.entries if entry.kind == "dir")]
+    return [b"", *(entry.name for entry in selection.entries if entry.kind == "dir")]
 
 
-def _logs(base: bytes, folder: bytes) -> list[bytes]:
-    """Return the names of the files with content that end in -wal."""
+def _logs(root: Directory, name: bytes) -> list[bytes]:
+    """Return the names of the files with content in a folder that end in -wal."""
     logs = []
-    with contextlib.suppress(OSError), os.scandir(base + b"/" + folder) as children:
+    with contextlib.suppress(OSError), root.folder(name) as folder, os.scandir(folder.descriptor) as children:
         for child in children:
-            if child.name.endswith(b"-wal") and child.is_file(follow_symlinks=False):
+            if child.name.endswith("-wal") and child.is_file(follow_symlinks=False):
                 with contextlib.suppress(FileNotFoundError):
                     if child.stat(follow_symlinks=False).st_size:
-                        logs.append(folder + child.name)
+                        logs.append((name + b"/" if name else b"") + os.fsencode(child.name))
     return logs
 
 
-def _orphan(base: bytes, log: bytes) -> Found | None:
+def _orphan(root: Directory, log: bytes) -> Found | None:
     name = log.removesuffix(b"-wal")
-    if os.path.lexists(base + b"/" + name):
+    if root.has(name):
         return None
-    start = _start(base + b"/" + log)
+    start = _start(root, log)
     if start is None or not (start[:4] in _WAL_MAGIC or is_known_database(name)):
         return None
     return Found(log, "orphan-wal", "wal")
 
 
-def _classify(base: bytes, name: bytes, *, has_log: bool) -> Found | None:
-    start = _start(base + b"/" + name)
+def _classify(root: Directory, name: bytes, *, has_log: bool) -> Found | None:
+    start = _start(root, name)
     if start is None:
         return None
     if start.startswith(HEADER):
@@ -95,8 +93,8 @@ def _journal(start: bytes) -> Journal:
     return versions.get(start[18:20], "unknown")
 
 
-def _start(path: bytes) -> bytes | None:
+def _start(root: Directory, name: bytes) -> bytes | None:
     """Return a file's first bytes, None when there are none to be had."""
     with contextlib.suppress(OSError):
-        return beginning(path, _HEADER_BYTES)
+        return beginning_below(root, name, _HEADER_BYTES)
     return None

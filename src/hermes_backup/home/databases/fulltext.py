@@ -7,7 +7,8 @@ import sqlite3
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hermes_backup.home.databases.facts import broken, quoted, reading
+from hermes_backup.home.databases.access import access
+from hermes_backup.home.databases.facts import broken, quoted
 from hermes_backup.home.databases.schema import Entry, mentions, read_schema
 from hermes_backup.home.databases.sql_text import Token, divided, enclosed, folded, tokens
 from hermes_backup.home.databases.triggers import Trigger, read_trigger
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-_SHADOWS = ("_data", "_idx", "_content", "_docsize", "_config")
+SHADOWS = ("_data", "_idx", "_content", "_docsize", "_config")
+"""How the names of an index's own tables end (FTS5, "FTS5 Data Structures")."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ def _full_text_tables(schema: Sequence[Entry]) -> Iterator[FullText]:
             columns=tuple(name for name, _ in columns),
             indexed=tuple(name for name, is_indexed in columns if is_indexed),
             options=options,
-            shadows=tuple(entry.name + it for it in _SHADOWS if entry.name + it in real),
+            shadows=tuple(entry.name + it for it in SHADOWS if entry.name + it in real),
             triggers=tuple(
                 read_trigger(it.name, it.table, it.sql or "")
                 for it in schema
@@ -109,15 +111,17 @@ def _made(arguments: Sequence[Token]) -> tuple[list[tuple[str, bool]], dict[str,
     return columns, options
 
 
-def besides_indexes(path: Path, *counted: Mapping[str, int]) -> tuple[Mapping[str, int], ...]:
+def besides_indexes(path: Path, *counted: Mapping[str, int], private: bool = False) -> tuple[Mapping[str, int], ...]:
     """Return row counts without the tables in which FTS5 keeps this database's indexes: it cuts their rows itself.
+
+    ``private`` as :func:`access` has it.
 
     Raises:
         DatabaseBroken: it cannot be read.
     """
     try:
-        with reading(path) as connection:
-            found = full_text_tables(read_schema(connection))
+        with access(path, private=private) as opened:
+            found = full_text_tables(read_schema(opened.connection))
     except sqlite3.Error as error:
         raise broken(error) from error
     shadows = {name for it in found for name in it.shadows}

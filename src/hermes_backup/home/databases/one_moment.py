@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hermes_backup.home.databases.access import look
+
 if TYPE_CHECKING:
     import sqlite3
+
+    from hermes_backup.home.databases.access import Access
 
 _TRIES = 5
 
 
-def begin_together(first: sqlite3.Connection, second: sqlite3.Connection) -> bool:
+def begin_together(one: Access, other: Access) -> bool:
     """Begin a read transaction on both; say whether they see the same. Where they do not, only the first has begun.
 
     ``data_version`` of one connection changes with every commit of another
@@ -19,7 +23,13 @@ def begin_together(first: sqlite3.Connection, second: sqlite3.Connection) -> boo
 
     Raises:
         sqlite3.Error: it cannot be read.
+        DatabaseBroken: something else was opened than what lies there.
     """
+    with one.rights(), other.rights():
+        return _begun(one.connection, other.connection)
+
+
+def _begun(first: sqlite3.Connection, second: sqlite3.Connection) -> bool:
     for _ in range(_TRIES):
         before = _version(second)
         _begin(first)
@@ -34,7 +44,7 @@ def begin_together(first: sqlite3.Connection, second: sqlite3.Connection) -> boo
 
 def _begin(connection: sqlite3.Connection) -> None:
     connection.execute("BEGIN")
-    connection.execute("SELECT count(*) FROM main.sqlite_master").fetchone()  # a transaction sees what it first reads
+    look(connection)
 
 
 def _version(connection: sqlite3.Connection) -> int:

@@ -7,6 +7,7 @@ import sqlite3
 import time
 from typing import TYPE_CHECKING
 
+from hermes_backup.home.databases.authorizer import Authorizer
 from hermes_backup.home.databases.copying import Progress, is_wal, no_progress
 from hermes_backup.home.databases.facts import DatabaseBroken, address, broken, limited, quoted, require_database
 from hermes_backup.home.databases.merging import as_declared, merge, put_off
@@ -17,11 +18,12 @@ if TYPE_CHECKING:
 
     from hermes_backup.home.databases.derived import LeftOut
 
-_FORBIDDEN = frozenset((sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_DETACH))
 _CACHE_KIB = 64 << 10
 _COUNTED = "hb_counted"
 _ROWS_BETWEEN_LOOKS = 200
 _INDEXING = 85  # of 100 parts of the time; the rest is merging (measured)
+_GROWTH = 16  # times the file: all indexes of Hermes take 4, and twice that while they are merged (measured)
+_LEAST_GROWTH = 16 << 20  # bytes
 
 
 def rebuild(path: Path, left_out: Sequence[LeftOut], *, deadline: float, progress: Progress = no_progress) -> None:
@@ -29,17 +31,19 @@ def rebuild(path: Path, left_out: Sequence[LeftOut], *, deadline: float, progres
 
     ``deadline`` is in seconds from now; ``progress`` is called with rows done and rows in all, and may raise to end it:
     a row is done in part when it is indexed, and wholly when the index is merged.
-    The statements are the snapshot's word: none of them reaches another file. A program that is killed meanwhile may
-    leave a damaged database, so it belongs in a quarantine.
+    The statements are the snapshot's word: none of them writes to another table, nor reaches another file, and the
+    file grows in proportion. A program that is killed meanwhile may leave a damaged database, so it belongs in a
+    quarantine.
 
     Raises:
         DatabaseBroken: SQLite cannot make them.
+        StatementRefused: one does what no statement of an index does.
     """
-    require_database(path)
+    most = require_database(path).st_size * (1 + _GROWTH) + _LEAST_GROWTH
     logged = is_wal(path)
     end = time.monotonic() + deadline
     try:
-        with contextlib.closing(_writing(path)) as connection:
+        with contextlib.closing(_writing(path, most)) as connection:
             try:
                 _all(connection, left_out, end, progress)
             finally:
@@ -48,10 +52,13 @@ def rebuild(path: Path, left_out: Sequence[LeftOut], *, deadline: float, progres
     except (sqlite3.ProgrammingError, sqlite3.Warning) as error:  # more than one statement in a text
         raise DatabaseBroken(f"SQLite says: {error}") from error
     except sqlite3.Error as error:
+        if "disk is full" in str(error):
+            raise DatabaseBroken(f"its file would have more than {most} bytes, or the disk is full") from error
         raise broken(error) from error
 
 
-def _writing(path: Path) -> sqlite3.Connection:
+def _writing(path: Path, most: int) -> sqlite3.Connection:
+    """Open a database to write to it, until the file has so many bytes."""
     connection = sqlite3.connect(address(path, "rw"), uri=True, isolation_level=None)
     for setting in (
         "locking_mode=EXCLUSIVE",
@@ -59,33 +66,27 @@ def _writing(path: Path) -> sqlite3.Connection:
         "synchronous=OFF",
         f"cache_size=-{_CACHE_KIB}",
         "trusted_schema=OFF",
+        "foreign_keys=OFF",
     ):
         connection.execute(f"PRAGMA {setting}")
-    connection.set_authorizer(_authorized)
+    (page_size,) = connection.execute("PRAGMA page_size").fetchone()
+    connection.execute(f"PRAGMA max_page_count={most // page_size}")
     return connection
-
-
-def _authorized(action: int, *_names: str | None) -> int:
-    return sqlite3.SQLITE_DENY if action in _FORBIDDEN else sqlite3.SQLITE_OK
 
 
 def _all(connection: sqlite3.Connection, left_out: Sequence[LeftOut], end: float, progress: Progress) -> None:
     """Run all statements in one transaction; triggers come last, for they would fill what is filled already."""
     rows = _Rows(connection, sum(it.rows for it in left_out), end, progress)
     connection.create_function(_COUNTED, 0, rows.counting().__next__)
+    authorizer = Authorizer(connection, own_function=_COUNTED)
     connection.execute("BEGIN")
     try:
         with limited(connection, end):
             for one in left_out:
-                for statement in (one.create, *one.settings):
+                _make(connection, one, authorizer, rows)
+            for table, statement in ((one.table, it) for one in left_out for it in one.triggers):
+                with authorizer.minding(table, statement):
                     connection.execute(statement)
-                put_off(connection, one.table)
-                connection.execute(f"{one.insert} WHERE {_COUNTED}() AND ({one.condition or 1})")
-                with rows.merging(one.rows) as told:
-                    merge(connection, one.table, told)
-                as_declared(connection, one.table, one.settings)
-            for statement in (it for one in left_out for it in one.triggers):
-                connection.execute(statement)
         rows.tell()
         connection.execute("COMMIT")
     except BaseException:
@@ -94,6 +95,20 @@ def _all(connection: sqlite3.Connection, left_out: Sequence[LeftOut], end: float
         for dropped in rows.dropped:
             raise dropped from None
         raise
+
+
+def _make(connection: sqlite3.Connection, one: LeftOut, authorizer: Authorizer, rows: _Rows) -> None:
+    """Make an index, fill it, and merge it."""
+    with authorizer.creating(one.table) as own:
+        connection.execute(one.create)
+    with authorizer.filling(one.table, own):
+        for statement in one.settings:
+            connection.execute(statement)
+        put_off(connection, one.table)
+        connection.execute(f"{one.insert} WHERE {_COUNTED}() AND ({one.condition or 1})")
+        with rows.merging(one.rows) as told:
+            merge(connection, one.table, told)
+        as_declared(connection, one.table, one.settings)
 
 
 class _Rows:

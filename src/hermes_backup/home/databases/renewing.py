@@ -60,7 +60,7 @@ def _renewed(source: Path, target: Path, end: float, progress: Progress, name: s
     Raises:
         NotLean: it cannot be made, nothing can be left out, or what was cannot be made anew.
     """
-    size = source.stat().st_size
+    size = source.lstat().st_size
 
     def copying(done: int, total: int) -> None:
         progress(int(done * _COPYING), total)

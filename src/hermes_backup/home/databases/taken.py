@@ -18,10 +18,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from hermes_backup.home.databases.access import Access, access
 from hermes_backup.home.databases.contents import Content, read_contents
 from hermes_backup.home.databases.copying import Progress, cannot_prepare, discard, has_readers, is_wal
 from hermes_backup.home.databases.derived import Kept, LeftOut, derived
-from hermes_backup.home.databases.facts import beside, limited, reading
+from hermes_backup.home.databases.facts import beside, limited
 from hermes_backup.home.databases.filling import NotLean, attach, fill, finish
 from hermes_backup.home.databases.fulltext import full_text_tables
 from hermes_backup.home.databases.one_moment import begin_together
@@ -80,7 +81,7 @@ def take_out(source: Path, target: Path, end: float, progress: Progress) -> Take
             copy_still(source, whole, progress)
         except Moved as error:
             raise NotLean("it is in use, and SQLite may not write beside it") from error
-        return _filled(whole, target, end, progress, alone=True, logged=logged)
+        return _filled(whole, target, end, progress, alone=True, logged=logged, private=True)
 
 
 def _fetch(source: Path, progress: Progress) -> None:
@@ -88,13 +89,17 @@ def _fetch(source: Path, progress: Progress) -> None:
 
     Its tables lie in pieces between those of the index. Read piece by piece from a disk, a copy takes twice the time.
     """
-    total = source.stat().st_size
+    total = source.lstat().st_size
     if total > held_by_memory():
         return
     buffer = bytearray(_SWEEP_BYTES)
-    with source.open("rb", buffering=0) as file:
+    with open(source, "rb", buffering=0, opener=_unlinked) as file:
         while file.readinto(buffer):
             progress(0, total)
+
+
+def _unlinked(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
 
 
 def held_by_memory() -> int:
@@ -104,16 +109,20 @@ def held_by_memory() -> int:
 
 def _has_log(source: Path) -> bool:
     with contextlib.suppress(FileNotFoundError):
-        return bool(beside(source, "-wal").stat().st_size)
+        return bool(beside(source, "-wal").lstat().st_size)
     return False
 
 
-def _filled(source: Path, target: Path, end: float, progress: Progress, *, alone: bool, logged: bool) -> Taken:
+def _filled(
+    source: Path, target: Path, end: float, progress: Progress, *, alone: bool, logged: bool, private: bool = False
+) -> Taken:
     """Fill the copy in one read transaction of the original."""
-    total = source.stat().st_size
-    with reading(source, alone=alone) as connection, limited(connection, end, _look(target, total, progress)):
+    total = source.lstat().st_size
+    look = _look(target, total, progress)
+    with access(source, alone=alone, private=private) as opened, limited(opened.connection, end, look):
+        connection = opened.connection
         attach(connection, target)
-        with _aside(source, connection, end, alone=alone) as aside:
+        with _aside(opened, end, alone=alone, private=private) as aside:
             schema = read_schema(connection)
             indexes = full_text_tables(schema)
             if not indexes:
@@ -143,11 +152,12 @@ class _Aside(Protocol):
 
 
 @contextlib.contextmanager
-def _aside(source: Path, connection: sqlite3.Connection, end: float, *, alone: bool) -> Iterator[_Aside]:
+def _aside(first: Access, end: float, *, alone: bool, private: bool) -> Iterator[_Aside]:
     """Begin a read transaction; what is asked within is asked in another thread, or where that cannot be, when due."""
-    with reading(source, alone=alone) as second:
-        if not begin_together(connection, second):
-            yield lambda ask: partial(ask, connection)
+    with access(first.path, alone=alone, private=private) as other:
+        second = other.connection
+        if not begin_together(first, other):
+            yield lambda ask: partial(ask, first.connection)
             return
         with limited(second, end), ThreadPoolExecutor(1, thread_name_prefix="read") as pool:
             asked: list[Future[Any]] = []

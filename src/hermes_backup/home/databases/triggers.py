@@ -10,12 +10,13 @@ from hermes_backup.home.databases.sql_text import Token, divided, enclosed, fold
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-_STEADY = frozenset((
+STEADY = frozenset((
     "abs", "cast", "char", "coalesce", "concat", "concat_ws", "count", "format", "hex", "ifnull", "iif", "instr",
     "json", "json_array", "json_extract", "json_object", "json_type", "json_valid", "length", "lower", "ltrim", "max",
     "min", "nullif", "octet_length", "printf", "quote", "replace", "round", "rtrim", "substr", "substring", "sum",
     "total", "trim", "typeof", "unicode", "upper",
 ))  # fmt: skip
+"""Functions that give the same for the same values, and do nothing else."""
 _BEFORE_PARENTHESIS = frozenset((
     "and", "as", "between", "by", "case", "distinct", "else", "escape", "except", "exists", "from", "glob", "having",
     "in", "intersect", "is", "like", "not", "null", "on", "or", "select", "then", "union", "values", "when", "where",
@@ -147,7 +148,7 @@ def _is_steady(expression: Sequence[Token]) -> bool:
         if it.is_word("OLD", "CURRENT_TIME", "CURRENT_DATE", "CURRENT_TIMESTAMP", "RAISE", "LIMIT", "OVER"):
             return False
         called = it.kind == "word" and _before(expression, number, "(") and it.text.lower() not in _BEFORE_PARENTHESIS
-        if called and it.text.lower() not in _STEADY:
+        if called and it.text.lower() not in STEADY:
             return False
     return True
 

@@ -10,7 +10,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from hermes_backup.errors import HOME_DIVERGED, HOME_MISSING, Fault
-from hermes_backup.home.layers import Layers
+from hermes_backup.home.layers import Layers, layers_mounted
+from hermes_backup.home.mountpoint import Mountpoint
 from hermes_backup.streams.private import write_private
 
 Way = Literal["overlay", "fuse", "unpack", "empty", "kept"]
@@ -18,6 +19,7 @@ Way = Literal["overlay", "fuse", "unpack", "empty", "kept"]
 
 _RECORD = "attached.json"
 _HOLDER = "holder"
+_LAYERS = "layers"
 
 
 class Attachment(BaseModel):
@@ -74,9 +76,9 @@ def forget(folder: Path) -> None:
     (folder / _RECORD).unlink(missing_ok=True)
 
 
-def layers_of(folder: Path, at: Path) -> Layers:
+def layers_of(folder: Path, point: Mountpoint) -> Layers:
     """Return where the layers of a home lie, in a pipeline's state folder."""
-    return Layers(at, folder / "layers")
+    return Layers(point, folder / _LAYERS)
 
 
 def require_there(it: Attachment, folder: Path) -> None:
@@ -85,7 +87,7 @@ def require_there(it: Attachment, folder: Path) -> None:
     Raises:
         Fault: HOME_MISSING.
     """
-    if it.layered and not layers_of(folder, it.at).mounted:
+    if it.layered and not layers_mounted(it.at, folder / _LAYERS):
         mend = "Bring it: hermes-backup mount-latest."
         raise Fault(HOME_MISSING, "this machine's home is not mounted", where=str(it.at), mend=mend)
 

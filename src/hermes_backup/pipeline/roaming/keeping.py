@@ -52,9 +52,9 @@ def push_kept(pipeline: Pipeline, context: Context, folder: Path) -> None:
         seen = newest((it.place for it in targets), context)
         held = {it.place.label for it in seen.candidates if it.known.name == one.known.name}
         missing = tuple(it for it in targets if it.place.label not in held)
-        if missing and seen.name is not None and not held and is_newer(seen.name, one.known.name):
+        if missing and seen.highest is not None and not held and is_newer(seen.highest, one.known.name):
             context.listener.warn(
-                _STAGE, f"{one.known.name} stays in {place.label}: the remotes went on to {seen.name}"
+                _STAGE, f"{one.known.name} stays in {place.label}: the remotes went on to {seen.highest}"
             )
             continue
         try:

@@ -100,7 +100,7 @@ def require_alone(pipeline: Pipeline, context: Context, folder: Path) -> None:
             if fault.kind is LEASE_HELD:
                 raise  # a remote that is gone will fail the push itself
     last = context.ledger.last()
-    seen = newest(_remotes(pipeline, context), context).name
+    seen = newest(_remotes(pipeline, context), context).highest
     if seen is not None and is_newer(seen, None if last is None else last.manifest.name):
         mine = last.manifest.name if last is not None else "none"
         raise Fault(LEASE_HELD, f"{seen} is there, the last of this machine is {mine}", where=context.pipeline)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
-from hermes_backup.errors import Fault
+from hermes_backup.errors import SNAPSHOT_UNREADABLE, Fault
 from hermes_backup.pipeline.model import Pipeline
 from hermes_backup.snapshots.catalog import Known, load_manifests, read_catalog
+from hermes_backup.snapshots.latest import Latest, Sighting, decide
 from hermes_backup.snapshots.names import SnapshotName
 from hermes_backup.snapshots.place import Place
 from hermes_backup.snapshots.signing import Pinned
@@ -35,18 +37,34 @@ class Newest:
 
     Attributes:
         candidates: the newest first; one that several places hold is there several times.
-        passed_over: finished snapshots that are newer than the first candidate, and why they cannot be believed.
+        sightings: every finished snapshot that was looked at, whether it can be believed or not.
         unreachable: places that did not answer.
     """
 
     candidates: tuple[Candidate, ...]
-    passed_over: tuple[Fault, ...]
+    sightings: tuple[Sighting, ...]
     unreachable: tuple[Fault, ...]
 
     @property
     def name(self) -> SnapshotName | None:
         """The newest that can be believed."""
         return self.candidates[0].known.name if self.candidates else None
+
+    @property
+    def highest(self) -> SnapshotName | None:
+        """The newest that can be believed, or may be whole though its place does not give it."""
+        return max((it.name for it in self.sightings if it.fault is None or _may_be_whole(it.fault)), default=None)
+
+    @cached_property
+    def latest(self) -> Latest:
+        """What is brought: a damaged snapshot is passed over, and not one that may be whole."""
+        return decide(self.sightings, lambda fault: not _may_be_whole(fault))
+
+    @property
+    def doubts(self) -> tuple[Fault, ...]:
+        """Why there may be a newer one than the first candidate, the gravest first."""
+        stop = (self.latest.stop,) if self.latest.stop is not None else ()
+        return (*stop, *self.latest.passed, *self.unreachable)
 
 
 def is_newer(seen: SnapshotName, own: SnapshotName | None) -> bool:
@@ -67,7 +85,7 @@ def newest(places: Iterable[Place], context: Context) -> Newest:
         Fault: KEY_INVALID, DISK_FULL.
     """
     candidates: list[Candidate] = []
-    refused: list[tuple[SnapshotName, Fault]] = []
+    sightings: list[Sighting] = []
     unreachable: list[Fault] = []
     places = tuple(places)
     if not places:
@@ -77,26 +95,27 @@ def newest(places: Iterable[Place], context: Context) -> Newest:
     with Pinned.load(context.host_key.public(), context.folder) as own:
         for place in places:
             try:
-                found, wrong = _of(place, context, own)
+                found, seen = _of(place, context, own)
             except Fault as fault:
                 unreachable.append(fault)
                 continue
             candidates += found
-            refused += wrong
+            sightings += seen
     candidates.sort(key=lambda it: it.known.name, reverse=True)
-    best = candidates[0].known.name if candidates else None
-    passed = tuple(fault for name, fault in sorted(refused, reverse=True, key=_by_name) if best is None or name > best)
-    return Newest(tuple(candidates), passed, tuple(unreachable))
+    return Newest(tuple(candidates), tuple(sightings), tuple(unreachable))
 
 
-def _of(place: Place, context: Context, own: Pinned) -> tuple[list[Candidate], list[tuple[SnapshotName, Fault]]]:
+def _of(place: Place, context: Context, own: Pinned) -> tuple[list[Candidate], list[Sighting]]:
     listed = read_catalog(place, context.host, context.pipeline).listed
-    finished = sorted((it for it in listed if it.complete), key=lambda it: it.name, reverse=True)[:_LOOKED_AT]
+    finished = sorted((it for it in listed if it.finished), key=lambda it: it.name, reverse=True)[:_LOOKED_AT]
     loaded: Sequence[Known | Fault] = load_manifests(place, context.host, context.pipeline, finished, own)
     known = [Candidate(place, it) for it in loaded if isinstance(it, Known)]
-    wrong = [(one.name, it) for one, it in zip(finished, loaded, strict=True) if isinstance(it, Fault)]
-    return known, wrong
+    seen = [
+        Sighting(one.name, place.label, it if isinstance(it, Fault) else None)
+        for one, it in zip(finished, loaded, strict=True)
+    ]
+    return known, seen
 
 
-def _by_name(pair: tuple[SnapshotName, Fault]) -> SnapshotName:
-    return pair[0]
+def _may_be_whole(fault: Fault) -> bool:
+    return fault.kind is SNAPSHOT_UNREADABLE

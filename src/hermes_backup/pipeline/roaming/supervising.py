@@ -6,14 +6,15 @@ long it may take to stop. All signals are blocked and waited for (sigwaitinfo(2)
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
+
+from hermes_backup.streams.core_dumps import started_with
+from hermes_backup.streams.guardian import NOT_STARTED, PATIENCE, adopt_orphans, descendants, end_all, guarded
 
 _ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 _PASSED_ON = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH)
@@ -22,11 +23,8 @@ _SURPLUS = 1.5  # of what the last snapshot took, for the last one
 _START = 3.0  # seconds for the last one to begin and to be written down
 _UNMEASURED = 0.5  # of the grace, where no snapshot was measured yet
 _BY_SIGNAL = 128
-_NOT_STARTED = 126
-_LEFT = 2.0  # seconds for what the command left running, where it ended by itself
 _CLEANING = 5.0  # seconds for a snapshot that is ended to clean up
-_PR_SET_CHILD_SUBREAPER = 36
-_SHOWING = ("(squashfuse", "(fuse-overlayfs")
+_SHOWING = ("(squashfuse)", "(fuse-overlayfs)")  # they show the home
 
 
 @dataclass(frozen=True)
@@ -36,13 +34,15 @@ class Work:
     Attributes:
         command: the command; empty: snapshots alone, until a signal.
         environment: of the command; ``umask`` is, too.
+        lock: a descriptor of the lock on the home, which is held until the command has ended, however we end.
         snapshot: the argv of a snapshot on schedule; ``last`` of the last one, ``renew`` of what is run in between.
         grace: how long this process has to end after SIGTERM.
     """
 
     command: Sequence[str]
-    environment: Mapping[str, str]
+    environment: Mapping[bytes, bytes]
     umask: int
+    lock: int
     snapshot: Sequence[str]
     last: Sequence[str]
     renew: Sequence[str]
@@ -93,6 +93,7 @@ class Supervisor:
     skipped: Callable[[int], None]
     failed: Callable[[OSError], None]
     _command: int = 0
+    _guardian: int = 0
     _status: int | None = None
     _running: dict[int, str] = field(default_factory=dict)
     _deadline: float | None = None
@@ -103,7 +104,7 @@ class Supervisor:
     def run(self) -> Ended:
         """Run the command to its end, and take the last snapshot."""
         hold_signals()
-        _adopt_orphans()
+        adopt_orphans()
         terminal = _terminal()
         try:
             if self.work.command:
@@ -121,30 +122,36 @@ class Supervisor:
         return Ended(self._status if self.work.command else None, self._until_gone("last"), self._skips)
 
     def _begin(self) -> None:
+        """Start the command; where that fails, the home is there all the same, and is taken away as after any end."""
         before = os.umask(self.work.umask)
+        reader, writer = os.pipe()
+        for it in (writer, self.work.lock):
+            os.set_inheritable(it, True)
         try:
-            self._command = _spawn(self.work.command, self.work.environment)
-        except OSError as error:  # the home is there by now, and is taken away as after any end
-            self._status = _NOT_STARTED
-            self.failed(error)
+            argv = guarded(self.work.command, report=writer, held=self.work.lock, core=started_with())
+            self._guardian = _spawn(argv, self.work.environment)
         finally:
+            for it in (writer, self.work.lock):
+                os.set_inheritable(it, False)
+            os.close(writer)
             os.umask(before)
+        with os.fdopen(reader, "rb") as told:
+            numbers = [int(it) for it in told.read().split()]
+        for number in numbers:
+            if number < 0:
+                self._status = NOT_STARTED
+                self.failed(OSError(-number, os.strerror(-number)))
+            else:
+                self._command = number
 
     def _end_what_is_left(self) -> None:
         """End what the command left running: it would write on after the last snapshot."""
         begun = time.monotonic()
-        until = begun + _LEFT if self._deadline is None else max(self._deadline, begun)
-        sign = signal.SIGTERM
-        while left := _descendants() - self._running.keys():
-            if time.monotonic() >= until:
-                sign = signal.SIGKILL
-            for pid in left:
-                with suppress(ProcessLookupError):
-                    os.kill(pid, sign)
-            signal.sigtimedwait((signal.SIGCHLD,), 0.2)
-            self._reap()
-            if sign == signal.SIGKILL and time.monotonic() >= until + _LEFT:
-                return  # in a system call that does not end: it writes nothing either
+        end_all(self._left, begun + PATIENCE if self._deadline is None else max(self._deadline, begun), self._reap)
+
+    def _left(self) -> set[int]:
+        below = descendants(os.getpid())
+        return {pid for pid, name in below.items() if name not in _SHOWING} - self._running.keys()
 
     def _watch(self) -> None:
         begun = time.monotonic()
@@ -160,7 +167,7 @@ class Supervisor:
                 if not self._of("renew"):
                     self._running[_spawn(self.work.renew, os.environ, quiet=True)] = "renew"
             until = min(tick, renew) if self._deadline is None else self._deadline
-            if self._deadline is not None and now >= self._deadline:
+            if self._command and self._deadline is not None and now >= self._deadline:
                 with suppress(ProcessLookupError):
                     os.killpg(self._command, signal.SIGKILL)
                 until = now + 1.0
@@ -199,7 +206,7 @@ class Supervisor:
                 return
             code = os.waitstatus_to_exitcode(status)
             code = _BY_SIGNAL - code if code < 0 else code
-            if pid == self._command:
+            if pid == self._guardian:
                 self._status = code
             role = self._running.pop(pid, "")
             if role == "snapshot" and not self._over:
@@ -222,33 +229,7 @@ class Supervisor:
         return [pid for pid, role in self._running.items() if role in roles]
 
 
-def original_environment() -> dict[str, str]:
-    """Return the environment that this process was started with (proc(5)): the command's, whatever is set here."""
-    pairs = (it.partition(b"=") for it in Path("/proc/self/environ").read_bytes().split(b"\0"))
-    return {os.fsdecode(name): os.fsdecode(value) for name, mark, value in pairs if mark}
-
-
-def _adopt_orphans() -> None:
-    """Become the parent of every orphan below (prctl(2)), as the first process of a container is anyway."""
-    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-
-
-def _descendants() -> set[int]:
-    """Every process that this one, or a child of it, started, but for those that show the home."""
-    parents: dict[int, int] = {}
-    for entry in Path("/proc").iterdir():
-        with suppress(OSError, ValueError, IndexError):
-            name, _, rest = (entry / "stat").read_text(errors="replace").rpartition(")")
-            state, parent = rest.split()[:2]
-            if state != "Z" and not name.endswith(_SHOWING):
-                parents[int(entry.name)] = int(parent)
-    below = {os.getpid()}
-    while more := {pid for pid, parent in parents.items() if parent in below} - below:
-        below |= more
-    return below - {os.getpid()}
-
-
-def _spawn(argv: Sequence[str], environment: Mapping[str, str], *, quiet: bool = False) -> int:
+def _spawn(argv: Sequence[str], environment: Mapping[str, str] | Mapping[bytes, bytes], *, quiet: bool = False) -> int:
     """Start a child in a group of its own, with no signal blocked, as it would find them at a shell."""
     actions = [(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)] if quiet else []
     return os.posix_spawnp(
