@@ -1,4 +1,4 @@
-"""Does what the Markdown pages mention exist: files linked to, commands of hermes-backup, targets of make?
+"""Does what the Markdown pages mention exist: files linked to, commands of hermes-backup, targets of make, tests?
 
 Usage: python tools/mentions.py
 """
@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LINK = re.compile(r"\]\((?!https?:|mailto:|#)([^)#\s]+)")
 COMMAND = re.compile(r"^(?:\$ )?(?:\.venv/bin/)?hermes-backup (?P<name>[a-z]+)", re.MULTILINE)
 TARGET = re.compile(r"^(?:\$ )?make (?P<name>[a-z-]+)", re.MULTILINE)
+TEST = re.compile(r"(?P<file>tests/[\w/]+\.py)::(?P<name>\w+)")
 CODE = re.compile(r"^```[a-z]*\n(.*?)^```|`([^`\n]+)`", re.MULTILINE | re.DOTALL)
 
 
@@ -28,6 +29,10 @@ def wrong(page: Path) -> Iterator[str]:
         if not (page.parent / link).exists():
             yield f"{link} is not there"
     code = "\n".join(block or inline for block, inline in CODE.findall(text))
+    for file, name in TEST.findall(code):
+        path = ROOT / file
+        if not path.exists() or f"def {name}(" not in path.read_text(encoding="utf-8"):
+            yield f"there is no test {file}::{name}"
     known = set(getattr(get_command(app), "commands", {}))
     yield from (f"hermes-backup has no command {it!r}" for it in set(COMMAND.findall(code)) - known)
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
