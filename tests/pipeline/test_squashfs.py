@@ -191,9 +191,14 @@ def test_holes_beyond_all_measure_are_refused_before_they_are_hashed(
 def test_what_does_not_fit_is_said_before_it_is_unpacked(
     forge: Forge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    data = image(tmp_path, nothing)
-    forge.publish(data, members=listed(SOUL), image=True)
-    needed = len(data) + len(SOUL[1])
+    bulk = bytes(1 << 20)
+
+    def make(tree: Path) -> None:
+        (tree / "bulk").write_bytes(bulk)
+
+    data = image(tmp_path, make)
+    forge.publish(data, members=listed(SOUL, entry("bulk", bulk)), image=True)
+    needed = len(data) + len(SOUL[1]) + len(bulk)
     monkeypatch.setattr("hermes_backup.stages.room.free_in", lambda _: needed - 1)
     said = f"it needs {needed} bytes, {needed - 1} are free"
     refused(forge.site, "HB-DISK-FULL", code=5, key=forge.key.public(), match=said)
