@@ -273,7 +273,7 @@ def test_a_damaged_memory_is_told_and_begins_anew(desk: Desk) -> None:
     assert set(json.loads(desk.memory.read_text())["seen"]) == set(map(str, desk.shown()))
     desk.memory.unlink()
     assert "first look from here" in desk.call("prune", "./prod", "--dry-run").stdout
-    assert not list((desk.root / "user").rglob("nightly.json")), "a dry run keeps nothing in mind"
+    assert not list((desk.root / "user").rglob("history/**/nightly.json")), "a dry run keeps nothing in mind"
 
 
 def test_a_clock_behind_the_last_look_is_told_with_what_mends_it(desk: Desk) -> None:

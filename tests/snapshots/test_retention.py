@@ -13,8 +13,10 @@ from hermes_backup.errors import REMOTE_UNREACHABLE, Fault
 from hermes_backup.snapshots.catalog import Known, Listed, load_manifests, read_catalog
 from hermes_backup.snapshots.folder import FolderPlace
 from hermes_backup.snapshots.names import SnapshotName
-from hermes_backup.snapshots.place import StoredFile
-from hermes_backup.snapshots.prune import prune
+from hermes_backup.snapshots.place import Place, StoredFile
+from hermes_backup.snapshots.prune import Pruned
+from hermes_backup.snapshots.prune import prune as delete
+from hermes_backup.snapshots.prune_journal import PruneJournal
 from hermes_backup.snapshots.retention import Candidate, Decision, Rules, decide, parse_within
 from hermes_backup.snapshots.signing import HostKey, Pinned
 from hermes_backup.stages.expire import bound_by_unread
@@ -174,16 +176,23 @@ def known_in(place: FolderPlace, pinned: Pinned) -> list[Known]:
     return [one for one in load_manifests(place, HOST, PIPELINE, listed, pinned) if isinstance(one, Known)]
 
 
+def prune(place: Place, root: Path, decisions: Sequence[Decision], knowns: Sequence[Known]) -> Pruned:
+    """Delete what is decided against, with a journal of its own."""
+    return delete(place, FOLDER, decisions, knowns, PruneJournal(root / "journal.json"))
+
+
 def go(*names: SnapshotName) -> list[Decision]:
     return [Decision(name, False, ()) for name in names]
 
 
-def test_prune_deletes_what_goes_and_nothing_else(made: Made, host_key: HostKey, pinned: Pinned) -> None:
+def test_prune_deletes_what_goes_and_nothing_else(
+    made: Made, host_key: HostKey, pinned: Pinned, tmp_path: Path
+) -> None:
     chain(made.place, host_key, 4)  # type: ignore[arg-type]
     made.place.put(f"{FOLDER}/000001-20260102T033000Z.notes", b"mine")
     knowns = known_in(made.place, pinned)  # type: ignore[arg-type]
     candidates = [Candidate(one.name, False) for one in knowns]
-    done = prune(made.place, HOST, PIPELINE, decide(candidates, Rules(keep_last=2), LATER), knowns)
+    done = prune(made.place, tmp_path, decide(candidates, Rules(keep_last=2), LATER), knowns)
     assert [name.sequence for name in done.deleted] == [1, 2]
     assert done.freed == sum(one.listed.size for one in knowns[:2])
     left = {file.name for file in made.place.list(FOLDER)}
@@ -194,7 +203,7 @@ def test_prune_deletes_what_goes_and_nothing_else(made: Made, host_key: HostKey,
 def test_prune_never_deletes_all(tmp_path: Path, host_key: HostKey, pinned: Pinned) -> None:
     place = FolderPlace(tmp_path)
     chain(place, host_key, 2)
-    assert prune(place, HOST, PIPELINE, go(name_of(1), name_of(2)), known_in(place, pinned)).deleted == ()
+    assert prune(place, tmp_path, go(name_of(1), name_of(2)), known_in(place, pinned)).deleted == ()
 
 
 def test_prune_spares_what_has_no_valid_manifest(
@@ -203,7 +212,7 @@ def test_prune_spares_what_has_no_valid_manifest(
     place = FolderPlace(tmp_path)
     chain(place, host_key, 2)
     store(place, other_key, name_of(3))
-    done = prune(place, HOST, PIPELINE, go(name_of(1), name_of(3)), known_in(place, pinned))
+    done = prune(place, tmp_path, go(name_of(1), name_of(3)), known_in(place, pinned))
     assert done.deleted == (name_of(1),)
     assert read_catalog(place, HOST, PIPELINE).listed[-1].complete
 
@@ -245,7 +254,7 @@ def test_a_delta_goes_before_its_base(tmp_path: Path, host_key: HostKey, pinned:
     chain(place, host_key, 2)
     store(place, host_key, name_of(3), kind="delta", base=str(name_of(1)))
     store(place, host_key, name_of(4))
-    prune(place, HOST, PIPELINE, go(name_of(1), name_of(2), name_of(3)), known_in(place, pinned))
+    prune(place, tmp_path, go(name_of(1), name_of(2), name_of(3)), known_in(place, pinned))
     assert (tmp_path / "order").read_text() == "3 1 2 "
 
 
@@ -262,7 +271,7 @@ def test_the_manifest_goes_first(tmp_path: Path, host_key: HostKey, pinned: Pinn
     place = Stubborn(tmp_path)
     chain(place, host_key, 2)
     with pytest.raises(Fault, match="403"):
-        prune(place, HOST, PIPELINE, go(name_of(1)), known_in(place, pinned))
+        prune(place, tmp_path, go(name_of(1)), known_in(place, pinned))
     assert [one.state for one in read_catalog(place, HOST, PIPELINE).listed] == ["incomplete", "complete"]
 
 
@@ -315,7 +324,8 @@ def test_prune_leaves_what_is_not_given_and_what_needs_it_and_takes_the_rest(
     for number in (3, 4, 5):
         previous = store(place, host_key, name_of(number), previous)
     place.cold = (str(name_of(1)),)
-    done = thin(place, (HOST, PIPELINE), Rules(keep_last=1), pinned, LATER, proven=name_of(5))
+    journal = PruneJournal(tmp_path / "journal.json")
+    done = thin(place, (HOST, PIPELINE), Rules(keep_last=1), pinned, LATER, journal)
     assert done.pruned.deleted == (name_of(3), name_of(4))
     assert [(it.kind.name, str(name_of(1)) in it.where) for it in done.unread] == [("HB-SNAPSHOT-UNREADABLE", True)]
     assert [str(it.name) for it in read_catalog(place, HOST, PIPELINE).listed] == [str(name_of(it)) for it in (1, 2, 5)]

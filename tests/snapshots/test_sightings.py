@@ -43,7 +43,8 @@ class World:
 
     def candidate(self, shown: Shown, now: datetime) -> Candidate:
         it = self.seen.of(shown, now)
-        return Candidate(shown[0], False, None, it.first, it.standing == "regular", it.why)
+        regular = it.standing == "regular"
+        return Candidate(shown[0], verified=False, first=it.first, regular=regular, doubt=it.why)
 
     def standing(self, name: SnapshotName) -> str:
         return self.seen.seen[str(name)].standing if str(name) in self.seen.seen else "unseen"
