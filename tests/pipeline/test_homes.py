@@ -145,7 +145,7 @@ def test_the_memory_of_the_home(tmp_path: Path) -> None:
     home = tmp_path / "h\udc80 \n"
     home.mkdir()
     (tmp_path / "link").symlink_to(home)
-    remember_home(tmp_path, tmp_path / "link")
+    remember_home(tmp_path, (tmp_path / "link").resolve())
     assert saved_home(tmp_path) == home
     assert (tmp_path / "home").stat().st_mode & 0o777 == 0o600
 

@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from hermes_backup.errors import Fault
 from hermes_backup.home.mounts import mounted_at
 from hermes_backup.pipeline.roaming.attaching import Wanted, attach
 from tests.coming import Cloud, begun, cloud, left, signing
+from tests.keys import Recipient
 from tests.pipeline.forge import bring_back
 from tests.pipeline.ground import Ground, ground
 from tests.pipeline.handing import sent
@@ -88,16 +90,30 @@ def rootonly(tmp_path: Path) -> Path:
     return folder
 
 
+@dataclass(frozen=True)
+class Agents(Site):
+    """A site whose home lies in a folder that is the agent's, too."""
+
+    @property
+    def around(self) -> Path:
+        return self.root / "agent"
+
+    @property
+    def home(self) -> Path:
+        return self.around / "home"
+
+
 @pytest.fixture
-def agents(site: Site) -> Site:
+def agents(tmp_path: Path, recipient: Recipient) -> Agents:
     """A site whose home is the agent's, who may also write in the folder above it."""
-    give(site.home)
-    os.chown(site.root, AGENT.pw_uid, AGENT.pw_gid)
+    site = Agents(tmp_path, recipient)
+    make_home(site.home)
+    give(site.around)
     return site
 
 
-def link_home(site: Site, to: Path) -> None:
-    site.home.rename(site.root / "real")
+def link_home(site: Agents, to: Path) -> None:
+    site.home.rename(site.around / "real")
     site.home.symlink_to(to)
     os.chown(site.home, AGENT.pw_uid, AGENT.pw_gid, follow_symlinks=False)
 
@@ -112,16 +128,16 @@ def listing(folder: Path) -> dict[str, tuple[int, int, int]]:
 
 @pytest.mark.parametrize("owner", ["", "nobody"])
 @pytest.mark.parametrize("above", [False, True], ids=["the home", "a folder above it"])
-def test_a_home_that_a_link_leads_to_is_not_read(agents: Site, rootonly: Path, owner: str, above: bool) -> None:
+def test_a_home_that_a_link_leads_to_is_not_read(agents: Agents, rootonly: Path, owner: str, above: bool) -> None:
     if above:
         (rootonly / "home").mkdir()
         (rootonly / "home" / "SOUL.md").write_text(SECRET)
-        deeper = agents.root / "deeper"
+        deeper = agents.around / "deeper"
         deeper.symlink_to(rootonly)
         os.chown(deeper, AGENT.pw_uid, AGENT.pw_gid, follow_symlinks=False)
     else:
         link_home(agents, rootonly)
-    home = agents.root / "deeper" / "home" if above else agents.home
+    home = agents.around / "deeper" / "home" if above else agents.home
     status = agents.run(owner=owner, home=str(home))
     assert status.error is not None
     assert (status.exit_code, status.error.name) == (3, "HB-HOME-LINK")
@@ -130,9 +146,9 @@ def test_a_home_that_a_link_leads_to_is_not_read(agents: Site, rootonly: Path, o
 
 
 def test_a_link_that_root_made_is_followed_and_what_it_leads_to_must_be_the_owners(
-    agents: Site, rootonly: Path
+    agents: Agents, rootonly: Path
 ) -> None:
-    link = agents.root / "of root"
+    link = agents.around / "of root"
     link.symlink_to(agents.home)
     assert agents.run(home=str(link), owner="nobody").state == "done"
     link.unlink()
@@ -155,17 +171,17 @@ def test_a_file_of_another_user_is_left_out_and_named(ground: Ground, rootonly: 
     assert not (ground.opened() / "AGENTS.md").exists()
 
 
-def test_a_home_swapped_for_a_link_while_it_is_copied(agents: Site, rootonly: Path) -> None:
+def test_a_home_swapped_for_a_link_while_it_is_copied(agents: Agents, rootonly: Path) -> None:
     """Each run reads the real home, or refuses: there are thousands of swaps."""
     link_home(agents, rootonly)
-    with swapping(agents.root, "home:real") as swaps:
+    with swapping(agents.around, "home:real") as swaps:
         ends = [agents.run(owner="nobody") for _ in range(8)]
     assert swaps[0] > 1000
     assert {it.error.name for it in ends if it.error is not None} <= {"HB-HOME-LINK"}, [it.error for it in ends]
     check_snapshots(agents)
 
 
-def test_a_folder_swapped_for_a_link_while_it_is_archived(agents: Site, rootonly: Path) -> None:
+def test_a_folder_swapped_for_a_link_while_it_is_archived(agents: Agents, rootonly: Path) -> None:
     """Nothing of root's is archived, and what is archived can be restored."""
     for number in range(150):
         (agents.home / "memories" / f"{number:03}.md").write_text("own\n")
@@ -180,7 +196,7 @@ def test_a_folder_swapped_for_a_link_while_it_is_archived(agents: Site, rootonly
     check_snapshots(agents)
 
 
-def test_folders_of_databases_swapped_while_they_are_opened(agents: Site, rootonly: Path) -> None:
+def test_folders_of_databases_swapped_while_they_are_opened(agents: Agents, rootonly: Path) -> None:
     """SQLite makes nothing in root's folders, and no database of root's is archived; there are thousands of swaps."""
     for folder in (agents.home / "many", rootonly / "many"):
         folder.mkdir()
@@ -224,7 +240,7 @@ def check_snapshots(site: Site) -> list[Path]:
     return trees
 
 
-def test_a_restore_in_place_replaces_nothing_that_a_link_leads_to(agents: Site, rootonly: Path) -> None:
+def test_a_restore_in_place_replaces_nothing_that_a_link_leads_to(agents: Agents, rootonly: Path) -> None:
     assert agents.run(owner="nobody").exit_code == 0
     handed = sent(agents, owner="nobody")
     link_home(agents, rootonly)
@@ -234,15 +250,15 @@ def test_a_restore_in_place_replaces_nothing_that_a_link_leads_to(agents: Site, 
             attempt()
         assert refused.value.kind.name == "HB-HOME-LINK"
     assert listing(rootonly) == before
-    assert (agents.home.is_symlink(), (agents.root / "real" / "SOUL.md").exists()) == (True, True)
+    assert (agents.home.is_symlink(), (agents.around / "real" / "SOUL.md").exists()) == (True, True)
 
 
-def test_a_restore_in_place_beside_swaps(agents: Site, rootonly: Path) -> None:
+def test_a_restore_in_place_beside_swaps(agents: Agents, rootonly: Path) -> None:
     assert agents.run(owner="nobody").exit_code == 0
     handed = sent(agents, owner="nobody")
     link_home(agents, rootonly)
     before = listing(rootonly)
-    with swapping(agents.root, "home:real") as swaps:
+    with swapping(agents.around, "home:real") as swaps:
         for _ in range(8):
             with suppress(Fault):
                 handed.put()
@@ -283,19 +299,20 @@ def test_a_home_that_is_left_is_no_link(begun: Cloud, rootonly: Path) -> None:
 def test_a_home_that_comes_beside_swaps(begun: Cloud, rootonly: Path, way: str) -> None:
     """It comes to the folder that is there, or not at all; nothing is mounted on, made in or given of root's."""
     machine = begun.machine()
-    machine.home.mkdir(parents=True)
-    give(machine.folder)
+    around = machine.folder / "agent"
+    (around / "home").mkdir(parents=True)
     target = rootonly / "empty"
-    (machine.folder / "link").symlink_to(target)
-    os.chown(machine.folder / "link", AGENT.pw_uid, AGENT.pw_gid, follow_symlinks=False)
+    (around / "link").symlink_to(target)
+    give(around)
+    config = machine.config(owner="nobody", home=str(around / "home"))
     before = (target.stat().st_uid, os.listdir(target))
-    with swapping(machine.folder, "home:link") as swaps:
+    with swapping(around, "home:link") as swaps:
         for _ in range(4):
             with suppress(Fault):
-                attach(machine.config(owner="nobody"), "snapshot", Wanted(way=way, lease=0.1), machine.heard)
+                attach(config, "snapshot", Wanted(way=way, lease=0.1), machine.heard)
             assert not os.path.ismount(target)
             assert (target.stat().st_uid, os.listdir(target)) == before
     assert swaps[0] > 1000
-    while mounted_at(machine.folder / "home") or mounted_at(machine.folder / "link"):
+    while mounted_at(around / "home") or mounted_at(around / "link"):
         for name in ("home", "link"):
-            subprocess.run(["umount", machine.folder / name], capture_output=True, check=False)
+            subprocess.run(["umount", around / name], capture_output=True, check=False)

@@ -150,7 +150,8 @@ def test_memories_skills_profiles_and_settings(story: Story) -> None:
 def test_every_database_was_checked_and_has_no_log_beside_it(story: Story) -> None:
     names = {it.path for it in story.restored.manifest.databases}
     assert names >= {"state.db", "kanban.db", "projects.db", "cron/executions.db", "profiles/research/state.db"}
-    remade = {f"{it.path}: search indexes" for it in story.restored.manifest.databases if it.left_out}
+    lean = [it.path for it in story.restored.manifest.databases if it.left_out]
+    remade = {f"{it}: {what}" for it in lean for what in ("search indexes", "contents")}
     assert {it.what for it in story.restored.report.findings} == names | remade
     assert not [it for it in story.restored.target.rglob("*") if it.name.endswith(("-wal", "-shm", "-journal"))]
 

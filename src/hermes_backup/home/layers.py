@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ from hermes_backup.streams.process import Argument, find, run
 Method = Literal["overlay", "fuse"]
 METHODS: tuple[Method, ...] = ("overlay", "fuse")
 _STAGE = "mount"
+_TRIES, _PAUSE = 50, 0.1  # seconds between two
 _SYS_ADMIN = 21  # CAP_SYS_ADMIN of linux/capability.h
 _KERNEL = "index=on,xino=auto,nosuid,nodev"
 
@@ -113,7 +115,7 @@ class Layers:
             self.point.unmount()
         for it in (self.merged, self.lower):
             while it.is_dir() and mounted_at(it) is not None:
-                _demand("umount", "--", it)
+                _let_go(it)
 
     def discard(self) -> Path | None:
         """Remove the layers; where something was written, they are moved aside instead, and where to is returned.
@@ -147,6 +149,20 @@ class Layers:
             if any(it in str(path) for it in ",:\\"):  # mount(8) and overlayfs take these for their own
                 raise Fault(STAGE_FAILED, "no layer can lie in a folder with , : or \\ in its name", where=str(path))
         return f"lowerdir={self.lower},upperdir={self.upper},workdir={self.folder / 'work'}"
+
+
+def _let_go(mounted: Path) -> None:
+    """Unmount what a program of FUSE reads until it has ended, which takes it a moment after its own mount went."""
+    for _ in range(_TRIES):
+        try:
+            _demand("umount", "--", mounted)
+        except Fault as fault:
+            if "busy" not in fault.what:
+                raise
+            time.sleep(_PAUSE)
+        else:
+            return
+    _demand("umount", "--", mounted)
 
 
 def layers_mounted(at: Path, folder: Path) -> bool:

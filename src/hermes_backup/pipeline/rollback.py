@@ -75,7 +75,7 @@ class Records:
             return
         with suppress(OSError):
             last = Ledger(pipeline_folder(self.config, self.pipeline.name)).last()
-            if last is not None and place in last.places:
+            if last is not None and place in last.places and not last.unsent:  # else its push may be under way
                 yield Record(last.manifest.name, "the ledger of this machine", last.manifest_sha256)
 
 

@@ -292,10 +292,9 @@ def _attributes(of: int | bytes) -> dict[bytes, bytes]:
         for name in os.listxattr(of, follow_symlinks=follow):
             with suppress(OSError):
                 value = os.getxattr(of, name, follow_symlinks=follow)
-                if name in _ACLS:
+                records[b"SCHILY.xattr." + os.fsencode(name)] = value
+                if name in _ACLS:  # as text too, for a tar that is told of ACLs alone
                     records[_ACLS[name]] = _acl(value)
-                else:
-                    records[b"SCHILY.xattr." + os.fsencode(name)] = value
     return records
 
 
