@@ -46,5 +46,13 @@ def require_apart(home: Path, state: Path, stages: Sequence[Stage]) -> None:
     Raises:
         Fault: CONFIG_INVALID.
     """
-    for found in inside(str(home), str(state), stages, os.path.realpath):
+    for found in inside(str(home), str(state), stages, _real):
         raise Fault(CONFIG_INVALID, found.what, where=str(home), mend=found.mend)
+
+
+def _real(path: str) -> str:
+    """Follow links; one that somebody changes meanwhile is refused where the home is opened."""
+    try:
+        return os.path.realpath(path)
+    except OSError:
+        return os.path.normpath(path)

@@ -96,7 +96,7 @@ def verify(
     warnings = tuple(it.text for it in problems if not it.grave)
     if not wanted:
         proven = sorted(known, key=lambda it: it.name)
-        lost = _lost(place, catalog, proven, records)
+        lost = _lost(place, catalog, proven, [it for it in records if it.name not in unfinished])
         grave += (lost,) if lost else ()
         # beside one that is not known, a gap says nothing
         gone = unexplained(proven, rules_of(pipeline.stages)) if len(proven) == len(listed) else 0

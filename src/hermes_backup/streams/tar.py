@@ -123,7 +123,7 @@ class _Writer:
         elif stat.S_ISDIR(status.st_mode):
             records: Mapping[bytes, bytes] = {}
             with suppress(OSError), folder.folder(last) as itself:  # one that may not be opened has a name all the same
-                records = _attributes(itself.descriptor)
+                records = _with_access(_attributes(itself.descriptor), status.st_mode)
             yield _header(name + b"/", b"5", status, records=records)
 
     def _file(self, source: Source, folder: Directory, name: bytes, last: bytes) -> Iterator[bytes]:
@@ -292,9 +292,19 @@ def _attributes(of: int | bytes) -> dict[bytes, bytes]:
         for name in os.listxattr(of, follow_symlinks=follow):
             with suppress(OSError):
                 value = os.getxattr(of, name, follow_symlinks=follow)
-                records[b"SCHILY.xattr." + os.fsencode(name)] = value
+                key = os.fsencode(name).replace(b"%", b"%25").replace(b"=", b"%3D")  # as GNU tar reads it
+                records[b"SCHILY.xattr." + key] = value
                 if name in _ACLS:  # as text too, for a tar that is told of ACLs alone
                     records[_ACLS[name]] = _acl(value)
+    return records
+
+
+def _with_access(records: dict[bytes, bytes], mode: int) -> dict[bytes, bytes]:
+    """Give a folder that has only a default ACL the other one, too: GNU tar would extract the default in its place."""
+    if b"SCHILY.acl.default" in records and b"SCHILY.acl.access" not in records:
+        entries = ((0x01, mode >> 6 & 7), (0x04, mode >> 3 & 7), (0x20, mode & 7))
+        value = b"\2\0\0\0" + b"".join(_ACL_ENTRY.pack(tag, bits, 0xFFFFFFFF) for tag, bits in entries)
+        records[b"SCHILY.acl.access"] = _acl(value)
     return records
 
 
