@@ -236,9 +236,10 @@ def alive(mark: str) -> set[int]:
 
 @pytest.fixture
 def mark() -> Iterator[str]:
-    """For how many seconds a command sleeps; what still does in the end is ended."""
-    yield "311.125"
-    for pid in alive("311.125"):
+    """For how many seconds a command sleeps; what still does in the end is ended. Other workers have other ones."""
+    seconds = f"311.{os.getpid()}"
+    yield seconds
+    for pid in alive(seconds):
         os.kill(pid, signal.SIGKILL)
 
 

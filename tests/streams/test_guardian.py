@@ -28,24 +28,25 @@ fcntl.flock(held, fcntl.LOCK_EX)
 os.set_inheritable(held, True)
 subprocess.run(guarded(sys.argv[2:], held=held), close_fds=False)
 """
-FAMILY = """
+MARK = f"307.{os.getpid()}"  # seconds; other workers have other ones
+FAMILY = f"""
 trap '' TERM
-sleep 307.125 &
-setsid sleep 307.125 &
-(setsid sh -c 'trap "" TERM; sleep 307.125; sleep 307.125' &)
+sleep {MARK} &
+setsid sleep {MARK} &
+(setsid sh -c 'trap "" TERM; sleep {MARK}; sleep {MARK}' &)
 wait
 """
 
 
 def sleepers() -> list[int]:
-    return [it.pid for it in processes() if it.program == "sleep" and b"307.125" in it.words]
+    return [it.pid for it in processes() if it.program == "sleep" and MARK.encode() in it.words]
 
 
 @pytest.fixture(autouse=True)
 def _alone() -> Iterator[None]:
     yield
     for it in sorted(processes(), key=lambda it: it.program):  # a shell before what it sleeps for
-        if it.program in ("sh", "sleep") and b"307.125" in it.words:
+        if it.program in ("sh", "sleep") and MARK.encode() in it.words:
             os.kill(it.pid, signal.SIGKILL)
 
 
@@ -97,7 +98,7 @@ def test_a_command_that_takes_too_long_ends_with_all_that_holds_its_output() -> 
 
 
 def test_what_a_command_leaves_running_goes_on() -> None:
-    script = "setsid sleep 307.125 > /dev/null 2>&1 & echo done"
+    script = f"setsid sleep {MARK} > /dev/null 2>&1 & echo done"
     done = run_guarded(["sh", "-c", script], stage="command", timeout=60)
     assert (done.returncode, done.stdout) == (0, b"done\n")
     time.sleep(0.3)
