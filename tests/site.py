@@ -81,12 +81,14 @@ class Site:
         config = self.config(self.usual() if stages is None else stages, **settings)
         return run_pipeline(config, "nightly", options or Options("test"))
 
-    def start(self, stages: Sequence[Any] | None = None, *words: str, **settings: Any) -> subprocess.Popen[bytes]:
-        """Start ``hermes-backup agent run nightly`` as a process of its own."""
+    def start(
+        self, stages: Sequence[Any] | None = None, *words: str, under: Sequence[str] = (), **settings: Any
+    ) -> subprocess.Popen[bytes]:
+        """Start ``hermes-backup agent run nightly`` as a process of its own, ``under`` a command that starts it."""
         folder = self.root / "config"
         folder.mkdir(exist_ok=True)
         (folder / "vps1.json").write_text(dump(self.config(self.usual() if stages is None else stages, **settings)))
-        argv = [*PROGRAM, "agent", "run", "nightly", "--config", str(folder), *words]
+        argv = [*under, *PROGRAM, "agent", "run", "nightly", "--config", str(folder), *words]
         return subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ})
 
     def snapshots(self, place: Path | None = None) -> list[str]:

@@ -171,6 +171,30 @@ def test_a_file_of_another_user_is_left_out_and_named(ground: Ground, rootonly: 
     assert not (ground.opened() / "AGENTS.md").exists()
 
 
+def test_a_dry_run_tells_that_files_of_another_user_would_be_replaced(agents: Agents) -> None:
+    (agents.home / "memories" / "shared.md").write_text("the agent's\n")
+    give(agents.home)
+    assert agents.run(owner="nobody").exit_code == 0
+    handed = sent(agents, owner="nobody")
+    (agents.home / "of-root.md").write_text("a note of the operator's\n")
+    (agents.home / "memories" / "shared.md").unlink()
+    (agents.home / "memories" / "shared.md").write_text("root's\n")
+    told = handed.compared()
+    assert "of-root.md" in told.removed
+    assert ("memories/shared.md" in told.changed, "memories/shared.md" in told.added) == (True, False)
+
+
+@pytest.mark.parametrize("lacking", ["setuid", "setgid"])
+def test_a_root_that_lacks_a_capability_opens_no_database_of_the_homes_user(agents: Agents, lacking: str) -> None:
+    """As in a container that dropped all of them: the message says what to give, and everything else is saved."""
+    running = agents.start(under=("setpriv", f"--bounding-set=-{lacking}", f"--inh-caps=-{lacking}"), owner="nobody")
+    running.communicate()
+    status = agents.status()
+    assert (running.returncode, status.exit_code) == (4, 4)
+    assert {it.path for it in status.partial} == {"state.db"}
+    assert all("CAP_SETUID" in it.reason or "CAP_SETGID" in it.reason for it in status.partial)
+
+
 def test_a_home_swapped_for_a_link_while_it_is_copied(agents: Agents, rootonly: Path) -> None:
     """Each run reads the real home, or refuses: there are thousands of swaps."""
     link_home(agents, rootonly)

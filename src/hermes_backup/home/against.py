@@ -14,7 +14,7 @@ from hermes_backup.home.databases.copying import readable
 from hermes_backup.home.databases.facts import DatabaseBroken
 from hermes_backup.home.databases.fulltext import besides_indexes
 from hermes_backup.home.printable import printable
-from hermes_backup.home.selection import Entry, Rules, select
+from hermes_backup.home.selection import Entry, Rules, Selection, select
 from hermes_backup.streams.directory import Directory, hold
 from hermes_backup.streams.hashing import sha256_from
 from hermes_backup.streams.members import Member
@@ -63,8 +63,10 @@ def against(
 def _differences(
     root: Directory, rules: Rules, members: Sequence[Member], databases: Mapping[str, Mapping[str, int]]
 ) -> Difference:
-    live = {it.name: it for it in select(root, rules).entries} if any(root.path.iterdir()) else {}
+    chosen = select(root, rules) if any(root.path.iterdir()) else Selection(())
+    live = {it.name: it for it in chosen.entries}
     then = {it.name: it for it in members}
+    unread = {it.path for it in chosen.skipped}  # what no backup may read is replaced like the rest
     rows: list[Rows] = []
     unknown: list[str] = []
     changed = []
@@ -82,10 +84,12 @@ def _differences(
         elif _equal(root, live[name], then[name]):
             continue
         changed.append(shown)
+    added = {printable(it) for it in then.keys() - live.keys()}
+    removed = {printable(it) for it in live.keys() - then.keys()}
     return Difference(
-        added=tuple(printable(it) for it in sorted(then.keys() - live.keys())),
-        changed=tuple(changed),
-        removed=tuple(printable(it) for it in sorted(live.keys() - then.keys())),
+        added=tuple(sorted(added - unread)),
+        changed=tuple(sorted({*changed, *(added & unread)})),
+        removed=tuple(sorted(removed | unread - added)),
         rows=tuple(rows),
         unknown=tuple(unknown),
     )

@@ -11,7 +11,7 @@ import sqlite3
 import stat
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -132,8 +132,10 @@ def look(connection: sqlite3.Connection) -> None:
 @contextmanager
 def _rights(owner: tuple[int, int] | None) -> Iterator[None]:
     with ExitStack() as stack:
-        with suppress(PermissionError):  # a root that may not: what it opens is compared all the same
+        try:
             stack.enter_context(rights_of(*(owner or (0, 0))))
+        except PermissionError as error:  # as root SQLite could make files wherever a link leads
+            raise DatabaseBroken(f"{error.strerror}: give them to this service or container") from error
         yield
 
 
