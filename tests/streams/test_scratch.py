@@ -66,6 +66,17 @@ def test_it_is_private_and_gone_afterwards(folder: Path) -> None:
     assert list(folder.iterdir()) == []
 
 
+def test_nothing_of_it_stays_in_the_users_state_but_what_others_put_there(folder: Path, state: Path) -> None:
+    with scratch(), scratch():
+        assert len(remembered(state)) == 2
+    assert list(state.iterdir()) == []
+    (state / "hermes-backup").mkdir()
+    (state / "hermes-backup" / "seen.json").write_text("{}")
+    with scratch():
+        pass
+    assert [it.name for it in (state / "hermes-backup").iterdir()] == ["seen.json"]
+
+
 def test_what_lives_is_not_swept_and_what_was_killed_is(folder: Path) -> None:
     argv = [sys.executable, "-c", _MAKER]
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as maker:

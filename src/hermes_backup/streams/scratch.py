@@ -20,6 +20,7 @@ from hermes_backup import APP
 from hermes_backup.streams import folders
 
 _PREFIX = "hb-scratch-"
+_TRIES = 3  # another command may take the empty folder away just before the link is made
 _NAME = re.compile(r"[a-z.-]+-[0-9a-f]{8}", re.ASCII)
 
 
@@ -58,10 +59,13 @@ def _links() -> Path:
 
 def _remember(link: Path, folder: Path) -> None:
     """Lead to a folder; where the state cannot be written, as under systemd, temporaries are the service's own."""
-    if link.is_absolute():  # a user without a home has no state
+    if not link.is_absolute():  # a user without a home has no state
+        return
+    for _ in range(_TRIES):
         with suppress(OSError):
             link.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             link.symlink_to(folder.absolute())
+            return
 
 
 def _known() -> dict[Path, Path]:
@@ -77,9 +81,11 @@ def _known() -> dict[Path, Path]:
 
 
 def _forget(link: Path) -> None:
-    """Take a link away once nothing lies where it leads."""
+    """Take a link away once nothing lies where it leads, and the state's folders with the last one."""
     with suppress(OSError):
         try:
             link.readlink().lstat()
         except (FileNotFoundError, NotADirectoryError):
             link.unlink()
+            link.parent.rmdir()
+            link.parent.parent.rmdir()
