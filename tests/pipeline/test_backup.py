@@ -402,3 +402,15 @@ def test_hard_links_and_tar_agree_on_the_count(site: Site, tmp_path: Path) -> No
     status = site.run()
     tree = opened(site, data_of(site), tmp_path / "back")
     assert status.files == sum(1 for it in tree.rglob("*") if it.is_file() and not it.is_symlink())
+
+
+def test_a_remote_that_is_a_folder_needs_no_rclone(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    programs = site.root / "programs"
+    programs.mkdir()
+    called = programs / "called"
+    (programs / "rclone").write_text(f"#!/bin/sh\necho $* >> {called}\nexit 1\n")
+    (programs / "rclone").chmod(0o700)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    assert site.run(site.usual({"push": {"to": [str(site.remote)]}})).exit_code == 0
+    assert site.snapshots(site.remote) == site.snapshots()
+    assert not called.exists()

@@ -190,8 +190,8 @@ def test_no_room_at_a_remote(ground: Ground) -> None:
         add_bulk(site, 8)
         status = site.run(stages)
         assert status.error is not None
-        assert (status.exit_code, status.error.name, status.stage) == (5, "HB-PUSH-FAILED", "store+push")
-        assert "no space left on device" in status.error.what
+        assert (status.exit_code, status.error.name, status.stage) == (5, "HB-DISK-FULL", "store+push")
+        assert "no room left" in status.error.what
         assert str(site.remote) in status.error.what
         assert status.places == (str(site.store),)
         after = ground.lasting()

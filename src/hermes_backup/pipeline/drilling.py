@@ -38,10 +38,10 @@ from hermes_backup.pipeline.trying import bring_back
 from hermes_backup.pipeline.unlocking import unlock
 from hermes_backup.pipeline.unpacking import Source, private_keys
 from hermes_backup.pipeline.vouching import vouch
+from hermes_backup.snapshots.addresses import place_at
 from hermes_backup.snapshots.catalog import LATEST, Known, find
 from hermes_backup.snapshots.manifest import Manifest
 from hermes_backup.snapshots.place import Place
-from hermes_backup.snapshots.remote import RclonePlace
 from hermes_backup.snapshots.signing import Pinned
 from hermes_backup.stages.decrypt import Decrypt
 from hermes_backup.stages.stage import Stage
@@ -102,7 +102,7 @@ class Job:
         """
         if self.source:
             return places_of(self.config, self.backup, self.source)[0]
-        return RclonePlace(fetch_of(self.pipeline).source)
+        return place_at(fetch_of(self.pipeline).source)
 
     @property
     def folder(self) -> Path:

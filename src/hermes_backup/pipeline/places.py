@@ -10,11 +10,11 @@ from hermes_backup.errors import HOST_KEY_MISSING, PIPELINE_MISSING, SNAPSHOT_MI
 from hermes_backup.pipeline.config import HostConfig, pipeline_of
 from hermes_backup.pipeline.drilled import makes_snapshots
 from hermes_backup.pipeline.model import Pipeline
+from hermes_backup.snapshots.addresses import place_at
 from hermes_backup.snapshots.catalog import Catalog, read_catalog
 from hermes_backup.snapshots.folder import FolderPlace
 from hermes_backup.snapshots.gate import shown
 from hermes_backup.snapshots.place import Place
-from hermes_backup.snapshots.remote import RclonePlace
 from hermes_backup.snapshots.signing import Pinned
 from hermes_backup.stages.push import Push
 from hermes_backup.stages.store import Store
@@ -46,7 +46,7 @@ def places_of(config: HostConfig, pipeline: Pipeline, only: str = "") -> tuple[P
     found: dict[str, Place] = {}
     for stage in pipeline.stages:
         if isinstance(stage, Push):
-            found |= {it: RclonePlace(it) for it in stage.to}
+            found |= {it: place_at(it) for it in stage.to}
         elif isinstance(stage, Store) and config.own_controller:
             found[str(stage.path)] = FolderPlace(stage.path)
     if not only:

@@ -38,15 +38,24 @@ _WORDS = {
 
 
 class FolderPlace:
-    """The folder ``root`` as a place; it is made, 0700, when the first file is written."""
+    """The folder ``root`` as a place; it is made, 0700, when the first file is written.
 
-    def __init__(self, root: Path) -> None:
+    ``address`` is what it is called as a remote; a host's own store has none.
+    """
+
+    def __init__(self, root: Path, address: str = "") -> None:
         self.root = root
+        self._address = address
 
     @property
     def label(self) -> str:
-        """The folder's path."""
-        return str(self.root)
+        """The folder's address."""
+        return self._address or str(self.root)
+
+    @property
+    def is_store(self) -> bool:
+        """Whether it is a host's own store, which the host prunes, and not a remote."""
+        return not self._address
 
     def list(self, folder: str) -> tuple[StoredFile, ...]:
         """See Place."""
@@ -179,7 +188,8 @@ class FolderSink:
         self._open = True
         try:
             self._fd = os.open(self._temporary, _NEW_FILE, 0o600, dir_fd=directory)
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with contextlib.suppress(OSError):  # a file system without locks: nothing is swept there either
+                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BaseException:
             os.close(directory)
             raise
@@ -289,7 +299,7 @@ def _nobody_writes(name: str, directory: int) -> bool:
     fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    except OSError:  # somebody has the lock, or there are no locks here
         return False
     else:
         return True

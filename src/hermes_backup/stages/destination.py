@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, ClassVar
 
+from hermes_backup.snapshots.addresses import folder_at
 from hermes_backup.snapshots.names import folder_of
 from hermes_backup.stages.context import Context
 from hermes_backup.stages.copying import Target, copy_to
@@ -35,8 +35,9 @@ class Destination(Stage):
             Fault: FOLDER_EXPOSED.
         """
         for address in self.addresses:
-            if address.startswith("/"):
-                require_own(Path(address) / folder_of(context.host, context.pipeline), self.name)
+            folder = folder_at(address, context.rclone_config)
+            if folder is not None:
+                require_own(folder / folder_of(context.host, context.pipeline), self.name)
 
     @abstractmethod
     def targets(self, context: Context) -> tuple[Target, ...]:

@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 from pydantic import ConfigDict, Field, field_validator
 
 from hermes_backup.errors import BASE_MISSING, DATA_DAMAGED, HOST_KEY_MISSING, SNAPSHOT_MISSING, Fault
+from hermes_backup.snapshots.addresses import place_at
 from hermes_backup.snapshots.catalog import find, load_manifests, read_catalog
 from hermes_backup.snapshots.gate import place
 from hermes_backup.snapshots.place import Place
-from hermes_backup.snapshots.remote import RclonePlace
 from hermes_backup.stages.context import Context
 from hermes_backup.stages.stage import Stage
 from hermes_backup.stages.things import Snapshot
@@ -45,7 +45,7 @@ class Fetch(Stage):
         """Read the manifest."""
         del value
         whose = replace(context, pipeline=self.pipeline or context.pipeline)
-        return fetched(RclonePlace(self.source, context.rclone_config), self.snapshot, whose)
+        return fetched(place_at(self.source, context.rclone_config), self.snapshot, whose)
 
 
 def fetched(place: Place, wanted: str, context: Context) -> Snapshot:

@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 
 from hermes_backup.snapshots.folder import FolderPlace
 from hermes_backup.snapshots.names import SnapshotName
+from hermes_backup.snapshots.place import Place
 from hermes_backup.snapshots.prune_journal import PruneJournal
 from hermes_backup.snapshots.retention import Rules, parse_within
 from hermes_backup.snapshots.sightings import Pace, Sightings
@@ -86,7 +87,7 @@ class Prune(Stage):
         snapshot: Snapshot = value
         if context.host_key is None:
             return snapshot
-        places = [it for it in snapshot.places if isinstance(it, FolderPlace) or context.own_controller]
+        places = [it for it in snapshot.places if context.own_controller or _is_store(it)]
         with Pinned.load(context.host_key.public(), context.folder) as pinned:
             stocks, faults = read_all(places, context.host, context.pipeline, pinned)
         seen = self._seen(stocks, pinned.fingerprint, context, snapshot.name)
@@ -118,6 +119,10 @@ class Prune(Stage):
             context.listener.warn(self.name, f"{fault}: it stays, and what it may need")
         if thinned.suspects is not None:
             context.listener.warn(self.name, f"{thinned.place}: {thinned.suspects.what}")
+
+
+def _is_store(place: Place) -> bool:
+    return isinstance(place, FolderPlace) and place.is_store
 
 
 def rules_of(stages: Sequence[Stage]) -> Rules | None:

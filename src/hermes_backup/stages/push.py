@@ -7,8 +7,9 @@ from typing import Annotated, ClassVar
 from pydantic import Field, field_validator
 
 from hermes_backup.errors import Fault
+from hermes_backup.snapshots.addresses import place_at
+from hermes_backup.snapshots.folder import FolderPlace
 from hermes_backup.snapshots.gate import place
-from hermes_backup.snapshots.remote import RclonePlace
 from hermes_backup.stages.context import Context
 from hermes_backup.stages.copying import Target
 from hermes_backup.stages.destination import Destination
@@ -46,16 +47,17 @@ class Push(Destination):
         return self.to
 
     def preflight(self, context: Context) -> None:
-        """Make sure that rclone is there, and that nobody else writes to the remotes that are folders."""
+        """Make sure that rclone is there if a remote needs it, and that nobody else writes to folders among them."""
         super().preflight(context)
-        find("rclone", self.name)
+        if not all(isinstance(it.place, FolderPlace) for it in self.targets(context)):
+            find("rclone", self.name)
 
     def targets(self, context: Context) -> tuple[Target, ...]:
         """The remotes."""
         return tuple(
             Target(
                 self.name,
-                RclonePlace(it, context.rclone_config, self.bandwidth, append_only=self.append_only),
+                place_at(it, context.rclone_config, self.bandwidth, append_only=self.append_only),
                 self.attempts,
             )
             for it in self.to
