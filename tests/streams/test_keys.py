@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import time
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 
 from hermes_backup.errors import Fault
-from hermes_backup.streams.keys import normal, private_keyring
+from hermes_backup.streams.keys import daily_keyring, normal, private_keyring
 from tests.keys import KeyMaker, Recipient, gpg
 
 NOW = datetime.now(timezone.utc)
@@ -104,3 +106,46 @@ def test_only_full_fingerprints_are_taken(text: str) -> None:
 
 def test_a_fingerprint_may_be_written_with_blanks_and_small_letters() -> None:
     assert normal("0x" + "ab12 " * 10) == "AB12" * 10
+
+
+def kept(folder: Path) -> list[str]:
+    return sorted(it.name for it in folder.iterdir())
+
+
+def test_keys_are_examined_once_a_day(recipient: Recipient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with daily_keyring(tmp_path, [recipient.public], NOW) as first:
+        known = first.keys()
+    assert [it.fingerprint for it in known] == [recipient.fingerprint]
+    (name,) = kept(tmp_path)
+    with monkeypatch.context() as without:
+        without.setenv("PATH", str(tmp_path / "no programs"))
+        with daily_keyring(tmp_path, [recipient.public], NOW + timedelta(minutes=5)) as again:
+            assert again.keys() == known
+            assert again.homedir == tmp_path / name
+    with daily_keyring(tmp_path, [recipient.public], NOW + timedelta(days=1)) as tomorrow:
+        assert tomorrow.homedir != tmp_path / name
+    with daily_keyring(tmp_path, [], NOW) as other:
+        assert other.keys() == ()
+    assert len(kept(tmp_path)) == 2
+
+
+@pytest.mark.parametrize("content", ["", "[{}]", "{}", '[{"fingerprint": 1}]'])
+def test_a_kept_keyring_that_is_damaged_is_not_used(recipient: Recipient, tmp_path: Path, content: str) -> None:
+    with daily_keyring(tmp_path, [recipient.public], NOW):
+        pass
+    (name,) = kept(tmp_path)
+    (tmp_path / name / "examined.json").write_text(content)
+    with daily_keyring(tmp_path, [recipient.public], NOW) as ring:
+        assert ring.examine([recipient.fingerprint], NOW) == ()
+
+
+def test_kept_keyrings_of_days_long_gone_are_removed(recipient: Recipient, tmp_path: Path) -> None:
+    with daily_keyring(tmp_path, [recipient.public], NOW):
+        pass
+    (name,) = kept(tmp_path)
+    long_ago = time.time() - 3 * 24 * 3600
+    os.utime(tmp_path / name, (long_ago, long_ago))
+    with daily_keyring(tmp_path, [recipient.public], NOW + timedelta(days=3)):
+        pass
+    assert len(kept(tmp_path)) == 1
+    assert kept(tmp_path) != [name]

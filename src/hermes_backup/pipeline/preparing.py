@@ -18,7 +18,7 @@ from hermes_backup.stages.context import Context, Teardown
 from hermes_backup.stages.credentials import credential
 from hermes_backup.stages.ledger import Ledger
 from hermes_backup.streams import folders, scratch
-from hermes_backup.streams.keys import private_keyring
+from hermes_backup.streams.keys import daily_keyring
 from hermes_backup.streams.private import write_private
 
 _RUN = "run-"
@@ -91,7 +91,9 @@ def prepared(
     with ExitStack() as stack:
         sweep(folder)
         room = stack.enter_context(folders.private_folder(folder, _RUN))
-        keyring = stack.enter_context(private_keyring(config.public_keys))
+        keyring = stack.enter_context(
+            daily_keyring(private(state_folder(config) / config.host), config.public_keys, now)
+        )
         key = stack.enter_context(host_key(config))
         yield Context(
             host=config.host,

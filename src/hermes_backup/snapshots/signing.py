@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import os
 import shutil
 import tempfile
@@ -19,7 +20,7 @@ import gnupg
 from hermes_backup.errors import DISK_FULL, HOST_KEY_MISSING, KEY_INVALID, SIGNATURE_BAD, STAGE_FAILED, Fault
 from hermes_backup.snapshots import signatures
 from hermes_backup.streams import process
-from hermes_backup.streams.keys import end_agent
+from hermes_backup.streams.keys import end_agent, fingerprints
 from hermes_backup.streams.scratch import scratch
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ _SOCKET_PATH = 106  # unix(7) has room for 107; gpg 2.2 and 2.4 fail at that (se
 _LONGEST_SOCKET = "/S.gpg-agent.browser"
 # no options of a user; a clock before the key's birth must not stop a backup (prune minds the clock)
 _OPTIONS = ("--no-options", "--no-auto-key-locate", "--ignore-time-conflict", "--ignore-valid-from")
+_NOTED = ".public.asc"
 _KEY = """\
 Key-Type: EDDSA
 Key-Curve: ed25519
@@ -63,17 +65,10 @@ class HostKey:
         """
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.chmod(0o700)
-        with _alone(folder), _gpg(folder) as gpg:
-            if not _listed(gpg, folder, secret=False):  # those need no agent, which might be what fails
-                made = gpg.import_keys_file(str(given)) if given else gpg.gen_key(_KEY.format(host=host))
-                if not getattr(made, "fingerprint", "") and not getattr(made, "fingerprints", ()):
-                    raise _refused(
-                        "gpg takes not the key that is given" if given else "gpg made no key", made.stderr, folder
-                    )
-            key = _only(_listed(gpg, folder, secret=True), folder)
-            if given is not None and key not in gpg.scan_keys(str(given)).fingerprints:
-                raise Fault(KEY_INVALID, f"the key that is given is not {key}, which has signed here", where=str(given))
-            return cls(folder, key, _exported(gpg, key))
+        with _alone(folder):
+            if given is None and (known := _noted(folder)) is not None:
+                return cls(folder, *known)
+            return cls(folder, *_ensured(folder, host, given))
 
     @classmethod
     def load(cls, folder: Path) -> HostKey:
@@ -84,9 +79,8 @@ class HostKey:
         """
         if not folder.is_dir():
             raise Fault(HOST_KEY_MISSING, "there is no host key", where=str(folder))
-        with _alone(folder), _gpg(folder) as gpg:
-            key = _only(_listed(gpg, folder, secret=True), folder)
-            return cls(folder, key, _exported(gpg, key))
+        with _alone(folder):
+            return cls(folder, *(_noted(folder) or _read(folder)))
 
     def public(self) -> str:
         """Return the public key, armored: what is pinned."""
@@ -103,16 +97,22 @@ class HostKey:
         Raises:
             Fault: STAGE_FAILED when gpg does not sign, or gives back another text than it was given.
         """
-        with _alone(self.folder), _gpg(self.folder) as gpg:
-            signed = gpg.sign(text.encode(), keyid=self.fingerprint, clearsign=True)
-            if not signed or not signed.data:
-                what = f"the host's key does not sign: {_words(signed.stderr)}"
-                raise Fault(STAGE_FAILED, what, where=str(self.folder))
-            data = bytes(signed.data)
-        with scratch() as folder, Pinned.load(self.public(), folder) as pinned:
-            if pinned.read(data) != text:
+        with _alone(self.folder), _short(self.folder) as home:
+            options = ("--batch", "--no-tty", *_OPTIONS, "--local-user", self.fingerprint)
+            signed = process.run(["gpg", "--homedir", home, *options, "--clearsign"], stage=_STAGE, input=text.encode())
+        if signed.returncode or not signed.stdout:
+            what = f"the host's key does not sign: {_words(signed.stderr)}"
+            raise Fault(STAGE_FAILED, what, where=str(self.folder))
+        with self.pinned() as pinned:
+            if pinned.read(signed.stdout) != text:
                 raise Fault(STAGE_FAILED, "gpg signed another text than it was given", where=str(self.folder))
-        return data
+        return signed.stdout
+
+    @contextlib.contextmanager
+    def pinned(self) -> Iterator[Pinned]:
+        """Read what this key signed: its own keyring holds no other, so it needs no copy."""
+        with scratch() as room:
+            yield Pinned(self.folder, self.fingerprint, room)
 
     def close(self) -> None:
         """End the gpg-agent of this key; signing again starts another."""
@@ -129,8 +129,10 @@ class HostKey:
 class Pinned:
     """One host's public key: the only one whose signature counts. A context manager, as HostKey."""
 
-    def __init__(self, home: Path, fingerprint: str) -> None:
+    def __init__(self, home: Path, fingerprint: str, room: Path) -> None:
         self._home = home
+        self._room = room
+        self._proven: dict[bytes, str] = {}
         self.fingerprint = fingerprint
 
     @classmethod
@@ -143,9 +145,20 @@ class Pinned:
         if "PRIVATE KEY" in armored:
             raise Fault(KEY_INVALID, "the file holds a private key where a public one belongs")
         home = Path(tempfile.mkdtemp(prefix="pinned-", dir=folder))
-        with _gpg(home, "--no-autostart") as gpg:
-            gpg.import_keys(armored)
-            return cls(home, _only(gpg.list_keys().fingerprints, home))
+        options = ("--batch", "--no-tty", "--no-autostart", *_OPTIONS, "--no-auto-check-trustdb", "--with-colons")
+        argv: list[process.Argument] = [
+            "gpg",
+            "--homedir",
+            home,
+            *options,
+            "--import-options",
+            "import-show",
+            "--import",
+        ]
+        done = process.run(argv, stage=_STAGE, input=armored.encode())
+        if "No space left on device" in done.stderr:
+            raise _refused("a key cannot be pinned", done.stderr, home)
+        return cls(home, _only(fingerprints(done.stdout), home), home)
 
     def read(self, asc: bytes) -> str:
         """Return the text that the pinned key signed, as gpg gives it out.
@@ -165,20 +178,24 @@ class Pinned:
     def read_all(self, contents: Sequence[bytes], names: Sequence[str] = ()) -> list[str | Fault]:
         """Return what ``read_many`` returns, for contents in memory; ``names`` are for the errors."""
         names = names or [""] * len(contents)
-        with tempfile.TemporaryDirectory(prefix="read-", dir=self._home) as made:
+        digests = [hashlib.sha256(content).digest() for content in contents]
+        with tempfile.TemporaryDirectory(prefix="read-", dir=self._room) as made:
             folder = Path(made)
-            shaped = [index for index, content in enumerate(contents) if signatures.is_one_signed_text(content)]
+            new = [index for index, digest in enumerate(digests) if digest not in self._proven]
+            shaped = [index for index in new if signatures.is_one_signed_text(contents[index])]
             for index in shaped:
                 (folder / f"{index}.asc").write_bytes(contents[index])
             verdicts = self._verdicts(folder, shaped)
-            return [
-                self._text(folder / str(index), verdicts.get(index, "it is not one signed text"), name)
-                for index, name in enumerate(names)
-            ]
+            faults: dict[bytes, Fault] = {}
+            for index in new:
+                problem = verdicts.get(index, "it is not one signed text")
+                problem = problem or self._take(folder / str(index), digests[index])
+                faults[digests[index]] = Fault(SIGNATURE_BAD, problem, where=names[index])
+        return [self._proven[it] if it in self._proven else faults[it] for it in digests]
 
     def close(self) -> None:
         """Remove the copy of the key."""
-        shutil.rmtree(self._home, ignore_errors=True)
+        shutil.rmtree(self._room, ignore_errors=True)
 
     def __enter__(self) -> Pinned:
         return self
@@ -202,13 +219,13 @@ class Pinned:
             left = [name for name in left if name not in seen]  # gpg stops at a bad signature (seen with 2.2)
         return {index: verdicts.get(f"{index}.asc", "gpg did not look at it") for index in indexes}
 
-    def _text(self, path: Path, problem: str, name: str) -> str | Fault:
-        if not problem:
-            try:
-                return path.read_bytes().decode("utf-8")
-            except (OSError, UnicodeDecodeError):
-                problem = "gpg gave out no text"
-        return Fault(SIGNATURE_BAD, problem, where=name)
+    def _take(self, path: Path, digest: bytes) -> str:
+        """Take the text that gpg gave out as what a content says; return what is wrong, if anything is."""
+        try:
+            self._proven[digest] = path.read_bytes().decode("utf-8")
+        except (OSError, UnicodeDecodeError):
+            return "gpg gave out no text"
+        return ""
 
 
 @contextlib.contextmanager
@@ -253,17 +270,60 @@ def _end_agents(home: Path) -> None:
         end_agent(home, stage=_STAGE)
 
 
-def _listed(gpg: gnupg.GPG, folder: Path, *, secret: bool) -> Sequence[str]:
+def _ensured(folder: Path, host: str, given: Path | None) -> tuple[str, str]:
+    """Return fingerprint and public half of the key that is there, given, or made now."""
+    with _gpg(folder) as gpg:
+        if not _listed(folder, secret=False):  # those need no agent, which might be what fails
+            made = gpg.import_keys_file(str(given)) if given else gpg.gen_key(_KEY.format(host=host))
+            if not getattr(made, "fingerprint", "") and not getattr(made, "fingerprints", ()):
+                what = "gpg refuses the key that is given" if given else "gpg made no key"
+                raise _refused(what, made.stderr, folder)
+        fingerprint, public = _read(folder)
+        if given is not None and fingerprint not in gpg.scan_keys(str(given)).fingerprints:
+            what = f"the key that is given is not {fingerprint}, which has signed here"
+            raise Fault(KEY_INVALID, what, where=str(given))
+        return fingerprint, public
+
+
+def _read(folder: Path) -> tuple[str, str]:
+    """Ask gpg for the only key of a folder, and note the answer."""
+    fingerprint = _only(_listed(folder, secret=True), folder)
+    done = _asked(folder, "--armor", "--export-options", "export-minimal", "--export", fingerprint)
+    public = done.stdout.decode("ascii", "replace")
+    note = folder / f"{fingerprint}{_NOTED}"
+    with contextlib.suppress(OSError):
+        made = note.with_suffix(".new")
+        made.write_text(public, encoding="ascii")
+        made.replace(note)
+    return fingerprint, public
+
+
+def _noted(folder: Path) -> tuple[str, str] | None:
+    """Return fingerprint and public half of a folder's key as they were noted, if no key came or went since.
+
+    A note that is wrong does no harm: what the key signs is read with it before it counts.
+    """
+    try:
+        (note,) = folder.glob(f"*{_NOTED}")
+        there = [it for it in (folder / "pubring.kbx", folder / "private-keys-v1.d") if it.lstat()]
+        if any(it.lstat().st_mtime_ns > note.lstat().st_mtime_ns for it in there):
+            return None
+        return note.name.removesuffix(_NOTED), note.read_text(encoding="ascii")
+    except (OSError, ValueError):
+        return None
+
+
+def _asked(folder: Path, *words: str) -> process.Completed:
+    with _short(folder) as home:
+        return process.run(["gpg", "--homedir", home, "--batch", "--no-tty", *_OPTIONS, *words], stage=_STAGE)
+
+
+def _listed(folder: Path, *, secret: bool) -> Sequence[str]:
     """Return the keys there are; a list that gpg could not make is not an empty one: no second key is made."""
-    listed = gpg.list_keys(secret=secret)
+    listed = _asked(folder, "--with-colons", "--list-secret-keys" if secret else "--list-keys")
     if listed.returncode:
         raise _refused("gpg cannot list its keys", listed.stderr, folder)
-    found: Sequence[str] = listed.fingerprints
-    return found
-
-
-def _exported(gpg: gnupg.GPG, fingerprint: str) -> str:
-    return str(gpg.export_keys(fingerprint, minimal=True))
+    return fingerprints(listed.stdout, "sec" if secret else "pub")
 
 
 def _refused(what: str, stderr: str, folder: Path) -> Fault:

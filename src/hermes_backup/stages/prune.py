@@ -15,7 +15,6 @@ from hermes_backup.snapshots.place import Place
 from hermes_backup.snapshots.prune_journal import PruneJournal
 from hermes_backup.snapshots.retention import Rules, parse_within
 from hermes_backup.snapshots.sightings import Pace, Sightings
-from hermes_backup.snapshots.signing import Pinned
 from hermes_backup.stages.context import Context
 from hermes_backup.stages.expire import Stock, Thinned, look, read_all, thin
 from hermes_backup.stages.stage import Stage
@@ -88,7 +87,7 @@ class Prune(Stage):
         if context.host_key is None:
             return snapshot
         places = [it for it in snapshot.places if context.own_controller or _is_store(it)]
-        with Pinned.load(context.host_key.public(), context.folder) as pinned:
+        with context.host_key.pinned() as pinned:
             stocks, faults = read_all(places, context.host, context.pipeline, pinned)
         seen = self._seen(stocks, pinned.fingerprint, context, snapshot.name)
         journal = PruneJournal(context.ledger.folder / "prune.json")

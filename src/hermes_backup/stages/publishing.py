@@ -20,7 +20,6 @@ from hermes_backup.snapshots.names import (
     manifest_name,
 )
 from hermes_backup.snapshots.place import UNPROVEN, Place, Sink
-from hermes_backup.snapshots.signing import Pinned
 from hermes_backup.stages.context import Context
 from hermes_backup.stages.copying import Failure, Target, Unfinished, retry, summary
 from hermes_backup.stages.describing import Measured, index_of, manifest_of, restore_text_of, signed
@@ -224,7 +223,7 @@ def _next_name(targets: Sequence[Target], context: Context) -> SnapshotName:
     """
     taken = 0
     if context.ledger.last() is None and context.host_key is not None:
-        with Pinned.load(context.host_key.public(), context.folder) as own:
+        with context.host_key.pinned() as own:
             for target in targets:
                 with suppress(Fault):
                     listed = read_catalog(target.place, context.host, context.pipeline).listed

@@ -1,15 +1,23 @@
-"""Public keys of recipients: examined before any work, in a private keyring of their own."""
+"""Public keys of recipients: examined before any work, in a private keyring of their own.
+
+Each start of gpg costs a small home's run more than its data does, so a day's examination is kept, with its keyring.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
+import re
+import secrets
+import shutil
+import socket
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any
-
-import gnupg
 
 from hermes_backup.errors import (
     DISK_FULL,
@@ -18,15 +26,20 @@ from hermes_backup.errors import (
     KEY_MISSING,
     KEY_REVOKED,
     KEY_SIGN_ONLY,
-    TOOL_MISSING,
     Fault,
 )
-from hermes_backup.streams.gpg import ANY_CLOCK, COMMON, NO_AGENT
-from hermes_backup.streams.process import Argument, clean_environment, find, run
+from hermes_backup.streams.gpg import COMMON, NO_AGENT
+from hermes_backup.streams.process import Argument, run
 from hermes_backup.streams.scratch import scratch
 
 WARN_BEFORE = timedelta(days=30)
 _FINGERPRINT_DIGITS = (40, 64)
+_KEPT = "recipients-"
+_LONGEST_USE = 2 * 24 * 3600.0  # seconds: a run that began before midnight still encrypts by yesterday's
+_EXAMINED = "examined.json"
+_ESCAPE = re.compile(rb"\\x([0-9a-f]{2})")
+_SOCKET = "S.gpg-agent"
+_AGENT_PATIENCE = 5.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -46,9 +59,10 @@ class Key:
 
 @dataclass(frozen=True)
 class Keyring:
-    """A GNUPGHOME with the keys that a run may use."""
+    """A GNUPGHOME with the keys that a run may use; ``known`` are those that were examined today already."""
 
     homedir: Path | None
+    known: tuple[Key, ...] | None = None
 
     def examine(self, fingerprints: Sequence[str], now: datetime) -> tuple[str, ...]:
         """Make sure that every recipient can be encrypted to; return warnings of keys that expire soon.
@@ -68,7 +82,11 @@ class Keyring:
 
     def keys(self) -> tuple[Key, ...]:
         """Every public key of the ring."""
-        return tuple(_key(raw) for raw in _gnupg(self.homedir).list_keys())
+        if self.known is not None:
+            return self.known
+        home: tuple[Argument, ...] = () if self.homedir is None else ("--homedir", self.homedir)
+        done = run(["gpg", *COMMON, *NO_AGENT, *home, "--with-colons", "--list-keys"], stage="keys")
+        return tuple(_key(records) for records in _records(done.stdout, "pub"))
 
 
 def judge(key: Key, now: datetime) -> tuple[str, ...]:
@@ -116,15 +134,81 @@ def private_keyring(public_keys: Sequence[str]) -> Iterator[Keyring]:
         yield Keyring(homedir)
 
 
+@contextmanager
+def daily_keyring(folder: Path, public_keys: Sequence[str], now: datetime) -> Iterator[Keyring]:
+    """Give the keyring of these keys that lies in a private folder since today, or make it; others go.
+
+    Whatever is wrong with what lies there, a keyring is made for this run alone.
+
+    Raises:
+        Fault: KEY_INVALID when one of them is no public key.
+    """
+    digest = hashlib.sha256(json.dumps([*public_keys, f"{now:%Y-%m-%d}"]).encode()).hexdigest()
+    kept = folder / f"{_KEPT}{digest[:32]}"
+    if (known := _examined(kept)) is not None:
+        yield Keyring(kept, known)
+        return
+    with private_keyring(public_keys) as ring:
+        if public_keys and ring.homedir is not None:
+            known = ring.keys()
+            _keep(ring.homedir, known, kept)
+        yield Keyring(ring.homedir, known)
+
+
+def _examined(kept: Path) -> tuple[Key, ...] | None:
+    try:
+        told = json.loads((kept / _EXAMINED).read_text(encoding="utf-8"))
+        return tuple(Key(**{**it, "encrypts_until": _moment(it["encrypts_until"])}) for it in told) or None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+
+def _moment(said: str | None) -> datetime | None:
+    return None if said is None else datetime.fromisoformat(said)
+
+
+def _keep(homedir: Path, keys: Sequence[Key], kept: Path) -> None:
+    """Keep a copy of a keyring under a name that tells its keys and day; what no run uses any more goes."""
+    rows = [{**asdict(it), "encrypts_until": it.encrypts_until and it.encrypts_until.isoformat()} for it in keys]
+    made = kept.with_name(f"{_KEPT}new-{secrets.token_hex(4)}")
+    with suppress(OSError):
+        for old in kept.parent.glob(f"{_KEPT}*"):
+            if time.time() - old.stat().st_mtime > _LONGEST_USE:
+                shutil.rmtree(old, ignore_errors=True)
+        try:
+            made.mkdir(mode=0o700)
+            for name in ("pubring.kbx", "pubring.gpg"):
+                with suppress(FileNotFoundError):
+                    shutil.copyfile(homedir / name, made / name)
+            (made / _EXAMINED).write_text(json.dumps(rows), encoding="utf-8")
+            made.rename(kept)
+        finally:
+            shutil.rmtree(made, ignore_errors=True)
+
+
 def end_agent(homedir: Path, *, stage: str) -> None:
     """End the gpg-agent of a GNUPGHOME, if there is one; ``stage`` is whose work it did, for errors.
 
-    No other daemon needs to be ended: nothing here starts a dirmngr, and a scdaemon goes with its agent.
+    No other daemon needs to be ended: nothing here starts a dirmngr, and a scdaemon goes with its agent. Its socket is
+    in the GNUPGHOME; or in /run/user, where the user is logged in, under a name that gpgconf knows (gpgconf(1)).
 
     Raises:
         Fault: TOOL_MISSING.
     """
-    run(["gpgconf", "--homedir", homedir, "--kill", "gpg-agent"], stage=stage)
+    if any(Path(f"/run/user/{os.geteuid()}/gnupg").glob(f"d.*/{_SOCKET}")):
+        run(["gpgconf", "--homedir", homedir, "--kill", "gpg-agent"], stage=stage)
+    with suppress(OSError), socket.socket(socket.AF_UNIX) as agent:
+        above = os.open(homedir, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            agent.settimeout(_AGENT_PATIENCE)
+            agent.connect(f"/proc/self/fd/{above}/{_SOCKET}")  # a socket's path has 107 bytes (unix(7))
+        finally:
+            os.close(above)
+        with agent.makefile("rwb") as said:
+            said.readline()
+            said.write(b"KILLAGENT\n")
+            said.flush()
+            said.readline()
 
 
 def secret_keys(homedir: Path | None) -> dict[str, tuple[str, ...]]:
@@ -168,28 +252,39 @@ def import_key(homedir: Path, armored: str) -> None:
         raise Fault(KEY_INVALID, f"not a public key: {said}", where="keys")
 
 
-def _gnupg(homedir: Path | None) -> Any:
-    try:
-        return gnupg.GPG(
-            gpgbinary=find("gpg"),
-            gnupghome=None if homedir is None else str(homedir),
-            options=["--no-options", *ANY_CLOCK, *NO_AGENT],
-            env=clean_environment(),
-        )
-    except (OSError, ValueError) as error:
-        raise Fault(TOOL_MISSING, f"gpg does not run: {error}", where="keys") from None
+def _records(listed: bytes, first: str) -> Iterator[list[list[str]]]:
+    """Split a listing with colons (doc/DETAILS of GnuPG) into keys: lists of records, each with its fields."""
+    records: list[list[str]] = []
+    for line in listed.splitlines():
+        fields = [_ESCAPE.sub(_unescaped, it).decode("utf-8", "replace") for it in line.split(b":")]
+        if fields[0] == first and records:
+            yield records
+            records = []
+        if records or fields[0] == first:
+            records.append(fields)
+    if records:
+        yield records
 
 
-def _key(raw: dict[str, Any]) -> Key:
-    subkeys = list(raw.get("subkey_info", {}).values())
-    parts = [(str(it["cap"]), str(it["trust"]), str(it["expires"])) for it in (raw, *subkeys)]
+def _unescaped(found: re.Match[bytes]) -> bytes:
+    return bytes([int(found[1], 16)])
+
+
+def fingerprints(listed: bytes, first: str = "pub") -> tuple[str, ...]:
+    """Return the fingerprint of each key in a listing with colons; ``first`` is the record that begins a key."""
+    return tuple(next(it[9] for it in records if it[0] == "fpr") for records in _records(listed, first))
+
+
+def _key(records: Sequence[Sequence[str]]) -> Key:
+    parts = [(it[11], it[1], it[6]) for it in records if it[0] in ("pub", "sub")]
+    users = [it[9] for it in records if it[0] == "uid"]
     encrypting = [it for it in parts if "e" in it[0]]
     usable = [it for it in encrypting if it[1] not in ("r", "e", "d", "i")]
     revoked = bool(encrypting) and all(it[1] == "r" for it in encrypting)
     return Key(
-        fingerprint=str(raw["fingerprint"]),
-        user=str(raw["uids"][0]) if raw["uids"] else "no user id",
-        validity="r" if revoked or "D" in parts[0][0] else str(raw["trust"]),
+        fingerprint=next(it[9] for it in records if it[0] == "fpr"),
+        user=users[0] if users else "no user id",
+        validity="r" if revoked or "D" in parts[0][0] else parts[0][1],
         capable=bool(encrypting),
         usable=bool(usable),
         encrypts_until=_latest(parts[0][2], [it[2] for it in usable or encrypting]),

@@ -92,7 +92,7 @@ def newest(places: Iterable[Place], context: Context) -> Newest:
         return Newest((), (), ())
     if context.host_key is None:
         raise ValueError("this run has no key of its own")
-    with Pinned.load(context.host_key.public(), context.folder) as own:
+    with context.host_key.pinned() as own:
         for place in places:
             try:
                 found, seen = _of(place, context, own)
