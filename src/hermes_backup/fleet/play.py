@@ -11,6 +11,7 @@ What is known of ansible-runner 2.4 and ansible-core 2.19, and answered here:
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import signal
@@ -106,14 +107,14 @@ class Play:
             Fault: FLEET_MISSING when Ansible is not installed.
         """
         runner = _runner_module()
-        with _private_folder() as folder:
+        with private_folder() as folder:
             self._write(folder)
             made = runner.init_runner(
                 private_data_dir=str(folder),
                 project_dir=str(Path.cwd()),
                 playbook=str(self.playbook),
                 inventory=[str(source) for source in self.sources],
-                envvars=_environment(folder, self.patience),
+                envvars=environment(folder, self.patience),
                 forks=self.forks,
                 cmdline=" ".join(self.options) or None,
                 quiet=True,
@@ -139,13 +140,13 @@ class Play:
         private = folder / "private"
         private.mkdir(mode=0o700)
         for name, text in self.files.items():
-            _private_file(private / name, text)
+            private_file(private / name, text)
         env = folder / "env"
         env.mkdir(mode=0o700)
         (folder / "tmp").mkdir(mode=0o700)
         run = {**self.variables.get("hermes_run", {}), "folder": str(private), "root": os.geteuid() == 0}
-        _private_file(env / "extravars", json.dumps({**self.variables, "hermes_run": run}))
-        _private_file(env / "settings", json.dumps({"pexpect_timeout": 0.2, "suppress_output_file": True}))
+        private_file(env / "extravars", json.dumps({**self.variables, "hermes_run": run}))
+        private_file(env / "settings", json.dumps({"pexpect_timeout": 0.2, "suppress_output_file": True}))
 
     def _on_event(self, event: Mapping[str, Any]) -> bool:
         if not self._is_ours(event):
@@ -213,9 +214,19 @@ def interruptible(interrupt: Callable[[], None]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
+def require_ansible() -> None:
+    """Make sure that Ansible is installed beside this program.
+
+    Raises:
+        Fault: FLEET_MISSING.
+    """
+    if importlib.util.find_spec("ansible") is None:
+        raise Fault(FLEET_MISSING, "ansible is not installed")
+
+
 def _runner_module() -> Any:
+    require_ansible()
     try:
-        import ansible.release  # type: ignore[import-untyped]  # noqa: F401 - both are needed, and a missing one must be told before anything runs
         from ansible_runner import interface
     except ImportError as error:
         raise Fault(FLEET_MISSING, f"{error.name} is not installed") from None
@@ -223,21 +234,25 @@ def _runner_module() -> Any:
 
 
 @contextmanager
-def _private_folder() -> Iterator[Path]:
+def private_folder() -> Iterator[Path]:
+    """Make a private folder, in memory where there is room for shared memory, and remove it afterwards."""
     shared = Path("/dev/shm")  # noqa: S108 - the folder within is private and new
     parent = shared if shared.is_dir() and os.access(shared, os.W_OK | os.X_OK) else None
     with tempfile.TemporaryDirectory(prefix="hermes-backup-", dir=parent, ignore_cleanup_errors=True) as name:
         yield Path(name)
 
 
-def _private_file(file: Path, text: str) -> None:
+def private_file(file: Path, text: str) -> None:
+    """Write a new file, mode 0600."""
     with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as out:  # noqa: PTH123 - pathlib cannot open a descriptor
         out.write(text)
 
 
-def _environment(folder: Path, patience: int) -> dict[str, str]:
+def environment(folder: Path, patience: int = PATIENCE) -> dict[str, str]:
+    """Return the environment of Ansible's programs: what is the user's and harmless, and our own settings."""
     programs = str(Path(sys.executable).parent)
     return {
+        **{name: value for name, value in os.environ.items() if _kept(name)},
         "PATH": os.pathsep.join([programs, os.environ.get("PATH", os.defpath)]),
         "LANG": "C.UTF-8",
         "LC_ALL": "C.UTF-8",

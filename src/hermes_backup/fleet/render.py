@@ -7,19 +7,19 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from hermes_backup.errors import CONFIG_INVALID, HOST_MISSING, INTERRUPTED, Fault
-from hermes_backup.fleet.answers import Answer, read_answers
+from hermes_backup.errors import CONFIG_INVALID, HOST_MISSING, Fault
+from hermes_backup.fleet.answers import Answer
 from hermes_backup.fleet.checks import Found, check_host
 from hermes_backup.fleet.demo import prepared
+from hermes_backup.fleet.fill import fill
 from hermes_backup.fleet.inventory import Inventory, data_folder, find_inventory
 from hermes_backup.fleet.masking import masked_fault, masked_text
 from hermes_backup.fleet.means import Means
 from hermes_backup.fleet.places import Places
-from hermes_backup.fleet.play import Outcome, Play, interruptible
 from hermes_backup.fleet.problems import demand
 from hermes_backup.fleet.recipients import examine, read_keys
 from hermes_backup.pipeline.config import pipeline_of
-from hermes_backup.pipeline.locate import Document, Spot, read, shown
+from hermes_backup.pipeline.locate import Document, Spot, read
 from hermes_backup.pipeline.model import nearest
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def defaults_file() -> Path:
     return data_folder("playbooks") / "defaults" / "variables.yml"
 
 
-def render(inventory: Inventory, *, examine_keys: bool = False, forks: int = 20) -> Fleet:
+def render(inventory: Inventory, *, examine_keys: bool = False) -> Fleet:
     """Fill in and check the configuration of every host; nothing is connected to.
 
     With ``examine_keys`` gpg looks at the recipients' keys, too.
@@ -116,20 +116,7 @@ def render(inventory: Inventory, *, examine_keys: bool = False, forks: int = 20)
             inventory; FLEET_MISSING; INTERRUPTED. What is wrong with single settings is in the fleet that is returned.
     """
     documents = _documents(inventory)
-    answers: list[Answer] = []
-    play = Play(
-        playbook=data_folder("playbooks") / "render.yml",
-        sources=(defaults_file(), inventory.hosts_file),
-        variables=dict(inventory.settings),
-        forks=forks,
-        collect=lambda folder: answers.extend(read_answers(folder)),
-    )
-    with interruptible(play.interrupt):
-        outcome = play.run()
-    if outcome.interrupted:
-        raise Fault(INTERRUPTED, "stopped while the inventory was read")
-    if outcome.hosts is None or not answers or len(answers) != len(outcome.hosts):
-        raise Fault(CONFIG_INVALID, _refusal(outcome), where=shown(inventory.hosts_file))
+    answers = fill((defaults_file(), inventory.hosts_file), dict(inventory.settings))
     keys = read_keys(inventory.keys, examine=examine_keys)
     now = datetime.now(timezone.utc)
     hosts: list[FleetHost] = []
@@ -237,10 +224,3 @@ def _merged(found: Iterable[Found]) -> tuple[Found, ...]:
         hosts = it.hosts if before is None else before.hosts | it.hosts
         merged[key] = Found(it.spot, it.fault, hosts)
     return tuple(merged.values())
-
-
-def _refusal(outcome: Outcome) -> str:
-    if outcome.hosts is not None and not outcome.hosts:
-        return "the inventory names no hosts"
-    lines = [line for line in outcome.output.splitlines() if line.strip()]
-    return "Ansible refuses the inventory: " + (" ".join(lines[:6]) or "it said nothing")
