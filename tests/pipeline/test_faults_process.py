@@ -143,7 +143,7 @@ def test_signals_at_any_moment_leave_nothing(ground: Ground) -> None:
 def test_a_run_ended_between_two_places_gives_no_number_twice(ground: Ground, number: signal.Signals) -> None:
     """The store has its manifest, the remote has only the data: what is known of the first must not be forgotten."""
     site = ground.site
-    stages = site.usual({"push": {"to": [str(site.remote)]}})
+    stages = site.usual({"push": {"to": [str(site.remote)], "bandwidth": "100M"}})
     assert site.run(stages).exit_code == 0
     run = ground.start(stages)
     until(lambda: len(list(site.store.rglob("*.asc"))) == 2 or run.poll() is not None, pause=0.0005)

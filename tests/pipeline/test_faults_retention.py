@@ -68,7 +68,7 @@ def test_a_failed_push_keeps_prune_from_its_work(ground: Ground) -> None:
     status = site.run(site.usual({"push": {"to": [str(site.remote)], "attempts": 1}}, _PRUNE))
     assert status.error is not None
     assert (status.exit_code, status.stage, status.error.where) == (5, "store+push", "push")
-    assert status.error.name == "HB-STAGE-FAILED"
+    assert status.error.name == "HB-PUSH-FAILED"
     assert before.items() <= ground.lasting().items()
     assert sequences(site) == [1, 2], "nothing is pruned"
     ground.check_clean()

@@ -12,7 +12,7 @@ _ESCAPED = re.compile(rb"\\([0-7]{3})")
 
 def mounts_in(folder: Path) -> tuple[bytes, ...]:
     """Return the mount points at a folder and below it (proc(5), mountinfo: the fifth field, its spaces as octal)."""
-    root = bytes(folder.resolve())
+    root = _real(folder)
     lines = Path("/proc/self/mountinfo").read_bytes().splitlines()
     points = (_ESCAPED.sub(lambda it: bytes([int(it[1], 8)]), line.split(b" ")[4]) for line in lines)
     return tuple(it for it in points if it == root or it.startswith(root + b"/"))
@@ -29,7 +29,7 @@ class Mounted:
 
 def mounted_at(folder: Path) -> Mounted | None:
     """Return what is mounted at a folder, the last where there are several; None where nothing is (proc(5))."""
-    point = bytes(folder.resolve())
+    point = _real(folder)
     found = None
     for line in Path("/proc/self/mountinfo").read_bytes().splitlines():
         before, _, after = line.partition(b" - ")
@@ -37,6 +37,14 @@ def mounted_at(folder: Path) -> Mounted | None:
             kind, source, options = after.split(b" ", 2)
             found = Mounted(kind, source, _ESCAPED.sub(lambda it: bytes([int(it[1], 8)]), options))
     return found
+
+
+def _real(folder: Path) -> bytes:
+    """Follow links; one that somebody changes meanwhile leads nowhere, and nothing is mounted there."""
+    try:
+        return os.fsencode(folder.resolve())
+    except OSError:
+        return os.fsencode(folder.absolute())
 
 
 def ground_of(home: Path, path: str) -> Path:

@@ -33,7 +33,7 @@ def place_at(
     folder = None if bandwidth or append_only else folder_at(address, config)
     if folder is None:
         return RclonePlace(address, config, bandwidth, append_only=append_only)
-    return FolderPlace(folder, gate.place(address))
+    return FolderPlace(folder, gate.place(address))  # the name it has in messages is one that rclone would take
 
 
 def folder_at(address: str, config: Path | None = None) -> Path | None:
@@ -42,10 +42,9 @@ def folder_at(address: str, config: Path | None = None) -> Path | None:
     Raises:
         Fault: REMOTE_NAME.
     """
-    plain = gate.place(address)
-    if plain.startswith("/"):
-        return Path(plain)
-    name, _, inside = plain.partition(":")
+    if address.startswith("/"):
+        return Path(address)
+    name, _, inside = gate.place(address).partition(":")
     root = _alias(name, config or _own_configuration())
     return Path(root) / inside if root.startswith("/") and not inside.startswith("/") else None
 

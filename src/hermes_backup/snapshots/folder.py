@@ -15,12 +15,23 @@ import stat
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from hermes_backup.errors import SNAPSHOT_MISSING, SNAPSHOT_UNREADABLE, STAGE_FAILED, Fault, from_system
+from hermes_backup.errors import (
+    PUSH_FAILED,
+    REMOTE_UNREACHABLE,
+    SNAPSHOT_MISSING,
+    SNAPSHOT_UNREADABLE,
+    STAGE_FAILED,
+    Fault,
+    from_system,
+)
 from hermes_backup.snapshots.place import CHUNK, StoredFile, check_path, is_temporary, temporary_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
+
+    from hermes_backup.errors import Kind
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -52,6 +63,10 @@ class FolderPlace:
         """The folder's address."""
         return self._address or str(self.root)
 
+    def _faults(self, path: str) -> AbstractContextManager[None]:
+        """Name what the system refuses: of a remote that cannot be looked into nothing is known."""
+        return _faults(self.root / path, STAGE_FAILED if self.is_store else REMOTE_UNREACHABLE)
+
     @property
     def is_store(self) -> bool:
         """Whether it is a host's own store, which the host prunes, and not a remote."""
@@ -59,7 +74,7 @@ class FolderPlace:
 
     def list(self, folder: str) -> tuple[StoredFile, ...]:
         """See Place."""
-        with _faults(self.root / folder), contextlib.suppress(FileNotFoundError), self._opened(folder) as fd:
+        with self._faults(folder), contextlib.suppress(FileNotFoundError), self._opened(folder) as fd:
             found = [StoredFile(name, info.st_size) for name, info in _regular_files(fd)]
             return tuple(sorted((f for f in found if not is_temporary(f.name)), key=lambda f: f.name))
         return ()
@@ -67,7 +82,7 @@ class FolderPlace:
     def read(self, path: str) -> Iterator[bytes]:
         """See Place."""
         folder, name = _split(path)
-        with _faults(self.root / path):
+        with self._faults(path):
             try:
                 with self._opened(folder) as directory:
                     fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
@@ -80,8 +95,9 @@ class FolderPlace:
     def sink(self, path: str) -> FolderSink:
         """See Place."""
         folder, name = _split(path)
-        with _faults(self.root / path):
-            return FolderSink(self._made(folder), name, self.root / path)
+        kind = STAGE_FAILED if self.is_store else PUSH_FAILED
+        with _faults(self.root / path, kind):
+            return FolderSink(self._made(folder), name, self.root / path, kind)
 
     def put(self, path: str, data: bytes, *, replace: bool = False) -> str:
         """See Place."""
@@ -92,7 +108,7 @@ class FolderPlace:
     def delete(self, path: str) -> None:
         """See Place."""
         folder, name = _split(path)
-        with _faults(self.root / path), contextlib.suppress(FileNotFoundError), self._opened(folder) as fd:
+        with self._faults(path), contextlib.suppress(FileNotFoundError), self._opened(folder) as fd:
             os.unlink(name, dir_fd=fd)
             os.fsync(fd)
 
@@ -100,7 +116,7 @@ class FolderPlace:
         """See Place."""
         folder, name = _split(path)
         new_folder, new_name = _split(target)
-        with _faults(self.root / path), self._opened(folder) as here:
+        with self._faults(path), self._opened(folder) as here:
             there = self._made(new_folder)
             try:
                 if _named_anew(name, here, new_name, there):
@@ -123,20 +139,23 @@ class FolderPlace:
                 if fault.kind is not SNAPSHOT_MISSING:  # it went since the folder was read
                     refused[name] = Fault(SNAPSHOT_UNREADABLE, fault.what, where=fault.where)
                 continue
-            with _faults(target / name), os.fdopen(os.open(target / name, _NEW_FILE, 0o600), "wb") as copy:
+            with (
+                _faults(target / name, STAGE_FAILED),
+                os.fdopen(os.open(target / name, _NEW_FILE, 0o600), "wb") as copy,
+            ):
                 copy.write(content)
         return refused
 
     def modified(self, folder: str) -> Mapping[str, datetime]:
         """See Place."""
-        with _faults(self.root / folder), contextlib.suppress(FileNotFoundError), self._opened(folder) as fd:
+        with self._faults(folder), contextlib.suppress(FileNotFoundError), self._opened(folder) as fd:
             return {name: datetime.fromtimestamp(info.st_mtime, timezone.utc) for name, info in _regular_files(fd)}
         return {}
 
     def sweep(self, folder: str, *, dry_run: bool = False) -> tuple[str, ...]:
         """See Place. Whatever a live run is writing is locked, and stays."""
         swept: list[str] = []
-        with _faults(self.root / folder), contextlib.suppress(FileNotFoundError), self._opened(folder) as fd:
+        with self._faults(folder), contextlib.suppress(FileNotFoundError), self._opened(folder) as fd:
             for name, _ in _regular_files(fd):
                 if is_temporary(name) and _nobody_writes(name, fd):
                     if not dry_run:
@@ -178,7 +197,8 @@ class FolderPlace:
 class FolderSink:
     """A file on its way into an open folder, which it closes in the end. See Sink."""
 
-    def __init__(self, directory: int, name: str, path: Path) -> None:
+    def __init__(self, directory: int, name: str, path: Path, kind: Kind) -> None:
+        self._kind = kind
         self._directory = directory
         self._name = name
         self._path = path
@@ -196,7 +216,7 @@ class FolderSink:
 
     def write(self, chunk: bytes) -> None:
         """See Sink."""
-        with _faults(self._path):
+        with _faults(self._path, self._kind):
             view = memoryview(chunk)
             while view:
                 view = view[os.write(self._fd, view) :]
@@ -209,12 +229,12 @@ class FolderSink:
 
     def commit(self, *, replace: bool = False) -> str:
         """See Sink. Only ``replace`` overwrites a file of this name."""
-        with _faults(self._path):
+        with _faults(self._path, self._kind):
             try:
                 os.fsync(self._fd)
                 if (size := os.fstat(self._fd).st_size) != self._size:
                     what = f"the file has {size} bytes, and {self._size} were written"
-                    raise Fault(STAGE_FAILED, what, where=str(self._path))
+                    raise Fault(self._kind, what, where=str(self._path))
                 self._publish(replace=replace)
                 os.fsync(self._directory)
             finally:
@@ -272,11 +292,12 @@ def _named_anew(name: str, here: int, new_name: str, there: int) -> bool:
 
 
 @contextlib.contextmanager
-def _faults(path: Path) -> Iterator[None]:
+def _faults(path: Path, kind: Kind) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise from_system(error, str(path), _WORDS.get(error.errno or 0, error.strerror or str(error))) from error
+        fault = from_system(error, str(path), _WORDS.get(error.errno or 0, error.strerror or str(error)))
+        raise Fault(kind if fault.kind is STAGE_FAILED else fault.kind, fault.what, where=fault.where) from error
 
 
 def _split(path: str) -> tuple[str, str]:

@@ -36,9 +36,10 @@ class Holder:
 def holders(*databases: Path) -> tuple[Holder, ...]:
     """Return the processes that have any of the databases or their sidecars open, ourselves excepted, by pid.
 
+    Their paths go through no link: links are not followed, since who made one may change it meanwhile.
     Processes of other users stay unseen unless we are root.
     """
-    wanted = {str(path.resolve()): identity(path) for path in databases}
+    wanted = {str(path.absolute()): identity(path) for path in databases}
     found = []
     for pid in processes():
         held = tuple(open_files(pid))
