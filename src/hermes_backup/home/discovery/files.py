@@ -22,13 +22,14 @@ _MOST_ENTRIES = 4096
 def text_of(path: Path) -> str:
     """Return the text of a regular file of at most 4 MiB; empty when there is none to be had."""
     try:
-        if not path.is_file():  # opening a device can have effects
-            return ""
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        found = os.open(path, os.O_PATH | os.O_CLOEXEC)
+        try:
+            if not stat.S_ISREG(os.fstat(found).st_mode):  # to open a device can have effects
                 return ""
-            data = file.read(_MOST_BYTES + 1)
+            with open(f"/proc/self/fd/{found}", "rb") as file:  # noqa: PTH123 - this very file, whatever lies there now
+                data = file.read(_MOST_BYTES + 1)
+        finally:
+            os.close(found)
     except MISREAD:
         return ""
     return data.decode("utf-8", "surrogateescape") if len(data) <= _MOST_BYTES else ""
