@@ -40,6 +40,7 @@ _EXAMINED = "examined.json"
 _ESCAPE = re.compile(rb"\\x([0-9a-f]{2})")
 _SOCKET = "S.gpg-agent"
 _AGENT_PATIENCE = 5.0  # seconds
+_AGENT_PAUSE = 0.005
 
 
 @dataclass(frozen=True)
@@ -197,18 +198,34 @@ def end_agent(homedir: Path, *, stage: str) -> None:
     """
     if any(Path(f"/run/user/{os.geteuid()}/gnupg").glob(f"d.*/{_SOCKET}")):
         run(["gpgconf", "--homedir", homedir, "--kill", "gpg-agent"], stage=stage)
-    with suppress(OSError), socket.socket(socket.AF_UNIX) as agent:
+    with suppress(OSError):
         above = os.open(homedir, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            agent.settimeout(_AGENT_PATIENCE)
-            agent.connect(f"/proc/self/fd/{above}/{_SOCKET}")  # a socket's path has 107 bytes (unix(7))
+            address = f"/proc/self/fd/{above}/{_SOCKET}"  # a socket's path has 107 bytes (unix(7))
+            _tell(address, b"KILLAGENT\n")
+            until = time.monotonic() + _AGENT_PATIENCE
+            while time.monotonic() < until:  # one that is ending takes the next gpg's call, and the next agent's socket
+                time.sleep(_AGENT_PAUSE)
+                _tell(address, b"")
         finally:
             os.close(above)
-        with agent.makefile("rwb") as said:
-            said.readline()
-            said.write(b"KILLAGENT\n")
-            said.flush()
-            said.readline()
+
+
+def _tell(address: str, line: bytes) -> None:
+    """Say a line to who listens at a socket, after its greeting, and wait for the answer.
+
+    Raises:
+        OSError: nobody does.
+    """
+    with socket.socket(socket.AF_UNIX) as agent:
+        agent.settimeout(_AGENT_PATIENCE)
+        agent.connect(address)
+        if line:
+            with agent.makefile("rwb") as said:
+                said.readline()
+                said.write(line)
+                said.flush()
+                said.readline()
 
 
 def secret_keys(homedir: Path | None) -> dict[str, tuple[str, ...]]:
