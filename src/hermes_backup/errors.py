@@ -356,8 +356,8 @@ SNAPSHOT_SUSPECT = Kind(
     "HB-SNAPSHOT-SUSPECT",
     _C.VERIFY,
     "The host's key signed a snapshot that no run of its schedule explains; it does not count, and is not deleted.",
-    "Look whose it is: hermes-backup logs INVENTORY HOST. Move what is not the host's aside: hermes-backup quarantine "
-    "INVENTORY HOST. What is the host's counts by: hermes-backup quarantine INVENTORY HOST --trust.",
+    "Look which: hermes-backup quarantine INVENTORY HOST --dry-run. If it was you, by runs by hand, they count by: "
+    "hermes-backup quarantine INVENTORY HOST --trust. Without --trust it moves aside what is not the host's.",
 )
 DATA_DAMAGED = Kind(
     "HB-DATA-DAMAGED",

@@ -207,7 +207,7 @@ def test_one_dated_two_years_ahead_stops_neither_prune_nor_an_alarm(desk: Desk) 
     assert [it["name"] for it in told["concerns"]].count("HB-SNAPSHOT-SUSPECT") == 1
     refused = desk.call("quarantine", "./prod", "vps1", "--trust")
     assert (refused.returncode, "it is dated in the future" in refused.stderr) == (9, True)
-    desk.json("quarantine", "./prod", "vps1")
+    desk.json("quarantine", "./prod", "vps1", "--yes")
     assert not prune(desk)["deleted"]
 
 
@@ -229,7 +229,9 @@ def test_quarantine_moves_and_deletes_nothing(desk: Desk) -> None:
     (place,) = desk.json("quarantine", "./prod", "vps1", "--dry-run")["places"]
     assert [it["snapshot"] for it in place["snapshots"]] == list(map(str, forged))
     assert desk.shown() == before | set(forged)
-    (place,) = desk.json("quarantine", "./prod", "vps1")["places"]
+    asked = desk.call("quarantine", "./prod", "vps1")
+    assert (asked.returncode, "HB-CONFIRM" in asked.stderr) == (2, True)
+    (place,) = desk.json("quarantine", "./prod", "vps1", "--yes")["places"]
     assert desk.shown() == before
     aside = desk.root / "store" / place["moved_to"]
     assert place["moved_to"].startswith("quarantine/")

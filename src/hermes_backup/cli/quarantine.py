@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +11,8 @@ import typer
 from hermes_backup.cli.opening import HOST, INVENTORY, JSON, PIPELINE, SOURCE, open_host
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from hermes_backup.errors import Fault
     from hermes_backup.pipeline.quarantine import Chosen
 
@@ -24,6 +27,9 @@ def quarantine(
     source: Annotated[str, SOURCE] = "",
     trust: Annotated[bool, typer.Option("--trust", help="They are the host's: let them count; move nothing.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and do nothing.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Do not ask before all that do not count are moved.")
+    ] = False,
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
     """Move snapshots of a host aside that do not count, because no run of its schedule explains them.
@@ -47,6 +53,8 @@ def quarantine(
             with observed(config, one, pinned, opened.history, now, source=source, dry_run=dry_run) as seen:
                 faults += seen.faults
                 chosen = choose(seen, snapshots or (), now)
+                if not (dry_run or trust or snapshots or yes):
+                    _ask(chosen)
                 if not dry_run:
                     after = count_again(seen, chosen, now) if trust else move_aside(seen, chosen, now)
                     keep(after, memory_file(opened.history, config.host, one.name))
@@ -64,6 +72,21 @@ def quarantine(
         for fault in faults:
             tell(fault)
     raise typer.Exit(int(faults[0].kind.exit_code) if faults else 0)
+
+
+def _ask(chosen: Sequence[Chosen]) -> None:
+    """Ask whether all of these shall be moved: a run by hand too many may be all that is wrong with them."""
+    from hermes_backup.errors import CONFIRM, Fault
+
+    found = [
+        f"{it.stock.place.label} ({', '.join(str(one.name) for one in it.snapshots)})" for it in chosen if it.snapshots
+    ]
+    if not found:
+        return
+    what = f"this moves aside what does not count in {'; '.join(found)}"
+    if not sys.stdin.isatty():
+        raise Fault(CONFIRM, what, mend="Look at each with --dry-run; those that are the host's count by --trust.")
+    typer.confirm(f"{what[0].upper()}{what[1:]}. Do it?", abort=True)
 
 
 def mend_of(inventory: str, host: str) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
+from hermes_backup.errors import FOLDER_EXPOSED, Fault
 from hermes_backup.pipeline.choosing import Chosen
 from hermes_backup.pipeline.config import HostConfig
 from hermes_backup.pipeline.executor import Follower, execute, naming
@@ -28,6 +29,7 @@ from hermes_backup.streams import scratch
 from hermes_backup.streams.folders import sweep
 from hermes_backup.streams.keys import Keyring
 from hermes_backup.streams.members import Member
+from hermes_backup.streams.ownership import exposed
 
 QUARANTINE = ".hermes-restore-"
 """How the names of private folders beside a target begin."""
@@ -95,12 +97,22 @@ def opened(source: Source, follower: Follower, parent: Path | None = None) -> It
     """
     with stoppable("restore"):
         if parent is not None:
+            _require_own(parent)
             parent.mkdir(parents=True, exist_ok=True)
             sweep(parent, QUARANTINE)
         with scratch.findable_folder(parent, QUARANTINE) if parent is not None else scratch.scratch() as folder:
             context = source.context(folder, follower)
             snapshot = source.fetched(context, follower)
             yield execute((source.decrypt,), snapshot, context, follower), context
+
+
+def _require_own(parent: Path) -> None:
+    """Make sure that nobody else can put a link in the place of what is made in a folder."""
+    found = exposed(parent / QUARANTINE)
+    if found is not None:
+        what = f"{found.path} {found.why}, who could lead this program elsewhere from there"
+        mend = "Give a folder below one that only you can change, and move what came back to where it is wanted."
+        raise Fault(FOLDER_EXPOSED, what, where=str(parent), mend=mend)
 
 
 @contextmanager

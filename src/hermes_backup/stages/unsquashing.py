@@ -86,7 +86,7 @@ def narrow(root: Path, members: Sequence[Member], wanted: Sequence[Member]) -> N
 
 def _fetch(plain: Plaintext, image: Path, context: Context) -> None:
     done = 0
-    with image.open("wb") as file:
+    with image.open("xb") as file:  # a link in its place is not followed either (open(2), O_EXCL)
         for chunk in plain.chunks():
             done += file.write(chunk)
             context.listener.progress("extract", done, plain.manifest.data.plain_size)

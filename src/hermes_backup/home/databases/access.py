@@ -11,7 +11,7 @@ import sqlite3
 import stat
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,6 +97,7 @@ def access(path: Path, *, alone: bool = False, private: bool = False) -> Iterato
     status = path.lstat()
     if not stat.S_ISREG(status.st_mode):
         raise DatabaseBroken("it is no file any more")
+    require_files_beside(path)
     owner = None if private else (status.st_uid, status.st_gid)
     before = _open_files()
     with ExitStack() as stack:
@@ -122,6 +123,18 @@ def live_rows(path: Path, *, private: bool = False) -> Mapping[str, int]:
             return count_rows(opened.connection, tables_of(shape(opened.connection)))
     except sqlite3.Error as error:
         raise broken(error) from error
+
+
+def require_files_beside(path: Path) -> None:
+    """Make sure that what SQLite would open beside a database are files: it waits for ever for a pipe's other end.
+
+    Raises:
+        DatabaseBroken: something else lies there.
+    """
+    for side in ("-wal", "-shm", "-journal"):
+        with suppress(FileNotFoundError):
+            if not stat.S_ISREG(beside(path, side).lstat().st_mode):
+                raise DatabaseBroken(f"its {side} is no file")
 
 
 def look(connection: sqlite3.Connection) -> None:

@@ -7,6 +7,7 @@ a crashed program had committed is in it.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sqlite3
 import stat
@@ -106,12 +107,31 @@ def _copy_bytes(source: Path, target: Path) -> Iterator[int]:
             raise Moved
         writer = os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
         try:
-            while sent := os.sendfile(writer, reader, None, _STEP_BYTES):
-                yield sent
+            for at, end in _segments(reader):
+                os.lseek(writer, at, os.SEEK_SET)
+                left = end - at
+                while left and (sent := os.sendfile(writer, reader, end - left, min(_STEP_BYTES, left))):
+                    left -= sent
+                    yield sent
+            os.ftruncate(writer, os.fstat(reader).st_size)
         finally:
             os.close(writer)
     finally:
         os.close(reader)
+
+
+def _segments(descriptor: int) -> Iterator[tuple[int, int]]:
+    """Yield where a file has data: its holes take no room, and a copy of them would (lseek(2), SEEK_DATA)."""
+    end = 0
+    while True:
+        try:
+            start = os.lseek(descriptor, end, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno == errno.ENXIO:
+                return
+            raise
+        end = os.lseek(descriptor, start, os.SEEK_HOLE)
+        yield start, end
 
 
 def _fold(target: Path) -> None:

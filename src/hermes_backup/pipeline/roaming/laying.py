@@ -39,7 +39,7 @@ from hermes_backup.stages.decrypt import Decrypt
 from hermes_backup.stages.encrypt import passphrase_of
 from hermes_backup.stages.extract import Extract
 from hermes_backup.stages.things import Plaintext, Report, Snapshot
-from hermes_backup.streams.folders import private_folder, remove, sweep
+from hermes_backup.streams.folders import held_folder, remove, sweep
 
 _DAMAGE = (BASE_MISSING, DATA_DAMAGED, RESTORE_CHECK, MANIFEST_BAD, SNAPSHOT_MISSING)
 _NOT_GIVEN = (REMOTE_UNREACHABLE, SNAPSHOT_UNREADABLE)
@@ -153,7 +153,7 @@ class Laying:
         record = Attachment(
             at=self.point.at, way="unpack", snapshot=str(plain.manifest.name), whole=False, lease=self.lease
         )
-        with self.point.made() as home, private_folder(home.path, QUARANTINE) as room:
+        with self.point.made() as home, held_folder(home.path, QUARANTINE) as room:
             tree = Extract().run(plain, replace(self.context, folder=room))
             findings = tuple(remade(tree, full=False, told=partial(self.context.listener.progress, "check")))
             for found in findings:
