@@ -149,3 +149,15 @@ def test_kept_keyrings_of_days_long_gone_are_removed(recipient: Recipient, tmp_p
         pass
     assert len(kept(tmp_path)) == 1
     assert kept(tmp_path) != [name]
+
+
+def test_a_kept_keyring_that_a_power_cut_emptied_is_not_used_and_replaced(recipient: Recipient, tmp_path: Path) -> None:
+    with daily_keyring(tmp_path, [recipient.public], NOW):
+        pass
+    (name,) = kept(tmp_path)
+    (tmp_path / name / "pubring.kbx").write_bytes(b"")
+    with daily_keyring(tmp_path, [recipient.public], NOW) as ring:
+        assert ring.homedir != tmp_path / name
+        assert ring.examine([recipient.fingerprint], NOW) == ()
+    with daily_keyring(tmp_path, [recipient.public], NOW) as ring:
+        assert ring.homedir == tmp_path / name

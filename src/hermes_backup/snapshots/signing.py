@@ -101,6 +101,7 @@ class HostKey:
             options = ("--batch", "--no-tty", *_OPTIONS, "--local-user", self.fingerprint)
             signed = process.run(["gpg", "--homedir", home, *options, "--clearsign"], stage=_STAGE, input=text.encode())
         if signed.returncode or not signed.stdout:
+            (self.folder / f"{self.fingerprint}{_NOTED}").unlink(missing_ok=True)
             what = f"the host's key does not sign: {_words(signed.stderr)}"
             raise Fault(STAGE_FAILED, what, where=str(self.folder))
         with self.pinned() as pinned:
@@ -306,7 +307,7 @@ def _noted(folder: Path) -> tuple[str, str] | None:
     try:
         (note,) = folder.glob(f"*{_NOTED}")
         there = [it for it in (folder / "pubring.kbx", folder / "private-keys-v1.d") if it.lstat()]
-        if any(it.lstat().st_mtime_ns > note.lstat().st_mtime_ns for it in there):
+        if any(it.lstat().st_ctime_ns > note.lstat().st_ctime_ns for it in there):  # a copy may keep the other times
             return None
         return note.name.removesuffix(_NOTED), note.read_text(encoding="ascii")
     except (OSError, ValueError):

@@ -37,6 +37,7 @@ _FINGERPRINT_DIGITS = (40, 64)
 _KEPT = "recipients-"
 _LONGEST_USE = 2 * 24 * 3600.0  # seconds: a run that began before midnight still encrypts by yesterday's
 _EXAMINED = "examined.json"
+_KEYRINGS = ("pubring.kbx", "pubring.gpg")
 _ESCAPE = re.compile(rb"\\x([0-9a-f]{2})")
 _SOCKET = "S.gpg-agent"
 _AGENT_PATIENCE = 5.0  # seconds
@@ -159,9 +160,17 @@ def daily_keyring(folder: Path, public_keys: Sequence[str], now: datetime) -> It
 def _examined(kept: Path) -> tuple[Key, ...] | None:
     try:
         told = json.loads((kept / _EXAMINED).read_text(encoding="utf-8"))
+        if told.pop() != _digest(kept):
+            return None
         return tuple(Key(**{**it, "encrypts_until": _moment(it["encrypts_until"])}) for it in told) or None
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
+
+
+def _digest(homedir: Path) -> str:
+    """Hash the keyring of a GNUPGHOME: what a power cut left of it is none."""
+    there = [it for it in (homedir / name for name in _KEYRINGS) if it.exists()]
+    return hashlib.sha256(b"".join(it.read_bytes() for it in there)).hexdigest()
 
 
 def _moment(said: str | None) -> datetime | None:
@@ -173,15 +182,17 @@ def _keep(homedir: Path, keys: Sequence[Key], kept: Path) -> None:
     rows = [{**asdict(it), "encrypts_until": it.encrypts_until and it.encrypts_until.isoformat()} for it in keys]
     made = kept.with_name(f"{_KEPT}new-{secrets.token_hex(4)}")
     with suppress(OSError):
+        if kept.exists() and _examined(kept) is None:
+            shutil.rmtree(kept, ignore_errors=True)
         for old in kept.parent.glob(f"{_KEPT}*"):
             if time.time() - old.stat().st_mtime > _LONGEST_USE:
                 shutil.rmtree(old, ignore_errors=True)
         try:
             made.mkdir(mode=0o700)
-            for name in ("pubring.kbx", "pubring.gpg"):
+            for name in _KEYRINGS:
                 with suppress(FileNotFoundError):
                     shutil.copyfile(homedir / name, made / name)
-            (made / _EXAMINED).write_text(json.dumps(rows), encoding="utf-8")
+            (made / _EXAMINED).write_text(json.dumps([*rows, _digest(made)]), encoding="utf-8")
             made.rename(kept)
         finally:
             shutil.rmtree(made, ignore_errors=True)

@@ -78,10 +78,13 @@ class Access:
         if self.owner is None:
             return
         now = _open_files()
-        for side in ("", "-wal") if self.logged else ("",):
-            there = _identity(beside(self.path, side))
-            if there is None or now[there] <= self.before[there]:
+        known: set[Identity] = set()
+        for side in ("", "-wal", "-shm") if self.logged else ("",):
+            there = _identity(beside(self.path, side), self.owner[0])
+            # one file under two names would stand for another one that is open in its place
+            if there is None or there in known or now[there] <= self.before[there]:
                 raise DatabaseBroken("something else was put in its place while it was opened")
+            known.add(there)
 
 
 @contextmanager
@@ -152,12 +155,13 @@ def _rights(owner: tuple[int, int] | None) -> Iterator[None]:
         yield
 
 
-def _identity(path: Path) -> Identity | None:
+def _identity(path: Path, owner: int) -> Identity | None:
+    """Return device and inode of an owner's file; None where something else lies."""
     try:
         status = path.lstat()
     except OSError:
         return None
-    return (status.st_dev, status.st_ino)
+    return (status.st_dev, status.st_ino) if stat.S_ISREG(status.st_mode) and status.st_uid == owner else None
 
 
 def _open_files() -> Counter[Identity]:
