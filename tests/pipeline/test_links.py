@@ -171,6 +171,18 @@ def test_a_file_of_another_user_is_left_out_and_named(ground: Ground, rootonly: 
     assert not (ground.opened() / "AGENTS.md").exists()
 
 
+def test_a_home_of_which_no_file_is_its_owners_is_no_snapshot(agents: Agents) -> None:
+    (agents.home / "current").unlink(missing_ok=True)
+    (agents.home / "current").symlink_to("SOUL.md")
+    for path in agents.home.rglob("*"):
+        if path.is_file() and not path.is_symlink():
+            os.chown(path, 0, 0)
+    status = agents.run(owner="nobody")
+    assert status.error is not None
+    assert (status.exit_code, status.error.name) == (5, "HB-HOME-UNREADABLE")
+    assert agents.snapshots() == []
+
+
 def test_a_dry_run_tells_that_files_of_another_user_would_be_replaced(agents: Agents) -> None:
     (agents.home / "memories" / "shared.md").write_text("the agent's\n")
     give(agents.home)

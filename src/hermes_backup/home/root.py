@@ -44,7 +44,7 @@ def _require_owner(root: Directory, owner: Owner) -> None:
     if uid != owner.uid:
         name, at = user_name(uid), printable(str(root))
         what = f"it belongs to {name}, and hermes_backup_owner declares {user_name(owner.uid)}"
-        mend = f"Give it to its owner: chown {owner.uid} {at}; or, if that is right, set hermes_backup_owner to {name}."
+        mend = f"If that is right, set hermes_backup_owner to {name}. If not: chown --recursive {owner.uid} {at}"
         raise Fault(HOME_OWNER, what, where=at, mend=mend)
 
 

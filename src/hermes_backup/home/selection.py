@@ -119,7 +119,8 @@ def select(root: Directory, rules: Rules) -> Selection:
     walk = _Walk(root, rules)
     walk.run()
     chosen = walk.selection()
-    if any(entry.kind != "dir" for entry in chosen.entries):
+    there = {entry.kind for entry in chosen.entries}
+    if "file" in there or ("link" in there and not chosen.skipped):
         return chosen
     if chosen.skipped:
         first = chosen.skipped[0]
