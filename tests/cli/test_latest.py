@@ -70,6 +70,15 @@ def test_a_newest_that_was_deleted_is_told_by_who_knows_of_it(desk: Desk) -> Non
     assert desk.json("list", "prod")["warnings"] == []
 
 
+def test_a_newest_whose_manifest_was_taken_away_is_no_push_under_way(desk: Desk) -> None:
+    """It is a minute old, but this machine knows that it was finished."""
+    desk.backup(2)
+    for file in desk.remote.glob("000002-*.manifest.asc"):
+        file.unlink()
+    (place,) = desk.json("verify", "prod", code=9)["places"]
+    assert [it["name"] for it in place["chain"]] == ["HB-ROLLBACK"]
+
+
 @pytest.fixture
 def cold(desk: Desk, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[ColdFront]:
     """The desk's remote is a bucket, through a front that may refuse objects."""

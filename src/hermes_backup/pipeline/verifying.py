@@ -79,7 +79,8 @@ def verify(
     while bases := [it for it in catalog.listed if it.name in _bases(loaded) - {one.name for one in listed}]:
         listed, loaded = [*bases, *listed], (*load(bases), *loaded)
     known = [it for it in loaded if isinstance(it, Known)]
-    unfinished = _unfinished(listed, known, pipeline)
+    finished = {it.name for it in records}  # before: then nobody is at it any more
+    unfinished = {name: said for name, said in _unfinished(listed, known, pipeline).items() if name not in finished}
     seen: dict[SnapshotName, Known | Fault] = {}
     verdicts = []
     for one, it in zip(listed, loaded, strict=True):  # a base is older than its deltas
