@@ -307,7 +307,7 @@ def _noted(folder: Path) -> tuple[str, str] | None:
     try:
         (note,) = folder.glob(f"*{_NOTED}")
         there = [it for it in (folder / "pubring.kbx", folder / "private-keys-v1.d") if it.lstat()]
-        if any(it.lstat().st_ctime_ns > note.lstat().st_ctime_ns for it in there):  # a copy may keep the other times
+        if any(it.lstat().st_mtime_ns > note.lstat().st_mtime_ns for it in there):
             return None
         return note.name.removesuffix(_NOTED), note.read_text(encoding="ascii")
     except (OSError, ValueError):

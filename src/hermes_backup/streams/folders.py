@@ -72,8 +72,10 @@ class _Private:
                 with suppress(FileExistsError):
                     self.path.mkdir(mode=0o700)
                     self._hold()
-            except OSError:  # what lies there may be somebody else's
-                raise
+            except OSError as error:
+                if error.errno in (errno.EMFILE, errno.ENFILE):  # it was made, and cannot be opened
+                    self._remove_empty()
+                raise  # else what lies there may be somebody else's
             except BaseException:
                 self._remove_empty()
                 raise

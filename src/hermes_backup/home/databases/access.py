@@ -82,7 +82,9 @@ class Access:
         for side in ("", "-wal", "-shm") if self.logged else ("",):
             there = _identity(beside(self.path, side), self.owner[0])
             # one file under two names would stand for another one that is open in its place
-            if there is None or there in known or now[there] <= self.before[there]:
+            known_to_us = there is not None and there not in known and now[there] > 0
+            # all connections of a process share one -shm, which need not be opened again
+            if there is None or not known_to_us or (side != "-shm" and now[there] <= self.before[there]):
                 raise DatabaseBroken("something else was put in its place while it was opened")
             known.add(there)
 
