@@ -144,7 +144,8 @@ def test_a_lost_ledger_makes_a_full_one_where_nothing_can_be_listed(site: Site, 
     with PutOnlyFront(s3_server) as front:
         wanted = pushing(site, f"r2:{s3_server.bucket}/lost")
         for _ in range(2):
-            assert site.run(wanted, rclone_config=front.section).error is None
+            status = site.run(wanted, rclone_config=front.section)
+            assert status.state == "done", status.error
             grow(site)
         (site.folder / "ledger.json").unlink()
         assert site.run(wanted, rclone_config=front.section).state == "done"

@@ -187,12 +187,12 @@ class Pinned:
             for index in shaped:
                 (folder / f"{index}.asc").write_bytes(contents[index])
             verdicts = self._verdicts(folder, shaped)
-            faults: dict[bytes, Fault] = {}
+            faults: dict[int, Fault] = {}
             for index in new:
                 problem = verdicts.get(index, "it is not one signed text")
                 problem = problem or self._take(folder / str(index), digests[index])
-                faults[digests[index]] = Fault(SIGNATURE_BAD, problem, where=names[index])
-        return [self._proven[it] if it in self._proven else faults[it] for it in digests]
+                faults[index] = Fault(SIGNATURE_BAD, problem, where=names[index])
+        return [self._proven[it] if it in self._proven else faults[index] for index, it in enumerate(digests)]
 
     def close(self) -> None:
         """Remove the copy of the key."""
@@ -230,12 +230,12 @@ class Pinned:
 
 
 @contextlib.contextmanager
-def _gpg(folder: Path, *options: str) -> Iterator[gnupg.GPG]:
+def _gpg(folder: Path) -> Iterator[gnupg.GPG]:
     with _short(folder) as home:
         gpg = gnupg.GPG(
             gpgbinary=process.find("gpg"),
             gnupghome=str(home),
-            options=[*_OPTIONS, *options],
+            options=[*_OPTIONS],
             env=process.clean_environment(),
         )
         gpg.encoding = "utf-8"

@@ -78,13 +78,13 @@ class Access:
         if self.owner is None:
             return
         now = _open_files()
-        known: set[Identity] = set()
+        known: set[Identity | None] = set()
         for side in ("", "-wal", "-shm") if self.logged else ("",):
             there = _identity(beside(self.path, side), self.owner[0])
-            # one file under two names would stand for another one that is open in its place
-            known_to_us = there is not None and there not in known and now[there] > 0
             # all connections of a process share one -shm, which need not be opened again
-            if there is None or not known_to_us or (side != "-shm" and now[there] <= self.before[there]):
+            opened = 0 if there is None else now[there] - (0 if side == "-shm" else self.before[there])
+            # one file under two names would stand for another one that is open in its place
+            if opened <= 0 or there in known:
                 raise DatabaseBroken("something else was put in its place while it was opened")
             known.add(there)
 
